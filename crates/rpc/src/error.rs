@@ -1,0 +1,26 @@
+//! Error kinds on the wire: a kind is a gRPC status code and back.
+
+use pando_model::ErrorKind;
+use tonic::{Code, Status};
+
+/// The longest message that travels in a status, bytes: headers have limits.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// The status for an error of `kind`.
+pub fn status(kind: ErrorKind, message: impl std::fmt::Display) -> Status {
+    let mut text = message.to_string();
+    if text.len() > MESSAGE_BYTES_MAX {
+        let cut = (0..=MESSAGE_BYTES_MAX).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+        text.truncate(cut);
+    }
+    Status::new(Code::from_i32(kind.surface().grpc), text)
+}
+
+/// The kind that a peer's status stands for. A broken connection (tonic's `Unknown` and transport errors) is
+/// `Unavailable`.
+pub fn kind_of(status: &Status) -> ErrorKind {
+    match status.code() {
+        Code::Unknown | Code::Ok => ErrorKind::Unavailable,
+        code => ErrorKind::from_grpc(code as i32),
+    }
+}

@@ -1,0 +1,17 @@
+//! The messages and services that Pando's processes speak, generated from `pando/v1/*.proto`.
+//!
+//! Generated types stop at the edge of each service (`grpc.rs`); inside, everything is `pando_model`.
+
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::unwrap_used,
+    reason = "generated code; the documentation stands in the .proto files"
+)]
+pub mod v1 {
+    tonic::include_proto!("pando.v1");
+}
+
+/// The file descriptors, encoded: what a reader of another language or version needs.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

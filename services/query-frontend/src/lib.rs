@@ -1,0 +1,1 @@
+//! services/query-frontend
