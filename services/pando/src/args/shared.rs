@@ -1,0 +1,172 @@
+//! Groups of flags that several roles share.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Web")]
+pub(crate) struct WebArgs {
+    /// Address to listen on for the web interface and API.
+    #[arg(long = "web.listen-address", default_value = "0.0.0.0:9090")]
+    pub(crate) listen_address: String,
+    /// The URL under which Pando is externally reachable; its path prefixes all HTTP endpoints.
+    #[arg(long = "web.external-url", default_value = "")]
+    pub(crate) external_url: String,
+    /// Enable shutdown and reload via HTTP request.
+    #[arg(long = "web.enable-lifecycle")]
+    pub(crate) enable_lifecycle: bool,
+    /// Enable API endpoints for admin control actions.
+    #[arg(long = "web.enable-admin-api")]
+    pub(crate) enable_admin_api: bool,
+    /// Maximum number of simultaneous connections.
+    #[arg(long = "web.max-connections", default_value_t = 512)]
+    pub(crate) max_connections: usize,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "gRPC between members")]
+pub(crate) struct GrpcArgs {
+    /// Address to listen on for other members.
+    #[arg(long = "grpc.listen-address", default_value = "127.0.0.1:9095")]
+    pub(crate) listen_address: SocketAddr,
+    /// The address (host:port) by which other members reach this one; the listen address where absent.
+    #[arg(long = "grpc.advertise-address")]
+    pub(crate) advertise_address: Option<String>,
+    /// Certificate chain (PEM) for both directions; with key and CA it switches mutual TLS on.
+    #[arg(long = "grpc.tls-cert", requires_all = ["tls_key", "tls_ca"])]
+    pub(crate) tls_cert: Option<String>,
+    /// Private key (PEM).
+    #[arg(long = "grpc.tls-key")]
+    pub(crate) tls_key: Option<String>,
+    /// Authority that signs all members' certificates (PEM).
+    #[arg(long = "grpc.tls-ca")]
+    pub(crate) tls_ca: Option<String>,
+    /// The name that members' certificates carry.
+    #[arg(long = "grpc.tls-server-name", default_value = "pando")]
+    pub(crate) tls_server_name: String,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Log")]
+pub(crate) struct LogArgs {
+    /// Only log messages with the given severity or above: debug, info, warn, error.
+    #[arg(long = "log.level", default_value = "info",
+          value_parser = ["debug", "info", "warn", "error"])]
+    pub(crate) level: String,
+    /// Output format of log messages: logfmt (text) or json.
+    #[arg(long = "log.format", default_value = "logfmt", value_parser = ["logfmt", "json"])]
+    pub(crate) format: String,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Cluster")]
+pub(crate) struct ClusterArgs {
+    /// The gRPC addresses of all controllers (one or three), separated by commas; for `pando all` those of
+    /// all the cluster's processes. Absent: this process alone.
+    #[arg(long = "cluster.controllers", value_delimiter = ',')]
+    pub(crate) controllers: Vec<String>,
+    /// The failure domain of this member.
+    #[arg(long = "cluster.zone", default_value = "")]
+    pub(crate) zone: String,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Storage")]
+pub(crate) struct StorageArgs {
+    /// Base path for this member's own data: log, identity, caches.
+    #[arg(long = "storage.tsdb.path", alias = "storage.path", default_value = "data/")]
+    pub(crate) path: String,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Object store")]
+pub(crate) struct StoreArgs {
+    /// File with the object store's configuration in the form of Thanos' objstore.yml (type:, config:).
+    /// Absent: the folder `bucket` below the storage path.
+    #[arg(long = "objstore.config-file")]
+    pub(crate) config_file: Option<String>,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Agent")]
+pub(crate) struct AgentArgs {
+    /// Prometheus configuration file path.
+    #[arg(long = "config.file", default_value = "prometheus.yml")]
+    pub(crate) config_file: String,
+    /// The tenant that scraped series belong to.
+    #[arg(long = "agent.tenant", default_value = "default")]
+    pub(crate) tenant: String,
+    /// Bytes of the disk buffer for what cannot be shipped.
+    #[arg(long = "agent.buffer-bytes", default_value_t = 2 << 30)]
+    pub(crate) buffer_bytes: u64,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Ingester")]
+pub(crate) struct IngesterArgs {
+    /// How often a generation is cut, uploaded and committed as a block.
+    #[arg(long = "ingester.cut-interval", default_value = "10m")]
+    pub(crate) cut_interval: String,
+    /// Bytes of compressed samples after which a generation is cut early.
+    #[arg(long = "ingester.cut-bytes", default_value_t = 256 << 20)]
+    pub(crate) cut_bytes: u64,
+    /// Bytes of disk that log and generations not yet uploaded may take; writes are refused (503) above it.
+    #[arg(long = "ingester.disk-bytes", default_value_t = 20 << 30)]
+    pub(crate) disk_bytes: u64,
+    /// How long a query may run at the most: a committed generation stays in memory for it.
+    #[arg(long = "ingester.query-timeout", default_value = "2m")]
+    pub(crate) query_timeout: String,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Query")]
+pub(crate) struct QueryArgs {
+    /// The maximum lookback duration for retrieving metrics during expression evaluations.
+    #[arg(long = "query.lookback-delta", default_value = "5m")]
+    pub(crate) lookback_delta: String,
+    /// Maximum time a query may take before being aborted.
+    #[arg(long = "query.timeout", default_value = "2m")]
+    pub(crate) timeout: String,
+    /// Maximum number of queries executed concurrently.
+    #[arg(long = "query.max-concurrency", default_value_t = 20)]
+    pub(crate) max_concurrency: usize,
+    /// Maximum number of samples a single query can load into memory.
+    #[arg(long = "query.max-samples", default_value_t = 50_000_000)]
+    pub(crate) max_samples: u64,
+    /// Features to enable, separated by commas (promql-experimental-functions ...).
+    #[arg(long = "enable-feature", value_delimiter = ',')]
+    pub(crate) features: Vec<String>,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Controller")]
+pub(crate) struct ControllerArgs {
+    /// How long to retain samples in storage; units: y, w, d, h, m, s, ms.
+    #[arg(long = "storage.tsdb.retention.time", default_value = "15d")]
+    pub(crate) retention_time: String,
+    /// Maximum number of bytes that blocks may take in the object store; 0 for no limit.
+    #[arg(long = "storage.tsdb.retention.size", default_value = "0")]
+    pub(crate) retention_size: String,
+    /// Replicas of each shard: 1 or 3. Default: as many as there are controllers.
+    #[arg(long = "controller.replication-factor")]
+    pub(crate) replication_factor: Option<usize>,
+    /// Open shards that a new cluster begins with.
+    #[arg(long = "controller.shards", default_value_t = 1)]
+    pub(crate) shards: usize,
+    /// Key ranges that a new tenant begins with.
+    #[arg(long = "controller.tenant-ranges", default_value_t = 1)]
+    pub(crate) tenant_ranges: usize,
+    /// How much older than its tenant's newest sample a sample may be.
+    #[arg(long = "limits.out-of-order-time-window", default_value = "3h")]
+    pub(crate) out_of_order_time_window: String,
+    /// Active series of one tenant in one shard; 0 for no limit.
+    #[arg(long = "limits.max-series-per-shard", default_value_t = 5_000_000)]
+    pub(crate) max_series: u64,
+    /// How long a replaced block's object is kept.
+    #[arg(long = "compactor.delete-delay", default_value = "2h")]
+    pub(crate) delete_delay: String,
+    /// Blocks younger than this are left alone: members serve them from their own caches.
+    #[arg(long = "compactor.min-block-age", default_value = "3h")]
+    pub(crate) min_block_age: String,
+}

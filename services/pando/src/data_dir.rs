@@ -1,0 +1,123 @@
+//! The data directory of a member: locked by one process, and the home of its identity.
+//!
+//! ```text
+//! lock       held while a process uses the directory
+//! identity   "pando identity 1\nnode <16 hex>\nproducer <16 hex>\nepoch <n>\n"
+//! ```
+//!
+//! The node id is random and never used again: a directory that is lost takes it along, and what starts on an
+//! empty one is a new member. The epoch counts starts.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use pando_model::{Epoch, NodeId, ProducerId};
+use pando_runtime::Rng;
+
+const HEADER: &str = "pando identity 1";
+
+/// A locked data directory.
+pub(crate) struct DataDir {
+    path: PathBuf,
+    _lock: File,
+    pub(crate) node: NodeId,
+    pub(crate) producer: ProducerId,
+    pub(crate) epoch: Epoch,
+}
+
+impl DataDir {
+    /// Locks the directory, reads or makes its identity and counts the start.
+    pub(crate) fn open(path: &str, rng: &Rng) -> Result<Self> {
+        let path = PathBuf::from(path);
+        fs::create_dir_all(&path).with_context(|| format!("cannot make path={}", path.display()))?;
+        let lock_path = path.join("lock");
+        let lock = File::create(&lock_path)
+            .with_context(|| format!("cannot open path={}", lock_path.display()))?;
+        if lock.try_lock().is_err() {
+            bail!("data directory is used by another process: path={}", path.display());
+        }
+        let (node, producer, epoch) = match fs::read_to_string(path.join("identity")) {
+            Ok(text) => parse_identity(&text)
+                .with_context(|| format!("broken file path={}/identity", path.display()))?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                (NodeId(rng.id()), ProducerId(rng.id()), Epoch(0))
+            }
+            Err(e) => return Err(e).context("cannot read the identity"),
+        };
+        let dir = DataDir { path, _lock: lock, node, producer, epoch: epoch.next() };
+        dir.write_identity()?;
+        Ok(dir)
+    }
+
+    /// A folder below the directory, made where it is absent.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.path.join(name);
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make path={}", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn write_identity(&self) -> Result<()> {
+        let text = format!(
+            "{HEADER}\nnode {}\nproducer {}\nepoch {}\n",
+            self.node, self.producer, self.epoch
+        );
+        let temporary = self.path.join("identity.new");
+        let mut file = File::create(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, self.path.join("identity"))?;
+        File::open(&self.path)?.sync_all()?;
+        Ok(())
+    }
+}
+
+fn parse_identity(text: &str) -> Result<(NodeId, ProducerId, Epoch)> {
+    let mut lines = text.lines();
+    let header = lines.next().unwrap_or_default();
+    if header != HEADER {
+        bail!("unknown version: found={header:?} known={HEADER:?}");
+    }
+    let mut field = |name: &str| {
+        let line = lines.next().unwrap_or_default();
+        line.strip_prefix(name)
+            .map(|rest| rest.trim().to_string())
+            .with_context(|| format!("field is missing: {name}"))
+    };
+    let node = NodeId::parse(&field("node")?).context("node is not 16 hex digits")?;
+    let producer = ProducerId::parse(&field("producer")?).context("producer is not 16 hex digits")?;
+    let epoch = Epoch(field("epoch")?.parse().context("epoch is not a number")?);
+    Ok((node, producer, epoch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_its_identity_counts_starts_and_is_used_once() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        let path = folder.path().to_string_lossy().into_owned();
+        let rng = Rng::seeded(1);
+        let first = DataDir::open(&path, &rng).expect("empty directory");
+        assert_eq!(first.epoch, Epoch(1));
+        assert!(DataDir::open(&path, &rng).is_err(), "locked");
+        let (node, producer) = (first.node, first.producer);
+        drop(first);
+        let second = DataDir::open(&path, &rng).expect("unlocked again");
+        assert_eq!((second.node, second.producer, second.epoch), (node, producer, Epoch(2)));
+    }
+
+    #[test]
+    fn an_unknown_version_is_refused_with_both_named() {
+        let error = parse_identity("pando identity 9\n").expect_err("unknown");
+        assert!(error.to_string().contains("identity 9") && error.to_string().contains("identity 1"));
+    }
+}

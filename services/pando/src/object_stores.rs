@@ -1,0 +1,207 @@
+//! The object store of a configuration in the form of Thanos' objstore.yml: `type:`, `config:`, `prefix:`.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::prefix::PrefixStore;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use serde::Deserialize;
+
+/// One request to the store, retries included, ends within this time.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A store, and whether every member of a cluster reaches it.
+pub(crate) struct Store {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    /// False for the default folder below the data directory.
+    pub(crate) shared: bool,
+    /// For logs: never a secret.
+    pub(crate) described: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(rename = "type")]
+    kind: String,
+    config: serde_json::Value,
+    #[serde(default)]
+    prefix: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct S3 {
+    bucket: String,
+    #[serde(default)]
+    endpoint: String,
+    #[serde(default)]
+    region: String,
+    #[serde(default)]
+    access_key: String,
+    #[serde(default)]
+    secret_key: String,
+    #[serde(default)]
+    session_token: String,
+    #[serde(default)]
+    insecure: bool,
+    #[serde(default)]
+    bucket_lookup_type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gcs {
+    bucket: String,
+    #[serde(default)]
+    service_account: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Azure {
+    storage_account: String,
+    #[serde(default)]
+    storage_account_key: String,
+    container: String,
+    #[serde(default)]
+    endpoint: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Filesystem {
+    directory: String,
+}
+
+/// Opens the store of `config_file`, or the folder `bucket` below `data_dir`.
+pub(crate) fn open(config_file: Option<&str>, data_dir: &Path) -> Result<Store> {
+    let Some(file) = config_file else {
+        let directory = data_dir.join("bucket");
+        let store = local(&directory)?;
+        return Ok(Store { store, shared: false, described: directory.display().to_string() });
+    };
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read file={file}"))?;
+    parse(&text).with_context(|| format!("objstore configuration file={file}"))
+}
+
+fn parse(text: &str) -> Result<Store> {
+    let file: File = serde_saphyr::from_str(text)?;
+    let (store, described): (Arc<dyn ObjectStore>, String) = match file.kind.to_uppercase().as_str() {
+        "S3" => s3(from_value(file.config)?)?,
+        "GCS" => gcs(from_value(file.config)?)?,
+        "AZURE" => azure(from_value(file.config)?)?,
+        "FILESYSTEM" => {
+            let config: Filesystem = from_value(file.config)?;
+            (local(Path::new(&config.directory))?, config.directory)
+        }
+        other => bail!("unknown store: type={other} known=S3, GCS, AZURE, FILESYSTEM"),
+    };
+    if file.prefix.is_empty() {
+        return Ok(Store { store, shared: true, described });
+    }
+    let described = format!("{described}/{}", file.prefix);
+    Ok(Store { store: Arc::new(PrefixStore::new(store, file.prefix)), shared: true, described })
+}
+
+fn from_value<T: for<'a> Deserialize<'a>>(value: serde_json::Value) -> Result<T> {
+    serde_json::from_value(value).context("config")
+}
+
+fn local(directory: &Path) -> Result<Arc<dyn ObjectStore>> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make path={}", directory.display()))?;
+    Ok(Arc::new(LocalFileSystem::new_with_prefix(directory)?.with_fsync(true)))
+}
+
+fn s3(config: S3) -> Result<(Arc<dyn ObjectStore>, String)> {
+    let mut builder = AmazonS3Builder::from_env()
+        .with_bucket_name(&config.bucket)
+        .with_client_options(client_options(config.insecure))
+        .with_retry(retry())
+        .with_virtual_hosted_style_request(config.bucket_lookup_type == "virtual-hosted");
+    if !config.endpoint.is_empty() {
+        builder = builder.with_endpoint(with_scheme(&config.endpoint, config.insecure));
+    }
+    builder = builder.with_region(if config.region.is_empty() { "us-east-1" } else { &config.region });
+    if !config.access_key.is_empty() {
+        builder = builder
+            .with_access_key_id(&config.access_key)
+            .with_secret_access_key(&config.secret_key);
+    }
+    if !config.session_token.is_empty() {
+        builder = builder.with_token(&config.session_token);
+    }
+    Ok((Arc::new(builder.build()?), format!("s3://{}", config.bucket)))
+}
+
+fn gcs(config: Gcs) -> Result<(Arc<dyn ObjectStore>, String)> {
+    let mut builder = GoogleCloudStorageBuilder::from_env()
+        .with_bucket_name(&config.bucket)
+        .with_client_options(client_options(false))
+        .with_retry(retry());
+    if !config.service_account.is_empty() {
+        builder = builder.with_service_account_key(&config.service_account);
+    }
+    Ok((Arc::new(builder.build()?), format!("gs://{}", config.bucket)))
+}
+
+fn azure(config: Azure) -> Result<(Arc<dyn ObjectStore>, String)> {
+    let insecure = config.endpoint.starts_with("http://");
+    let mut builder = MicrosoftAzureBuilder::from_env()
+        .with_account(&config.storage_account)
+        .with_container_name(&config.container)
+        .with_client_options(client_options(insecure))
+        .with_retry(retry());
+    if !config.storage_account_key.is_empty() {
+        builder = builder.with_access_key(&config.storage_account_key);
+    }
+    if !config.endpoint.is_empty() {
+        builder = builder.with_endpoint(config.endpoint);
+    }
+    Ok((Arc::new(builder.build()?), format!("azure://{}", config.container)))
+}
+
+fn with_scheme(endpoint: &str, insecure: bool) -> String {
+    match endpoint.contains("://") {
+        true => endpoint.to_string(),
+        false => format!("{}://{endpoint}", if insecure { "http" } else { "https" }),
+    }
+}
+
+fn client_options(allow_http: bool) -> ClientOptions {
+    ClientOptions::new().with_allow_http(allow_http).with_timeout(REQUEST_TIMEOUT)
+}
+
+/// Few retries here: whoever uses the store knows better what an unknown outcome means.
+fn retry() -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig::default(),
+        max_retries: 3,
+        retry_timeout: REQUEST_TIMEOUT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thanos_files_open_and_faults_are_named() {
+        let s3 = "type: S3\nconfig:\n  bucket: b\n  endpoint: localhost:9000\n  insecure: true\n  \
+                  access_key: a\n  secret_key: s\nprefix: p\n";
+        let store = parse(s3).expect("good");
+        assert!(store.shared);
+        assert_eq!(store.described, "s3://b/p");
+        let unknown_type = parse("type: TAPE\nconfig: {}\n").err().expect("unknown").to_string();
+        assert!(unknown_type.contains("TAPE"));
+        let unknown_key = parse("type: S3\nconfig: {bucket: b, buket: c}\n").err().expect("unknown");
+        assert!(format!("{unknown_key:#}").contains("buket"));
+    }
+}
