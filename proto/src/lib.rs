@@ -13,5 +13,7 @@ pub mod v1 {
     tonic::include_proto!("pando.v1");
 }
 
+pub mod record;
+
 /// The file descriptors, encoded: what a reader of another language or version needs.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -19,16 +19,16 @@
 
 use std::sync::Arc;
 
-use pando_model::{Exemplar, Histogram, Labels};
+use pando_model::{Exemplar, Histogram};
 
-use super::GroupId;
-use super::bits::{BitReader, BitWriter, unzigzag, zigzag};
+use super::{BLOCK_BYTES_MAX, EXEMPLARS_PER_FRAME_MAX, GroupId, PAIRS_MAX, frame_work};
+use super::bits::{BitReader, BitWriter};
 use super::group_state::GroupState;
-use super::series_list::{SymbolTable, Symbols};
+use super::series_list::{BlockContext, Symbols};
 use super::slot_set::SlotSet;
 use crate::error::CodecError;
 use crate::histograms::{decode_histograms, encode_histograms};
-use crate::varint::{Reader, put_bytes, put_i64, put_u64};
+use crate::varint::{Reader, put_bytes, put_f64, put_varint, put_zigzag, unzigzag, zigzag};
 
 const OFFSETS: u8 = 1;
 const STARTS: u8 = 2;
@@ -142,10 +142,10 @@ pub(super) fn encode_frame(
         .filter(|(s, start)| present.contains(*s) && state.start(*s) != *start)
         .collect();
     let exemplars: Vec<&(u32, Exemplar)> =
-        input.exemplars.iter().filter(|(s, _)| present.contains(*s)).collect();
+        input.exemplars.iter().filter(|(s, _)| present.contains(*s)).take(EXEMPLARS_PER_FRAME_MAX).collect();
 
     let flag = |on: bool, flag: u8| if on { flag } else { 0 };
-    put_i64(out, input.time_ms.wrapping_sub(state.time_ms));
+    put_zigzag(out, input.time_ms.wrapping_sub(state.time_ms));
     out.push(
         flag(!offsets.is_empty(), OFFSETS)
             | flag(!starts.is_empty(), STARTS)
@@ -186,15 +186,19 @@ pub(super) fn decode_frame(
     group: GroupId,
     state: &mut GroupState,
     content: &[u8],
-    symbols: &SymbolTable<'_>,
+    context: &mut BlockContext<'_>,
 ) -> Result<Frame, CodecError> {
-    let mut reader = Reader::new(content);
+    let mut reader = Reader::new("frame", content);
     let size = state.slots();
-    let time_ms = state.time_ms.wrapping_add(reader.i64()?);
+    let time_ms = state.time_ms.wrapping_add(reader.zigzag()?);
     let flags = reader.u8()?;
-    let body = reader.bytes()?;
+    if flags >= 2 * EXEMPLARS {
+        return Err(reader.malformed("unknown flag"));
+    }
+    let body = reader.blob("bytes", BLOCK_BYTES_MAX)?;
     let mut bits = BitReader::new(body);
     let present = SlotSet::decode(&state.present, size, &mut bits)?;
+    context.work.take(frame_work(size, present.len()))?;
     if present.iter().any(|slot| state.removed.contains(slot)) {
         return Err(malformed("a removed slot has a sample"));
     }
@@ -223,15 +227,13 @@ pub(super) fn decode_frame(
     }
     let histograms = match flags & HISTOGRAMS {
         0 => Vec::new(),
-        _ => read_histograms(&histogram_slots, reader.bytes()?)?,
+        _ => read_histograms(&histogram_slots, reader.blob("bytes", BLOCK_BYTES_MAX)?)?,
     };
     let exemplars = match flags & EXEMPLARS {
         0 => Vec::new(),
-        _ => decode_exemplars(&mut reader, time_ms, &present, symbols)?,
+        _ => decode_exemplars(&mut reader, time_ms, &present, context)?,
     };
-    if flags >= 2 * EXEMPLARS || !reader.is_empty() {
-        return Err(malformed("unknown flag, or bytes are left over"));
-    }
+    reader.finish()?;
     let (slots, values) = floats(state, &present, &histogram_slots);
     state.set_starts(&starts);
     (state.time_ms, state.present, state.changed) = (time_ms, present, changed);
@@ -298,15 +300,15 @@ fn encode_exemplars(
     symbols: &mut Symbols,
     out: &mut Vec<u8>,
 ) {
-    put_u64(out, exemplars.len() as u64);
+    put_varint(out, exemplars.len() as u64);
     for (slot, exemplar) in exemplars {
-        put_u64(out, u64::from(*slot));
-        put_i64(out, exemplar.timestamp_ms.wrapping_sub(time_ms));
-        out.extend(exemplar.value.to_bits().to_le_bytes());
-        put_u64(out, exemplar.labels.len() as u64);
+        put_varint(out, u64::from(*slot));
+        put_zigzag(out, exemplar.timestamp_ms.wrapping_sub(time_ms));
+        put_f64(out, exemplar.value);
+        put_varint(out, exemplar.labels.len() as u64);
         for (name, value) in &exemplar.labels {
-            put_u64(out, symbols.id(name));
-            put_u64(out, symbols.id(value));
+            put_varint(out, symbols.id(name));
+            put_varint(out, symbols.id(value));
         }
     }
 }
@@ -315,27 +317,25 @@ fn decode_exemplars(
     reader: &mut Reader<'_>,
     time_ms: i64,
     present: &SlotSet,
-    symbols: &SymbolTable<'_>,
+    context: &mut BlockContext<'_>,
 ) -> Result<Vec<(u32, Exemplar)>, CodecError> {
-    let count = reader.u64()?;
+    let count = reader.count_of("exemplars", EXEMPLARS_PER_FRAME_MAX, 11)?;
     let mut exemplars = Vec::new();
     for _ in 0..count {
-        let slot = u32::try_from(reader.u64()?).ok().filter(|slot| present.contains(*slot));
+        let slot = u32::try_from(reader.varint()?).ok().filter(|slot| present.contains(*slot));
         let slot = slot.ok_or_else(|| malformed("an exemplar belongs to no sample"))?;
-        let timestamp_ms = time_ms.wrapping_add(reader.i64()?);
-        let value = f64::from_bits(reader.u64_le()?);
+        let timestamp_ms = time_ms.wrapping_add(reader.zigzag()?);
+        let value = reader.f64()?;
         let mut pairs = Vec::new();
-        for _ in 0..reader.u64()? {
-            let name = symbols.get(reader.u64()?)?;
-            pairs.push((name, symbols.get(reader.u64()?)?));
+        for _ in 0..reader.count_of("pairs", PAIRS_MAX, 2)? {
+            pairs.push(context.pair(reader)?);
         }
-        let labels = Labels::from_sorted(pairs)
-            .ok_or_else(|| malformed("an exemplar's labels are no sorted set"))?;
+        let labels = context.labels(&pairs)?;
         exemplars.push((slot, Exemplar { labels, value, timestamp_ms }));
     }
     Ok(exemplars)
 }
 
-fn malformed(why: &'static str) -> CodecError {
-    CodecError::Malformed { what: "frame", why }
+fn malformed(reason: &'static str) -> CodecError {
+    CodecError::Malformed { what: "frame", at: 0, reason }
 }

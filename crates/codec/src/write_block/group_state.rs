@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use pando_model::TenantId;
+use pando_model::tenant::TENANT_BYTES_MAX;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::bits::{BitReader, BitWriter};
+use super::SLOTS_PER_GROUP_MAX;
+use super::bits::{BitReader, BitWriter, K_MAX};
 use super::slot_set::SlotSet;
 use super::value_code::SlotCode;
 use crate::error::CodecError;
-use crate::varint::{Reader, put_bytes, put_i64, put_u64};
+use crate::varint::{Reader, put_bytes, put_text, put_varint, put_zigzag};
 
 /// The state of a group after its last frame. Producer and shard hold equal ones, or the base differs.
 #[derive(Clone, Debug)]
@@ -153,10 +155,10 @@ impl GroupState {
 
     /// Appends the state to a checkpoint.
     pub(super) fn save(&self, out: &mut Vec<u8>) {
-        put_bytes(out, self.tenant.as_str().as_bytes());
+        put_text(out, self.tenant.as_str());
         out.extend(self.chain.to_le_bytes());
-        put_i64(out, self.time_ms);
-        put_u64(out, self.last.len() as u64);
+        put_zigzag(out, self.time_ms);
+        put_varint(out, self.last.len() as u64);
         self.last.iter().for_each(|bits| out.extend(bits.to_le_bytes()));
         out.extend(&self.forms);
         out.extend(&self.ks);
@@ -167,36 +169,35 @@ impl GroupState {
         put_bytes(out, &bits.finish());
         out.push(u8::from(self.starts.is_some()));
         for start in self.starts.iter().flat_map(|starts| starts.iter()) {
-            put_i64(out, *start);
+            put_zigzag(out, *start);
         }
     }
 
     /// Reads what [`GroupState::save`] wrote.
     pub(super) fn load(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
-        let malformed = |why| CodecError::Malformed { what: "group state", why };
-        let tenant = std::str::from_utf8(reader.bytes()?).ok().and_then(|t| TenantId::parse(t).ok());
-        let mut state = GroupState::new(tenant.ok_or_else(|| malformed("bad tenant"))?);
-        state.chain = reader.u32_le()?;
-        state.time_ms = reader.i64()?;
-        let slots = reader.count(10, super::SLOTS_PER_GROUP_MAX as u64)?;
-        let last = reader.take(slots * 8)?;
+        let tenant = TenantId::parse(reader.text("tenant bytes", TENANT_BYTES_MAX)?);
+        let mut state = GroupState::new(tenant.map_err(|_| reader.malformed("bad tenant"))?);
+        state.chain = reader.u32()?;
+        state.time_ms = reader.zigzag()?;
+        let slots = reader.count_of("slots", SLOTS_PER_GROUP_MAX, 10)?;
+        let last = reader.bytes(slots * 8)?;
         state.last = last
             .chunks_exact(8)
             .map(|b| u64::from_le_bytes(b.try_into().expect("chunks of 8")))
             .collect();
-        state.forms = reader.take(slots)?.to_vec();
-        state.ks = reader.take(slots)?.to_vec();
+        state.forms = reader.bytes(slots)?.to_vec();
+        state.ks = reader.bytes(slots)?.to_vec();
         if !state.forms.iter().all(|form| SlotCode::is_form(*form))
-            || state.ks.iter().any(|k| *k > super::bits::K_MAX)
+            || state.ks.iter().any(|k| *k > K_MAX)
         {
-            return Err(malformed("bad slot"));
+            return Err(reader.malformed("bad slot"));
         }
-        let mut bits = BitReader::new(reader.bytes()?);
+        let mut bits = BitReader::new(reader.blob("slot sets", SLOTS_PER_GROUP_MAX)?);
         for set in [&mut state.removed, &mut state.present, &mut state.changed] {
             *set = SlotSet::decode(&SlotSet::default(), slots as u32, &mut bits)?;
         }
         if reader.u8()? == 1 {
-            let starts: Result<Vec<i64>, _> = (0..slots).map(|_| reader.i64()).collect();
+            let starts: Result<Vec<i64>, _> = (0..slots).map(|_| reader.zigzag()).collect();
             state.starts = Some(starts?.into());
         }
         Ok(state)

@@ -130,7 +130,7 @@ impl SlotSet {
             }
             1 => read_list(size, bits),
             2 => Ok(read_list(size, bits)?.difference(before)),
-            _ => Err(CodecError::Malformed { what: "slot set", why: "unknown form" }),
+            _ => Err(bits.malformed("unknown form of slot set")),
         }
     }
 }
@@ -179,12 +179,12 @@ fn read_list(size: u32, bits: &mut BitReader<'_>) -> Result<SlotSet, CodecError>
     let mut set = SlotSet::default();
     let mut next = 0u64;
     if count > u64::from(size) || k > 32 {
-        return Err(CodecError::Malformed { what: "slot set", why: "more members than slots" });
+        return Err(bits.malformed("a slot set has more members than slots"));
     }
     for _ in 0..count {
         let slot = next.saturating_add(bits.rice(&mut k.clone())?);
         if slot >= u64::from(size) {
-            return Err(CodecError::Malformed { what: "slot set", why: "member is no slot" });
+            return Err(bits.malformed("a member of a slot set is no slot"));
         }
         set.insert(slot as u32);
         next = slot + 1;

@@ -16,8 +16,9 @@
 
 use pando_model::{STALE_NAN, is_stale_nan};
 
-use super::bits::{BitReader, BitWriter, unzigzag, zigzag};
+use super::bits::{BitReader, BitWriter};
 use crate::error::CodecError;
+use crate::varint::{unzigzag, zigzag};
 
 /// Powers of ten that a float holds exactly.
 const POWERS: [f64; 23] = [
@@ -120,13 +121,13 @@ impl SlotCode {
                 form if SlotCode::is_form(form as u8) => {
                     self.form = form as u8;
                 }
-                _ => return Err(CodecError::Malformed { what: "value", why: "unknown form" }),
+                _ => return Err(bits.malformed("unknown form of value")),
             }
         }
         self.last = if self.form == CODE_XOR {
             let (leading, trailing) = (bits.read(6)? as u32, bits.read(6)? as u32);
             if leading + trailing > 63 {
-                return Err(CodecError::Malformed { what: "value", why: "more zeros than bits" });
+                return Err(bits.malformed("more zeros than bits"));
             }
             self.last ^ (bits.read(64 - leading - trailing)? << trailing)
         } else {
