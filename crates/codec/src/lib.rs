@@ -5,7 +5,10 @@
 //! Nothing here does I/O, reads a clock or knows of shards. Decoders never panic and never allocate beyond
 //! [`limits`], whatever the bytes are; damage that leaves bytes well-formed is for checksums further out.
 
+pub mod bits;
 pub mod error;
+pub mod floats;
+pub mod ints;
 pub mod limits;
 pub mod varint;
 

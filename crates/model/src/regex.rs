@@ -45,8 +45,6 @@ struct Compiled {
     shortcut: Option<Shortcut>,
     /// Absent where the shortcut answers everything that can be asked.
     engine: Option<meta::Regex>,
-    /// The pattern is one group around everything, as in `(.*)`: group 1 is the text itself.
-    whole_group: bool,
 }
 
 /// A pattern that Go would refuse, or that is over one of our limits.
@@ -88,17 +86,16 @@ impl GoRegex {
         }
         let parser::Parsed { hir, groups } = parser::parse(pattern)?;
         let shortcut = shortcut::find(&hir);
-        let whole_group = groups.len() == 2
-            && shortcut.is_some()
-            && matches!(hir.kind(), HirKind::Capture(_));
         let prefix = shortcut::literal_prefix(&hir);
-        // Without groups a match says everything; with groups somebody may ask where they are.
+        // Without groups a match says everything, and so it does where the only group is around everything,
+        // as in `(.*)`. With other groups somebody may ask where they are.
+        let around_all = groups.len() == 2 && matches!(hir.kind(), HirKind::Capture(_));
         let engine = match shortcut {
-            Some(_) if groups.len() == 1 || whole_group => None,
+            Some(_) if groups.len() == 1 || around_all => None,
             _ => Some(compile(hir, groups.len() > 1, pattern)?),
         };
         let pattern = pattern.to_string();
-        Ok(GoRegex(Arc::new(Compiled { pattern, groups, prefix, shortcut, engine, whole_group })))
+        Ok(GoRegex(Arc::new(Compiled { pattern, groups, prefix, shortcut, engine })))
     }
 
     /// Whether the whole of `text` matches.

@@ -6,7 +6,7 @@ use pando_model::TenantId;
 use pando_model::tenant::TENANT_BYTES_MAX;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::SLOTS_PER_GROUP_MAX;
+use super::{GroupSpec, SLOTS_PER_GROUP_MAX};
 use super::bits::{BitReader, BitWriter, K_MAX};
 use super::slot_set::SlotSet;
 use super::value_code::SlotCode;
@@ -33,7 +33,7 @@ pub struct GroupState {
 }
 
 impl GroupState {
-    pub(super) fn new(tenant: TenantId) -> Self {
+    fn new(tenant: TenantId) -> Self {
         GroupState {
             tenant,
             chain: 0,
@@ -46,6 +46,19 @@ impl GroupState {
             changed: SlotSet::default(),
             starts: None,
         }
+    }
+
+    /// The state right after a registration with the bytes `content`.
+    pub(super) fn registered(spec: &GroupSpec, content: &[u8]) -> Self {
+        let mut state = GroupState::new(spec.tenant.clone());
+        state.grow(spec.series.len());
+        for (slot, labels) in spec.series.iter().enumerate() {
+            if labels.is_none() {
+                state.remove(slot as u32);
+            }
+        }
+        state.advance(content);
+        state
     }
 
     /// The group's tenant.

@@ -1,0 +1,212 @@
+//! `KeyedEncoder`: finds the groups in samples that come without any, as remote write and OTLP bring them.
+//!
+//! Samples of one tenant whose keys have one high half come from one target. They share a group, whose series
+//! are learnt from the samples; each distinct time is a frame, in which the other series are absent. Where
+//! nearly every sample has a time of its own, a frame takes one sample of each series, with offsets instead.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+
+use pando_model::{Exemplar, Labels, SampleValue, TenantId};
+
+use super::encoder::Encoder;
+use super::frame::{FrameInput, FrameValue};
+use super::{GroupId, GroupSpec};
+use crate::error::CodecError;
+
+/// Below this many samples for each distinct time, offsets are cheaper than frames.
+const SAMPLES_PER_TIME_MIN: usize = 4;
+
+/// One sample that is pushed.
+#[derive(Clone, Debug)]
+pub struct KeyedSample<'a> {
+    /// The series.
+    pub labels: &'a Labels,
+    /// Time, ms.
+    pub timestamp_ms: i64,
+    /// Value.
+    pub value: SampleValue,
+    /// Start timestamp, ms; 0: unknown.
+    pub start_ms: i64,
+    /// Exemplars that came with it.
+    pub exemplars: &'a [Exemplar],
+}
+
+#[derive(Debug)]
+struct Group {
+    id: GroupId,
+    slots: HashMap<Labels, u32>,
+    /// For each slot, the block that last had a sample of it.
+    used: Vec<u64>,
+    last_used: u64,
+}
+
+/// An [`Encoder`] whose groups are (tenant, high half of the key).
+#[derive(Debug, Default)]
+pub struct KeyedEncoder {
+    encoder: Encoder,
+    groups: BTreeMap<(TenantId, u32), Group>,
+    block: u64,
+}
+
+impl KeyedEncoder {
+    /// The encoder of a new stream.
+    pub fn new() -> Self {
+        KeyedEncoder::default()
+    }
+
+    /// The encoder below, to push metadata and groups that are known, and to ask whether it is full.
+    pub fn encoder(&mut self) -> &mut Encoder {
+        &mut self.encoder
+    }
+
+    /// Writes samples of one tenant whose keys have the high half `half`, in any order. Of samples with equal
+    /// series and time all are written, so that the shard can judge them.
+    pub fn push(
+        &mut self,
+        tenant: &TenantId,
+        half: u32,
+        samples: &[KeyedSample<'_>],
+    ) -> Result<(), CodecError> {
+        let (id, slots) = self.slots_of(tenant, half, samples)?;
+        let mut order: Vec<usize> = (0..samples.len()).collect();
+        order.sort_by_key(|i| (samples[*i].timestamp_ms, slots[*i]));
+        let times = order.chunk_by(|a, b| samples[*a].timestamp_ms == samples[*b].timestamp_ms);
+        if times.count() * SAMPLES_PER_TIME_MIN > samples.len() && samples.len() > 1 {
+            order.sort_by_key(|i| (slots[*i], samples[*i].timestamp_ms));
+            // The n-th sample of every series goes into the n-th frame.
+            let (mut nth, mut before) = (vec![0usize; samples.len()], None);
+            for i in &order {
+                nth[*i] = before.filter(|b| slots[*b] == slots[*i]).map_or(0, |b: usize| nth[b] + 1);
+                before = Some(*i);
+            }
+            order.sort_by_key(|i| (nth[*i], slots[*i]));
+            for frame in order.chunk_by(|a, b| nth[*a] == nth[*b]) {
+                self.push_frame(id, samples, &slots, frame);
+            }
+        } else {
+            let same =
+                |a: &usize, b: &usize| samples[*a].timestamp_ms == samples[*b].timestamp_ms;
+            let runs: Vec<&[usize]> = order.chunk_by(same).collect();
+            for run in runs {
+                // A series twice at one time needs a frame for each.
+                for frame in run.chunk_by(|a, b| slots[*a] != slots[*b]) {
+                    self.push_frame(id, samples, &slots, frame);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The group's next frames are full: for the answer "send full".
+    pub fn force_full(&mut self, group: GroupId) {
+        self.encoder.force_full(group);
+    }
+
+    /// Ends the open block; `None` where nothing was pushed. Series and groups without a sample in the last
+    /// `idle_blocks_max` blocks are forgotten now and then.
+    pub fn finish(&mut self, idle_blocks_max: u64) -> Option<Vec<u8>> {
+        let block = self.encoder.finish()?;
+        self.block += 1;
+        if self.block % idle_blocks_max.max(16) == 0 {
+            self.forget_idle(self.block.saturating_sub(idle_blocks_max));
+        }
+        Some(block)
+    }
+
+    fn slots_of(
+        &mut self,
+        tenant: &TenantId,
+        half: u32,
+        samples: &[KeyedSample<'_>],
+    ) -> Result<(GroupId, Vec<u32>), CodecError> {
+        let key = (tenant.clone(), half);
+        let block = self.block;
+        if !self.groups.contains_key(&key) {
+            let spec = GroupSpec { tenant: tenant.clone(), target: None, series: Vec::new() };
+            let id = self.encoder.register(spec)?;
+            let group = Group { id, slots: HashMap::new(), used: Vec::new(), last_used: block };
+            self.groups.insert(key.clone(), group);
+        }
+        let group = self.groups.get_mut(&key).expect("it was added above");
+        group.last_used = block;
+        let mut added: Vec<Labels> = Vec::new();
+        let mut slots = Vec::with_capacity(samples.len());
+        for sample in samples {
+            let slot = match group.slots.get(sample.labels) {
+                Some(slot) => *slot,
+                None => {
+                    let slot = group.used.len() as u32;
+                    group.slots.insert(sample.labels.clone(), slot);
+                    group.used.push(block);
+                    added.push(sample.labels.clone());
+                    slot
+                }
+            };
+            group.used[slot as usize] = block;
+            slots.push(slot);
+        }
+        if !added.is_empty()
+            && let Err(error) = self.encoder.edit(group.id, &[], added)
+        {
+            // Nothing of the group is certain now; the next push begins a new one.
+            self.encoder.drop_group(group.id);
+            self.groups.remove(&key);
+            return Err(error);
+        }
+        Ok((group.id, slots))
+    }
+
+    /// Writes the samples `frame`, ascending and distinct slots.
+    fn push_frame(
+        &mut self,
+        id: GroupId,
+        samples: &[KeyedSample<'_>],
+        slots: &[u32],
+        frame: &[usize],
+    ) {
+        let Some(last) = frame.last() else { return };
+        let time_ms = frame.iter().map(|i| samples[*i].timestamp_ms).min().unwrap_or(0);
+        let mut values = vec![FrameValue::Absent; slots[*last] as usize + 1];
+        let (mut offsets, mut starts, mut exemplars) = (Vec::new(), Vec::new(), Vec::new());
+        for i in frame {
+            let (slot, sample) = (slots[*i], &samples[*i]);
+            values[slot as usize] = match &sample.value {
+                SampleValue::Float(v) => FrameValue::Float(*v),
+                SampleValue::Histogram(h) => FrameValue::Histogram(h.clone()),
+            };
+            if sample.timestamp_ms != time_ms {
+                offsets.push((slot, sample.timestamp_ms.wrapping_sub(time_ms)));
+            }
+            starts.push((slot, sample.start_ms));
+            exemplars.extend(sample.exemplars.iter().map(|e| (slot, e.clone())));
+        }
+        let input = FrameInput {
+            time_ms,
+            values: &values,
+            offsets: &offsets,
+            starts: &starts,
+            exemplars: &exemplars,
+        };
+        self.encoder.push_frame(id, &input);
+    }
+
+    fn forget_idle(&mut self, since: u64) {
+        let encoder = &mut self.encoder;
+        self.groups.retain(|_, group| {
+            if group.last_used < since {
+                encoder.drop_group(group.id);
+                return false;
+            }
+            let mut idle: Vec<u32> = group.slots.values().copied().collect();
+            idle.retain(|slot| group.used[*slot as usize] < since);
+            if encoder.removed_slots(group.id) + idle.len() > group.used.len() / 2 {
+                // Mostly holes: begin anew with the next sample.
+                encoder.drop_group(group.id);
+                return false;
+            }
+            group.slots.retain(|_, slot| group.used[*slot as usize] >= since);
+            encoder.edit(group.id, &idle, Vec::new()).is_ok()
+        });
+    }
+}

@@ -1,0 +1,178 @@
+//! Clusters of real `pando` processes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::process::Process;
+use crate::{eventually, http, peers};
+
+/// One pando process with ports and a data directory of its own, which survive restarts.
+pub struct Member {
+    /// Subcommand.
+    pub role: String,
+    /// A name for logs, unique in its cluster.
+    pub name: String,
+    /// Port of the HTTP side.
+    pub http_port: u16,
+    /// Port of the gRPC side.
+    pub grpc_port: u16,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Flags beyond ports, path and controllers.
+    pub flags: Vec<String>,
+    /// Environment.
+    pub envs: Vec<(String, String)>,
+    /// The process, while it runs.
+    pub process: Option<Process>,
+}
+
+impl Member {
+    /// A member that is not started yet.
+    pub fn new(role: &str, name: &str, folder: &Path) -> Self {
+        Member {
+            role: role.to_string(),
+            name: name.to_string(),
+            http_port: peers::free_port(),
+            grpc_port: peers::free_port(),
+            folder: folder.join(name),
+            flags: Vec::new(),
+            envs: Vec::new(),
+            process: None,
+        }
+    }
+
+    /// Its gRPC address.
+    pub fn grpc_address(&self) -> String {
+        format!("127.0.0.1:{}", self.grpc_port)
+    }
+
+    /// A URL of its HTTP side.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.http_port)
+    }
+
+    /// Starts the process.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(&mut self, controllers: &str) -> Result<()> {
+        std::fs::create_dir_all(&self.folder)?;
+        let mut args = vec![
+            self.role.clone(),
+            format!("--web.listen-address=127.0.0.1:{}", self.http_port),
+            format!("--grpc.listen-address=127.0.0.1:{}", self.grpc_port),
+            format!("--storage.tsdb.path={}", self.folder.join("data").display()),
+        ];
+        if !controllers.is_empty() {
+            args.push(format!("--cluster.controllers={controllers}"));
+        }
+        args.extend(self.flags.iter().cloned());
+        let log = self.folder.join("log");
+        self.process = Some(Process::start(&peers::pando(), args, &self.envs, log)?);
+        Ok(())
+    }
+
+    /// Kills it without a word.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// The end of its log.
+    pub fn log_tail(&self) -> String {
+        self.process.as_ref().map(Process::log_tail).unwrap_or_default()
+    }
+
+    /// Waits until `/-/ready` says so.
+    ///
+    /// # Errors
+    /// It never does; with the end of its log.
+    pub async fn ready(&self) -> Result<()> {
+        let url = self.url("/-/ready");
+        eventually(&format!("{} is ready", self.name), || async { http::ok(&url).await })
+            .await
+            .with_context(|| self.log_tail())
+    }
+}
+
+/// Members that form one cluster, in a temporary folder.
+pub struct Cluster {
+    /// All members, controllers first.
+    pub members: Vec<Member>,
+    /// Addresses of the controllers, as the flag takes them; empty for a single process.
+    pub controllers: String,
+    /// The folder of everything.
+    pub folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// A temporary folder without members.
+    ///
+    /// # Errors
+    /// No folder can be made.
+    pub fn new() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("pando-test-").tempdir()?;
+        Ok(Cluster { members: Vec::new(), controllers: String::new(), folder })
+    }
+
+    /// Adds a member and returns it.
+    pub fn add(&mut self, role: &str, name: &str) -> &mut Member {
+        self.members.push(Member::new(role, name, self.folder.path()));
+        let last = self.members.len() - 1;
+        &mut self.members[last]
+    }
+
+    /// Takes the members that are there now as the controllers.
+    pub fn found(&mut self) {
+        let addresses: Vec<String> = self.members.iter().map(Member::grpc_address).collect();
+        self.controllers = addresses.join(",");
+    }
+
+    /// Starts all members that do not run.
+    ///
+    /// # Errors
+    /// One cannot be started.
+    pub fn start(&mut self) -> Result<()> {
+        for member in self.members.iter_mut().filter(|m| m.process.is_none()) {
+            member.start(&self.controllers)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all members are ready.
+    ///
+    /// # Errors
+    /// One never is.
+    pub async fn ready(&self) -> Result<()> {
+        for member in &self.members {
+            member.ready().await?;
+        }
+        Ok(())
+    }
+
+    /// The first member with this name.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn member(&mut self, name: &str) -> &mut Member {
+        self.members.iter_mut().find(|m| m.name == name).expect("a member of that name")
+    }
+
+    /// Runs a `pando` tool to its end and returns its standard output.
+    ///
+    /// # Errors
+    /// It fails; with what it printed.
+    pub fn tool(&self, args: &[&str]) -> Result<String> {
+        let output = std::process::Command::new(peers::pando()).args(args).output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        anyhow::ensure!(
+            output.status.success(),
+            "pando {args:?}: {} {}",
+            text(&output.stdout),
+            text(&output.stderr)
+        );
+        Ok(text(&output.stdout))
+    }
+}

@@ -1,0 +1,132 @@
+//! Real programs that `cargo xtask test` has fetched.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::process::Process;
+use crate::{eventually, http};
+
+/// Where `cargo xtask fetch` keeps peers.
+fn cache_dir() -> PathBuf {
+    let var = |name| std::env::var_os(name).map(PathBuf::from);
+    var("PANDO_CACHE_DIR")
+        .or_else(|| var("XDG_CACHE_HOME").map(|dir| dir.join("pando")))
+        .or_else(|| var("HOME").map(|dir| dir.join(".cache/pando")))
+        .unwrap_or_else(|| PathBuf::from(".cache/pando"))
+}
+
+/// The path of a peer below the cache directory, such as `root/usr/bin/prometheus`; `None`, with a word to the
+/// reader, where it was not fetched. With CI=true that is a failure.
+///
+/// # Panics
+/// Where CI=true and the peer is absent.
+pub fn find(file: &str) -> Option<PathBuf> {
+    let path = cache_dir().join(file);
+    if path.exists() {
+        return Some(path);
+    }
+    let ci = std::env::var("CI").is_ok_and(|v| v == "true");
+    assert!(!ci, "peer is missing: {file}; cargo xtask fetch gets it");
+    println!("skipped: peer is missing: {file}; cargo xtask fetch gets it");
+    None
+}
+
+/// Prometheus.
+pub fn prometheus() -> Option<PathBuf> {
+    find("root/usr/bin/prometheus")
+}
+
+/// node_exporter.
+pub fn node_exporter() -> Option<PathBuf> {
+    find("root/usr/bin/prometheus-node-exporter")
+}
+
+/// The Python of the virtual environment.
+pub fn python() -> Option<PathBuf> {
+    find("venv/bin/python")
+}
+
+/// The binary under test: `PANDO_BIN`, else the debug build beside this test's own binary.
+///
+/// # Panics
+/// Where it is not there.
+pub fn pando() -> PathBuf {
+    if let Some(path) = std::env::var_os("PANDO_BIN") {
+        return PathBuf::from(path);
+    }
+    let here = std::env::current_exe().expect("a running program has a path");
+    let folder = here.parent().and_then(Path::parent).expect("target/debug/deps");
+    let path = folder.join("pando");
+    assert!(path.exists(), "no binary at {}: cargo build --package pando", path.display());
+    path
+}
+
+/// The shared test data beside the repository; `None`, with a word, where it is absent.
+pub fn shared(file: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(file);
+    if path.exists() {
+        return Some(path);
+    }
+    println!("skipped: no {}", path.display());
+    None
+}
+
+/// A port that was free a moment ago.
+///
+/// # Panics
+/// Where loopback has none left.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("a bound listener has an address").port()
+}
+
+/// A running node_exporter and its address.
+///
+/// # Errors
+/// It does not answer.
+pub async fn start_node_exporter(folder: &Path) -> Result<Option<(Process, String)>> {
+    let Some(binary) = node_exporter() else { return Ok(None) };
+    let address = format!("127.0.0.1:{}", free_port());
+    let args = [format!("--web.listen-address={address}")];
+    let process = Process::start(&binary, args, &[], folder.join("node_exporter.log"))?;
+    let url = format!("http://{address}/metrics");
+    eventually("node_exporter answers", || async { http::ok(&url).await }).await?;
+    Ok(Some((process, address)))
+}
+
+/// A running S3 server with a bucket, and the objstore.yml for it.
+pub struct S3 {
+    /// The server. Killing it is an outage.
+    pub process: Process,
+    /// host:port.
+    pub address: String,
+    /// The configuration file for `--objstore.config-file`.
+    pub config: PathBuf,
+}
+
+/// Starts moto's S3 server and makes the bucket `metrics`.
+///
+/// # Errors
+/// It does not answer.
+pub async fn start_s3(folder: &Path) -> Result<Option<S3>> {
+    let Some(binary) = find("venv/bin/moto_server") else { return Ok(None) };
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let args = ["-H".to_string(), "127.0.0.1".into(), "-p".into(), port.to_string()];
+    let process = Process::start(&binary, args, &[], folder.join("s3.log"))?;
+    let base = format!("http://{address}");
+    eventually("the S3 server answers", || async { http::ok(&base).await }).await?;
+    let made = http::client().put(format!("{base}/metrics")).send().await?;
+    made.error_for_status().context("cannot make the bucket")?;
+    let config = folder.join("objstore.yml");
+    std::fs::write(
+        &config,
+        format!(
+            "type: S3\nconfig:\n  bucket: metrics\n  endpoint: {address}\n  region: us-east-1\n  \
+             insecure: true\n  access_key: test\n  secret_key: test\n"
+        ),
+    )?;
+    Ok(Some(S3 { process, address, config }))
+}

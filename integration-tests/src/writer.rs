@@ -1,0 +1,1 @@
+//! A remote-write client that records what was acknowledged.
