@@ -1,7 +1,8 @@
-//! `BlockRecord` as protobuf: the one form in which a block's footer, the catalog and a fragment carry it.
+//! `BlockRecord` as protobuf: the one form in which a block's footer, the catalog and a fragment
+//! carry it.
 //!
-//! What decodes has been checked: sorted tenants, ranges that are not inside out, counts that add up. It knows
-//! nothing of the catalog.
+//! What decodes has been checked: sorted tenants, ranges that are not inside out, counts that add
+//! up. It knows nothing of the catalog.
 
 use pando_model::{
     BlockId, BlockRecord, BlockSource, Cut, Digest, ErrorKind, GenerationId, KeyRange, SeriesKey,
@@ -134,13 +135,15 @@ fn source_from_proto(
 ) -> Result<BlockSource, RecordError> {
     use v1::block_record::Source;
     match source {
-        Some(Source::Generation(g)) => Ok(BlockSource::Generation(GenerationId {
-            shard: ShardId(g.shard),
-            cut: Cut(g.cut),
-        })),
+        Some(Source::Generation(g)) => {
+            Ok(BlockSource::Generation(GenerationId { shard: ShardId(g.shard), cut: Cut(g.cut) }))
+        }
         Some(Source::Compaction(c)) if c.sources.len() <= SOURCES_PER_BLOCK_MAX => {
             let sources = c.sources.iter().map(|b| block_id_from_proto(b));
-            Ok(BlockSource::Compaction { work: c.work, sources: sources.collect::<Result<_, _>>()? })
+            Ok(BlockSource::Compaction {
+                work: c.work,
+                sources: sources.collect::<Result<_, _>>()?,
+            })
         }
         Some(Source::Compaction(c)) => {
             let count = c.sources.len();
@@ -165,7 +168,10 @@ fn span_to_proto(span: &TenantSpan) -> v1::TenantSpanRecord {
 
 fn span_from_proto(span: &v1::TenantSpanRecord) -> Result<TenantSpan, RecordError> {
     if span.first_row.checked_add(span.rows).is_none() {
-        return Err(corrupt(format!("rows of a tenant: first={} rows={}", span.first_row, span.rows)));
+        return Err(corrupt(format!(
+            "rows of a tenant: first={} rows={}",
+            span.first_row, span.rows
+        )));
     }
     Ok(TenantSpan {
         tenant: TenantId::parse(&span.tenant).map_err(|e| corrupt(e.to_string()))?,

@@ -1,4 +1,5 @@
-//! `BlockError`: what can go wrong with a block, and `ReadError`: what its bytes' source may answer.
+//! `BlockError`: what can go wrong with a block, and `ReadError`: what its bytes' source may
+//! answer.
 
 use pando_codec::CodecError;
 use pando_model::{BlockId, ErrorKind};
@@ -18,7 +19,8 @@ pub struct ReadError {
 /// Why a block could not be written, opened or read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BlockError {
-    /// Bytes are not what was written: a hash differs, or bytes that it covers contradict each other.
+    /// Bytes are not what was written: a hash differs, or bytes that it covers contradict each
+    /// other.
     #[error("block is corrupt: block={block} offset={offset} bytes={bytes} what=\"{what}\"")]
     Corrupt {
         /// The block.
@@ -65,12 +67,15 @@ pub enum BlockError {
         max: u64,
     },
     /// A value's encoding could not be read, though its page is as it was written.
-    #[error("value of a block cannot be decoded: block={block} row={row} column={column}: {source}")]
+    #[error(
+        "value of a block cannot be decoded: block={block} series={series} column={column}: \
+         {source}"
+    )]
     Value {
         /// The block.
         block: BlockId,
-        /// The row, counted from the block's first.
-        row: u64,
+        /// The labels of the row.
+        series: String,
         /// The column.
         column: &'static str,
         /// What the codec said.
@@ -86,7 +91,8 @@ pub enum BlockError {
     },
     /// A merge would have lost or invented samples.
     #[error(
-        "merge does not conserve samples: block={block} what=\"{what}\" samples={samples} expected={expected}"
+        "merge does not conserve samples: block={block} what=\"{what}\" samples={samples} \
+         expected={expected}"
     )]
     Conservation {
         /// The block whose samples are not what they should be.
@@ -127,7 +133,9 @@ impl BlockError {
 }
 
 /// A parquet error about `block`.
-pub(crate) fn parquet_error(block: BlockId) -> impl Fn(parquet::errors::ParquetError) -> BlockError {
+pub(crate) fn parquet_error(
+    block: BlockId,
+) -> impl Fn(parquet::errors::ParquetError) -> BlockError {
     move |e| BlockError::Parquet { block, what: e.to_string() }
 }
 
@@ -136,9 +144,9 @@ pub(crate) fn arrow_error(block: BlockId) -> impl Fn(arrow::error::ArrowError) -
     move |e| BlockError::Parquet { block, what: e.to_string() }
 }
 
-/// Runs `decode` of verified bytes. The parquet crate panics on some inputs; what it is given here has been
-/// hashed first, so that a panic is a fault in our own files or in that crate. It becomes an error of this
-/// block, since one bad block must not end a process that serves many.
+/// Runs `decode` of verified bytes. The parquet crate panics on some inputs; what it is given here
+/// has been hashed first, so that a panic is a fault in our own files or in that crate. It becomes
+/// an error of this block, since one bad block must not end a process that serves many.
 pub(crate) fn contain<T>(
     block: BlockId,
     decode: impl FnOnce() -> Result<T, BlockError>,

@@ -11,15 +11,15 @@ use pando_model::ErrorKind;
 
 use crate::error::ReadError;
 
-/// Ranges with a gap of at most this many bytes between them are read as one: at 100 MB/s a request's
-/// latency (some 10 ms) is worth far more than the bytes in between.
+/// Ranges with a gap of at most this many bytes between them are read as one: at 100 MB/s a
+/// request's latency (some 10 ms) is worth far more than the bytes in between.
 pub(crate) const GAP_BYTES_MAX: u64 = 64 << 10;
 
 /// Reads ranges of one immutable object.
 #[async_trait]
 pub trait RangeReader: Send + Sync {
-    /// The bytes of each of `ranges` (sorted, disjoint), in their order. A range that the object does not
-    /// have is an error.
+    /// The bytes of each of `ranges` (sorted, disjoint), in their order. A range that the object
+    /// does not have is an error.
     async fn read(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, ReadError>;
 }
 

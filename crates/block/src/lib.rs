@@ -1,17 +1,20 @@
-//! The block: one immutable Parquet file that holds the samples of a generation, or of several merged
-//! (layout: docs/formats/block.md).
+//! The block: one immutable Parquet file that holds the samples of a generation, or of several
+//! merged (layout: docs/formats/block.md).
 //!
 //! - [`BlockWriter`] takes series in order and builds the file with its record.
-//! - [`BlockReader`] opens a file from one range, and says which ranges a scan needs; [`RangeReader`] is who
-//!   fetches them. Nothing is decoded before its hash has been compared.
+//! - [`BlockReader`] opens a file from one range, and says which ranges a scan needs;
+//!   [`RangeReader`] is who fetches them. Nothing is decoded before its hash has been compared.
 //! - [`merge_blocks`] makes one block of several and proves that no sample was lost or invented.
 //! - [`verify_block`] and [`inspect_block`] are what the command line tools print.
 //!
 //! The crate knows no object store, no cache, no catalog and no clock.
 
+mod axes;
 mod batch;
-pub mod error;
+mod decode;
 mod envelope;
+pub mod error;
+mod file;
 mod group;
 mod inspect;
 pub mod io;
@@ -28,6 +31,7 @@ mod select;
 mod series;
 mod symbols;
 mod verify;
+mod view;
 mod writer;
 
 pub use envelope::{FooterAt, locate_footer};

@@ -13,10 +13,14 @@ pub struct BlockEntry {
     pub added: CatalogVersion,
     /// Deletes up to this number are applied to it, or do not concern it.
     pub deletes_upto: u64,
+    /// When its samples came into a block first, ms: of a compacted block the newest among its
+    /// inputs, so that neither quiet nor retention begins anew.
+    pub stored_ms: i64,
 }
 
 impl BlockEntry {
-    /// Whether `delete` takes samples from this block: what a read must apply, and a compaction may.
+    /// Whether `delete` takes samples from this block: what a read must apply, and a compaction
+    /// may.
     pub fn concerned_by(&self, delete: &DeleteRecord) -> bool {
         if delete.number <= self.deletes_upto {
             return false;
@@ -39,6 +43,7 @@ pub struct PendingObject {
     pub block: BlockId,
     /// When it was replaced or had expired, ms: grace counts from here.
     pub replaced_ms: i64,
-    /// The version that ceased to name it: a snapshot at least this new must be in the bucket first.
+    /// The version that ceased to name it: a snapshot at least this new must be in the bucket
+    /// first.
     pub replaced: CatalogVersion,
 }

@@ -114,7 +114,8 @@ pub enum Command {
         /// How it ended.
         end: WorkEnd,
     },
-    /// Forgets a work item that nobody holds, so that it can be planned anew: how a quarantine ends.
+    /// Forgets a work item that nobody holds, so that it can be planned anew: how a quarantine
+    /// ends.
     DropWork {
         /// The work item.
         work: u64,
@@ -202,8 +203,8 @@ pub struct ReplaceBlocks {
     pub removed: Vec<BlockId>,
     /// The outputs: of the inputs' resolution, and rollups of it.
     pub added: Vec<BlockRecord>,
-    /// Digest of the deduplicated input without what deletes and retention took: the outputs of the inputs'
-    /// resolution hold exactly this.
+    /// Digest of the deduplicated input without what deletes and retention took: the outputs of the
+    /// inputs' resolution hold exactly this.
     pub kept: Digest,
     /// The leader's clock, ms.
     pub now_ms: i64,
@@ -243,8 +244,8 @@ pub struct NewDelete {
     pub matchers: Vec<Matcher>,
     /// The times that are meant.
     pub time: TimeRange,
-    /// The last generation that the delete reaches into, for shards that cut for it; of other shards with the
-    /// tenant it reaches into every generation.
+    /// The last generation that the delete reaches into, for shards that cut for it; of other
+    /// shards with the tenant it reaches into every generation.
     pub fences: Vec<(ShardId, Cut)>,
     /// The leader's clock, ms.
     pub now_ms: i64,

@@ -1,5 +1,5 @@
-//! `DeleteRecord`: a tenant's order to forget what matchers and a time range say. Applied by every read until
-//! no block and no generation from before it is left.
+//! `DeleteRecord`: a tenant's order to forget what matchers and a time range say. Applied by every
+//! read until no block and no generation from before it is left.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ pub struct DeleteRecord {
     pub matchers: Vec<Matcher>,
     /// The times that are meant.
     pub time: TimeRange,
-    /// For each shard that held the tenant: the last generation that the delete reaches into. A shard that is not
-    /// named was opened later and is not reached.
+    /// For each shard that held the tenant: the last generation that the delete reaches into. A
+    /// shard that is not named was opened later and is not reached.
     pub fences: BTreeMap<ShardId, Cut>,
     /// When it was ordered, ms.
     pub created_ms: i64,

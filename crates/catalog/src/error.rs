@@ -95,7 +95,8 @@ reasons! {
     Unknown = 31, Internal;
 }
 
-/// A command that changed nothing, and why. Deterministic: every replica refuses with the same words.
+/// A command that changed nothing, and why. Deterministic: every replica refuses with the same
+/// words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct CommandRefused {

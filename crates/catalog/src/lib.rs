@@ -1,9 +1,10 @@
 //! The catalog: the replicated list of blocks, shards, routes, nodes, tenants, leases and deletes.
 //!
-//! [`Catalog`] is a pure state machine: commands in, replies out, no clock, no I/O; whoever replicates the
-//! commands has the same catalog. Readers hold a [`RoutingView`] and a [`BlocksView`], fed by deltas, and pin
-//! both at one version as a [`CatalogView`]. Next to it stands what the bucket holds: [`layout`], [`bucket`],
-//! [`snapshots`], and [`rebuild`], which makes a catalog from the bucket alone (INV-10).
+//! [`Catalog`] is a pure state machine: commands in, replies out, no clock, no I/O; whoever
+//! replicates the commands has the same catalog. Readers hold a [`RoutingView`] and a
+//! [`BlocksView`], fed by deltas, and pin both at one version as a [`CatalogView`]. Next to it
+//! stands what the bucket holds: [`layout`], [`bucket`], [`snapshots`], and [`rebuild`], which
+//! makes a catalog from the bucket alone (INV-10).
 //!
 //! The crate does not know how commands are replicated, nor who sends deltas to whom.
 
@@ -21,7 +22,6 @@ mod error;
 pub mod layout;
 pub mod limits;
 mod node;
-mod ranges;
 mod rebuild;
 mod route;
 mod routing_view;
@@ -42,14 +42,13 @@ pub use blocks_view::BlocksView;
 pub use catalog::Catalog;
 pub use cluster_file::{CLUSTER_FILE_FORMAT, ClusterFile, Voter};
 pub use command::{
-    Command, CommandReply, CommitGeneration, Grant, NewDelete, ReplaceBlocks, SealResult, Successor,
-    WorkEnd,
+    Command, CommandReply, CommitGeneration, Grant, NewDelete, ReplaceBlocks, SealResult,
+    Successor, WorkEnd,
 };
 pub use delete::DeleteRecord;
 pub use delta::{BlockDelta, RoutingDelta};
 pub use error::{CatalogError, CommandRefused, Reason};
 pub use node::{Node, Role};
-pub use ranges::normalised;
 pub use rebuild::{RebuildReport, ShardFate, rebuild_from_footers};
 pub use route::Route;
 pub use routing_view::RoutingView;

@@ -1,4 +1,5 @@
-//! How large the catalog may grow (INV-7). A command that would pass a limit is refused with its name.
+//! How large the catalog may grow (INV-7). A command that would pass a limit is refused with its
+//! name.
 
 pub use pando_proto::record::{SOURCES_PER_BLOCK_MAX, TENANTS_PER_BLOCK_MAX};
 
@@ -50,8 +51,8 @@ pub const SEAL_ANSWER_BYTES_MAX: usize = 4 << 20;
 /// Bytes of an address or a zone's name.
 pub const TEXT_BYTES_MAX: usize = 512;
 
-/// Winners of commits that a shard remembers, so that a repeat learns its own: a leader that is further behind
-/// has to be told by its shard's log.
+/// Winners of commits that a shard remembers, so that a repeat learns its own: a leader that is
+/// further behind has to be told by its shard's log.
 pub const COMMITS_KEPT: usize = 256;
 
 /// Ids in the memory of each stream's changes; who is further behind gets the full state.

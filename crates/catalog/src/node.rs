@@ -1,5 +1,5 @@
-//! `Node`: a member process as the catalog knows it. Whether it is alive is not the catalog's business: the
-//! leading controller hears heartbeats.
+//! `Node`: a member process as the catalog knows it. Whether it is alive is not the catalog's
+//! business: the leading controller hears heartbeats.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! `Route`: a tenant's ordered list of (upper key -> shard).
 //!
-//! The uppers grow and the last one is the last of all keys, so that a route covers the key space exactly once
-//! by its form alone (INV-3); only the stage of its shards is left to check.
+//! The uppers grow and the last one is the last of all keys, so that a route covers the key space
+//! exactly once by its form alone (INV-3); only the stage of its shards is left to check.
 
 use pando_model::{Epoch, KeyRange, SeriesKey, ShardId};
 
@@ -13,7 +13,8 @@ pub struct Route {
 }
 
 impl Route {
-    /// A route, or `None` where the uppers do not grow up to the last key. Neighbours of one shard become one.
+    /// A route, or `None` where the uppers do not grow up to the last key. Neighbours of one shard
+    /// become one.
     pub fn new(epoch: Epoch, entries: Vec<(SeriesKey, ShardId)>) -> Option<Self> {
         let grows = entries.windows(2).all(|pair| pair[0].0 < pair[1].0);
         if !grows || entries.last()?.0 != SeriesKey(u64::MAX) {
@@ -59,10 +60,11 @@ impl Route {
 
     /// The ranges in order, with their shards.
     pub fn ranges(&self) -> impl Iterator<Item = (KeyRange, ShardId)> + '_ {
-        let firsts = std::iter::once(0).chain(self.entries.iter().map(|(upper, _)| upper.0.wrapping_add(1)));
-        firsts.zip(&self.entries).map(|(first, &(last, shard))| {
-            (KeyRange { first: SeriesKey(first), last }, shard)
-        })
+        let firsts =
+            std::iter::once(0).chain(self.entries.iter().map(|(upper, _)| upper.0.wrapping_add(1)));
+        firsts
+            .zip(&self.entries)
+            .map(|(first, &(last, shard))| (KeyRange { first: SeriesKey(first), last }, shard))
     }
 }
 
@@ -76,7 +78,8 @@ mod tests {
 
     #[test]
     fn every_key_has_the_shard_of_its_range() {
-        let entries = vec![(key(9), ShardId(1)), (key(10), ShardId(2)), (key(u64::MAX), ShardId(1))];
+        let entries =
+            vec![(key(9), ShardId(1)), (key(10), ShardId(2)), (key(u64::MAX), ShardId(1))];
         let route = Route::new(Epoch(1), entries).expect("covers all");
         for (k, shard) in [(0, 1), (9, 1), (10, 2), (11, 1), (u64::MAX, 1)] {
             assert_eq!(route.shard_of(key(k)), ShardId(shard), "{k}");

@@ -1,5 +1,5 @@
-//! `Shard`: the Raft group that takes the writes of some key ranges, until it is sealed, and is closed once its
-//! last generation is in a block.
+//! `Shard`: the Raft group that takes the writes of some key ranges, until it is sealed, and is
+//! closed once its last generation is in a block.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -26,7 +26,8 @@ pub struct TenantLimits {
 }
 
 impl Default for TenantLimits {
-    /// 3 h out of order (longer than the agents' buffer of 2 h takes to drain), 1 KiB names, 4 KiB values.
+    /// 3 h out of order (longer than the agents' buffer of 2 h takes to drain), 1 KiB names, 4 KiB
+    /// values.
     fn default() -> Self {
         TenantLimits {
             series_max: 0,

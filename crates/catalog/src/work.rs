@@ -48,7 +48,8 @@ pub struct Lease {
     pub epoch: Epoch,
     /// The version that granted it last.
     pub granted: CatalogVersion,
-    /// When it was granted or renewed last, ms, for people: expiry is judged by the leader's monotonic clock.
+    /// When it was granted or renewed last, ms, for people: expiry is judged by the leader's
+    /// monotonic clock.
     pub renewed_ms: i64,
     /// How often a holder said that the work failed.
     pub failures: u32,

@@ -1,201 +1,257 @@
-//! DEC-PFOR128 prototype
-use crate::bits::BLOCK_VALUES;
+//! The float codec "DEC-PFOR128": lossless for every f64, bit by bit.
+//!
+//! Most metric values are decimals with few digits. A run of them becomes integers (`v = mantissa /
+//! 10^e`, verified to give back the exact bits), the integers a column of [`crate::ints`] (the best
+//! of constant, frame of reference, delta and delta of delta, in patched blocks of 128). What is no
+//! decimal stands beside the column as an exception; runs of such values are stored as decimals and
+//! the ulps they are off (float sums of decimals), as ordered bits, or raw.
+//!
+//! ```text
+//! floats     = version:u8 = 1, count:varint, run*
+//! run        = head:u8 [length:varint] body
+//! head       = scale (bits 0-4), bit 5: constant, bit 6: exceptions, bit 7: last run, no length
+//! scale      = 0-15 decimals, the exponent | 16 ordered bits | 17 raw | 18 near decimals
+//! body       = constant: mantissa:zigzag (decimals) | 8 bytes (ordered bits)
+//!            | raw: 8 bytes a value
+//!            | [exponent:u8 (near decimals)] [exceptions] column [column of ulps (near decimals)]
+//! exceptions = count:varint (gap << 2 | kind):varint [8 bytes (kind 1)] ...
+//! kind       = 0 stale marker | 1 the float that follows | 2 the float of the last kind 1
+//! ```
+//!
+//! A gap counts the values between two exceptions. Ordered bits are the float's bits as an i64, the
+//! lower 63 inverted where the sign is set. It knows nothing of times, series or stale markers'
+//! meaning.
+
+use pando_model::STALE_NAN;
+
+use crate::bits::{BLOCK_VALUES, Block};
 use crate::error::CodecError;
-use crate::ints::{IntBlocks, encode_ints};
+use crate::ints::IntBlocks;
 use crate::limits::SAMPLES_PER_CHUNK_MAX;
-use crate::varint::{Reader, put_varint, put_zigzag};
+use crate::varint::{Reader, put_varint};
+
+mod encode;
+mod scale;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use scale::{EXPONENT_MAX, from_ordered, power_of_ten, to_ordered};
+pub use stats::FloatStats;
 
 const WHAT: &str = "floats";
 const VERSION: u8 = 1;
 
-const BITS: u8 = 19;
-const CONST: u8 = 0x20;
-const EXC: u8 = 0x40;
+/// Values of a run that is not constant: short enough that modes follow a change, long enough that
+/// its head is below 0.1 bits a value.
+const RUN_VALUES_MAX: usize = 1024;
+/// Equal values that are worth a run of their own within a longer series.
+const CONSTANT_RUN_VALUES_MIN: usize = 128;
+
+const SCALE_BITS: u8 = 0x1f;
+const SCALE_ORDERED: u8 = 16;
+const SCALE_RAW: u8 = 17;
+const SCALE_NEAR: u8 = 18;
+const CONSTANT: u8 = 0x20;
+const EXCEPTIONS: u8 = 0x40;
 const LAST: u8 = 0x80;
-const P10: [f64; 19] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
-    1e17, 1e18,
-];
 
-fn to_decimal(v: f64, e: u8) -> Option<i64> {
-    let x = v * P10[e as usize];
-    let m = if x.abs() < 4.5e15 { (x + 0.5f64.copysign(x)) as i64 } else { x as i64 };
-    let ok = from_decimal(m, e).to_bits() == v.to_bits() && (e == 0 || m.unsigned_abs() < 1 << 53);
-    ok.then_some(m)
-}
-fn from_decimal(m: i64, e: u8) -> f64 {
-    m as f64 / P10[e as usize]
-}
-fn ordered(v: f64) -> i64 {
-    let b = v.to_bits() as i64;
-    b ^ (((b >> 63) as u64) >> 1) as i64
-}
-fn unordered(b: i64) -> f64 {
-    f64::from_bits((b ^ (((b >> 63) as u64) >> 1) as i64) as u64)
-}
+const KIND_STALE: u64 = 0;
+const KIND_FLOAT: u64 = 1;
+const KIND_SAME: u64 = 2;
 
-pub fn run_max() -> usize {
-    std::env::var("RUN").ok().and_then(|k| k.parse().ok()).unwrap_or(1024)
-}
-
+/// Appends `values`: at most 8.1 bytes a value and 12 bytes, usually 0.25 bytes a value. More
+/// values than [`SAMPLES_PER_CHUNK_MAX`] could not be decoded again.
 pub fn encode_floats(values: &[f64], out: &mut Vec<u8>) {
+    debug_assert!(values.len() <= SAMPLES_PER_CHUNK_MAX, "callers cut chunks before that");
     out.push(VERSION);
     put_varint(out, values.len() as u64);
-    let mut rest = values;
-    while !rest.is_empty() {
-        let v0 = rest[0].to_bits();
-        let same = rest.iter().take_while(|v| v.to_bits() == v0).count();
-        let n = if same >= 128 || same == rest.len() { same } else { rest.len().min(run_max()) };
-        let (run, r) = rest.split_at(n);
-        rest = r;
-        let last = if rest.is_empty() { LAST } else { 0 };
-        let len = |out: &mut Vec<u8>| {
-            if last == 0 {
-                put_varint(out, n as u64);
-            }
-        };
-        if same == n {
-            // constant
-            let v = run[0];
-            if let Some((e, m)) = (0..=15).find_map(|e| to_decimal(v, e).map(|m| (e, m))) {
-                out.push(e | CONST | last);
-                len(out);
-                put_zigzag(out, m);
-            } else {
-                out.push(BITS | CONST | last);
-                len(out);
-                out.extend(v.to_bits().to_le_bytes());
-            }
-            continue;
+    encode_float_runs(values, out);
+}
+
+/// Decodes what [`encode_floats`] wrote, appending to `out`; nothing is appended where there is an
+/// error.
+pub fn decode_floats(bytes: &[u8], out: &mut Vec<f64>) -> Result<(), CodecError> {
+    let before = out.len();
+    let mut reader = Reader::new(WHAT, bytes);
+    let result = read_count(&mut reader)
+        .and_then(|count| decode_float_runs(&mut reader, count, out))
+        .and_then(|()| reader.finish());
+    if result.is_err() {
+        out.truncate(before);
+    }
+    result
+}
+
+/// What the first bytes tell without decoding.
+#[derive(Clone, Copy, Debug)]
+pub struct FloatHeader {
+    /// The number of values.
+    pub count: usize,
+    /// The value of all, where it is stored as a constant; `None` says nothing.
+    pub constant: Option<f64>,
+}
+
+impl FloatHeader {
+    /// Reads the head of encoded floats: a few bytes, whatever their number. It does not say that
+    /// the rest is sound.
+    pub fn peek(bytes: &[u8]) -> Result<FloatHeader, CodecError> {
+        let mut reader = Reader::new(WHAT, bytes);
+        let count = read_count(&mut reader)?;
+        if count == 0 {
+            return Ok(FloatHeader { count, constant: None });
         }
-        // minimal exponents
-        let mut hist = [0usize; 17];
-        let mut hint = 0u8;
-        let mut exps = Vec::with_capacity(n);
-        for &v in run {
-            let mut e = hint;
-            let mut found = to_decimal(v, e);
-            if found.is_none() {
-                for c in 0..=15 {
-                    if let Some(m) = to_decimal(v, c) {
-                        found = Some(m);
-                        e = c;
-                        break;
-                    }
-                }
-            }
-            if let Some(mut m) = found {
-                while e > 0 && m % 10 == 0 {
-                    m /= 10;
-                    e -= 1;
-                }
-                if e > hint && e < 10 {
-                    hint = e;
-                }
-                hist[e as usize] += 1;
-                exps.push(e);
-            } else {
-                hist[16] += 1;
-                exps.push(16);
-            }
-        }
-        let mut above: usize = n;
-        let mut best = (usize::MAX, 0u8);
-        for e in 0..=15u8 {
-            above -= hist[e as usize];
-            let cost = above * 72 + n * (e as usize) * 10 / 3;
-            if cost < best.0 {
-                best = (cost, e);
-            }
-        }
-        let e = best.1;
-        let mut bits = Vec::new();
-        {
-            let b: Vec<i64> = run.iter().map(|v| ordered(*v)).collect();
-            bits.push(BITS | last);
-            len(&mut bits);
-            encode_ints(&b, &mut bits);
-        }
-        let mut dec = Vec::new();
-        {
-            let mut exc: Vec<(usize, f64)> = vec![];
-            let mut ints = Vec::with_capacity(n);
-            let mut prev = run.iter().find_map(|v| to_decimal(*v, e)).unwrap_or(0);
-            for (i, v) in run.iter().enumerate() {
-                if let Some(m) = to_decimal(*v, e) {
-                    ints.push(m);
-                    prev = m;
-                } else {
-                    exc.push((i, *v));
-                    ints.push(prev);
-                }
-            }
-            dec.push(e | if exc.is_empty() { 0 } else { EXC } | last);
-            len(&mut dec);
-            if !exc.is_empty() {
-                put_varint(&mut dec, exc.len() as u64);
-                for (i, v) in exc {
-                    put_varint(&mut dec, i as u64);
-                    dec.extend(v.to_bits().to_le_bytes());
-                }
-            }
-            encode_ints(&ints, &mut dec);
-        }
-        out.extend(if bits.len() < dec.len() { bits } else { dec });
+        let head = reader.u8()?;
+        let whole = head & (CONSTANT | LAST) == CONSTANT | LAST;
+        let constant = if whole { Some(read_constant(&mut reader, head)?) } else { None };
+        Ok(FloatHeader { count, constant })
     }
 }
 
-pub fn decode_floats(bytes: &[u8], out: &mut Vec<f64>) -> Result<(), CodecError> {
-    let mut r = Reader::new(WHAT, bytes);
-    r.version(VERSION)?;
-    let mut left = r.count("samples", SAMPLES_PER_CHUNK_MAX)?;
-    out.reserve(left);
+/// Appends `values` as runs without version and count, for encodings that hold many columns.
+pub(crate) fn encode_float_runs(values: &[f64], out: &mut Vec<u8>) {
+    encode::encode_runs(values, out);
+}
+
+/// Decodes the runs of `count` values, appending to `out`. The caller has bounded `count`; where
+/// there is an error, some may have been appended.
+pub(crate) fn decode_float_runs(
+    reader: &mut Reader<'_>,
+    count: usize,
+    out: &mut Vec<f64>,
+) -> Result<(), CodecError> {
+    out.reserve(count);
+    let mut left = count;
     while left > 0 {
-        let head = r.u8()?;
-        let n = if head & LAST != 0 { left } else { r.count("samples", left)? };
+        let head = reader.u8()?;
+        let n = if head & LAST != 0 { left } else { reader.count("samples", left)? };
+        if n == 0 {
+            return Err(reader.malformed("run is empty"));
+        }
         left -= n;
-        let e = head & 0x1f;
-        if head & CONST != 0 {
-            let v = if e == BITS { r.f64()? } else { from_decimal(r.zigzag()?, e) };
+        if head & CONSTANT != 0 {
+            let v = read_constant(reader, head)?;
             out.resize(out.len() + n, v);
-            continue;
-        }
-        let start = out.len();
-        let mut exc = vec![];
-        if head & EXC != 0 {
-            let c = r.varint()?;
-            for _ in 0..c {
-                let i = r.varint()? as usize;
-                exc.push((i, r.f64()?));
-            }
-        }
-        let mut col = IntBlocks::new(&mut r, n)?;
-        let mut b = [0i64; BLOCK_VALUES];
-        let mut f = [0f64; BLOCK_VALUES];
-        loop {
-            let got = col.next(&mut r, &mut b)?;
-            if got == 0 {
-                break;
-            }
-            if e == BITS {
-                for (f, b) in f.iter_mut().zip(&b) {
-                    *f = unordered(*b);
-                }
-            } else if e == 0 {
-                for (f, b) in f.iter_mut().zip(&b) {
-                    *f = *b as f64;
-                }
-            } else {
-                let p = P10[e as usize];
-                for (f, b) in f.iter_mut().zip(&b) {
-                    *f = *b as f64 / p;
-                }
-            }
-            out.extend_from_slice(&f[..got]);
-        }
-        for (i, v) in exc {
-            out[start + i] = v;
+        } else {
+            decode_run(reader, head, n, out)?;
         }
     }
-    r.finish()
+    Ok(())
+}
+
+fn read_count(reader: &mut Reader<'_>) -> Result<usize, CodecError> {
+    reader.version(VERSION)?;
+    reader.count("samples", SAMPLES_PER_CHUNK_MAX)
+}
+
+fn read_constant(reader: &mut Reader<'_>, head: u8) -> Result<f64, CodecError> {
+    match (head & EXCEPTIONS, head & SCALE_BITS) {
+        (0, 0) => Ok(reader.zigzag()? as f64),
+        (0, exponent @ 1..=EXPONENT_MAX) => Ok(reader.zigzag()? as f64 / power_of_ten(exponent)),
+        (0, SCALE_ORDERED) => reader.f64(),
+        _ => Err(reader.malformed("constant run of no known scale")),
+    }
+}
+
+fn decode_run(
+    reader: &mut Reader<'_>,
+    head: u8,
+    n: usize,
+    out: &mut Vec<f64>,
+) -> Result<(), CodecError> {
+    let scale = head & SCALE_BITS;
+    let exponent = match scale {
+        0..=EXPONENT_MAX => scale,
+        SCALE_ORDERED | SCALE_RAW => 0,
+        SCALE_NEAR => reader.u8()?,
+        _ => return Err(reader.malformed("run of no known scale")),
+    };
+    if exponent > EXPONENT_MAX {
+        return Err(reader.malformed("exponent is too large"));
+    }
+    let power = power_of_ten(exponent);
+    let start = out.len();
+    let exceptions =
+        if head & EXCEPTIONS != 0 { Exceptions::read(reader, n)? } else { Exceptions::default() };
+    match scale {
+        SCALE_RAW => {
+            let (raw, _) = reader.bytes(n * 8)?.as_chunks::<8>();
+            out.extend(raw.iter().map(|bytes| f64::from_le_bytes(*bytes)));
+        }
+        SCALE_ORDERED => decode_column(reader, n, |v| from_ordered(v as i64), out)?,
+        0 => decode_column(reader, n, |v| v as i64 as f64, out)?,
+        _ => decode_column(reader, n, |v| v as i64 as f64 / power, out)?,
+    }
+    if scale == SCALE_NEAR {
+        add_ulps(reader, &mut out[start..])?;
+    }
+    exceptions.apply(&mut out[start..]);
+    Ok(())
+}
+
+#[inline]
+fn decode_column(
+    reader: &mut Reader<'_>,
+    n: usize,
+    convert: impl Fn(u64) -> f64,
+    out: &mut Vec<f64>,
+) -> Result<(), CodecError> {
+    let mut column = IntBlocks::new(reader, n)?;
+    if let Some(v) = column.constant() {
+        out.resize(out.len() + n, convert(v as u64));
+        return Ok(());
+    }
+    let mut block: Block = [0; BLOCK_VALUES];
+    loop {
+        match column.next_block(reader, &mut block)? {
+            0 => return Ok(()),
+            got => out.extend(block[..got].iter().map(|v| convert(*v))),
+        }
+    }
+}
+
+fn add_ulps(reader: &mut Reader<'_>, values: &mut [f64]) -> Result<(), CodecError> {
+    let mut column = IntBlocks::new(reader, values.len())?;
+    let mut block: Block = [0; BLOCK_VALUES];
+    for values in values.chunks_mut(BLOCK_VALUES) {
+        column.next_block(reader, &mut block)?;
+        for (v, ulps) in values.iter_mut().zip(&block) {
+            *v = from_ordered(to_ordered(*v).wrapping_add(*ulps as i64));
+        }
+    }
+    Ok(())
+}
+
+/// The values of a run that its column does not hold.
+#[derive(Default)]
+struct Exceptions(Vec<(usize, f64)>);
+
+impl Exceptions {
+    fn read(reader: &mut Reader<'_>, n: usize) -> Result<Self, CodecError> {
+        let count = reader.count_of("exceptions", n, 1)?;
+        let mut exceptions = Vec::with_capacity(count);
+        let (mut next, mut float) = (0u64, None);
+        for _ in 0..count {
+            let coded = reader.varint()?;
+            let position = next + (coded >> 2);
+            if position >= n as u64 {
+                return Err(reader.malformed("exception beyond its run"));
+            }
+            let v = match coded & 3 {
+                KIND_STALE => STALE_NAN,
+                KIND_FLOAT => *float.insert(reader.f64()?),
+                KIND_SAME => float.ok_or_else(|| reader.malformed("no exception to repeat"))?,
+                _ => return Err(reader.malformed("exception of no known kind")),
+            };
+            exceptions.push((position as usize, v));
+            next = position + 1;
+        }
+        Ok(Exceptions(exceptions))
+    }
+
+    fn apply(self, values: &mut [f64]) {
+        for (position, v) in self.0 {
+            values[position] = v;
+        }
+    }
 }

@@ -23,8 +23,8 @@ pub const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Bytes of text that one decoded value may hold after symbols and prefixes are expanded.
 pub const DECODED_TEXT_BYTES_MAX: usize = 64 << 20;
 
-/// What one decode may still hand out. Encodings that name a text more than once (symbol tables, shared
-/// prefixes) can expand without bound; they take every expanded byte from here first.
+/// What one decode may still hand out. Encodings that name a text more than once (symbol tables,
+/// shared prefixes) can expand without bound; they take every expanded byte from here first.
 #[derive(Clone, Debug)]
 pub struct Budget {
     what: &'static str,

@@ -1,8 +1,9 @@
 //! Numbers of variable length, and `Reader`: the one cursor that every decoder here reads with.
 //!
-//! A varint is LEB128: seven bits a byte, least significant first, bit 7 says that another byte follows; at
-//! most ten bytes. A zigzag is a varint of `(v << 1) ^ (v >> 63)`, so that small negatives are short. A text
-//! or a blob is its length as a varint, then its bytes. Fixed numbers are little endian.
+//! A varint is LEB128: seven bits a byte, least significant first, bit 7 says that another byte
+//! follows; at most ten bytes. A zigzag is a varint of `(v << 1) ^ (v >> 63)`, so that small
+//! negatives are short. A text or a blob is its length as a varint, then its bytes. Fixed numbers
+//! are little endian.
 //!
 //! `Reader` never panics and never reads past its end, whatever the bytes are; it knows no format.
 
@@ -178,8 +179,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A varint of at most `max`, which the error calls `limit`. Does not look at the bytes left: a few
-    /// bytes may stand for many values.
+    /// A varint of at most `max`, which the error calls `limit`. Does not look at the bytes left: a
+    /// few bytes may stand for many values.
     pub fn count(&mut self, limit: &'static str, max: usize) -> Result<usize, CodecError> {
         let found = self.varint()?;
         match usize::try_from(found) {
@@ -188,8 +189,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A count of items that take at least `bytes_min` bytes each (not 0): refused where it is above `max` or
-    /// where the bytes left cannot hold as many, so that it is safe to allocate for.
+    /// A count of items that take at least `bytes_min` bytes each (not 0): refused where it is
+    /// above `max` or where the bytes left cannot hold as many, so that it is safe to allocate for.
     pub fn count_of(
         &mut self,
         limit: &'static str,

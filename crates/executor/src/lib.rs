@@ -1,1 +1,21 @@
-//! crates/executor
+//! Runs fragments where the data is: opens their sources (blocks, live generations here and elsewhere), merges
+//! them series by series, and feeds the engine whole series. Ingesters and store gateways serve the same
+//! [`ExecutorService`]; they differ in the live shards that they have. It does not know who asks and why.
+
+mod block_store;
+mod error;
+mod executor;
+mod grpc;
+mod live;
+mod lookup;
+mod merge;
+mod sources;
+pub mod wire;
+
+pub use block_store::{BlockStore, BlockStoreConfig};
+pub use error::ExecuteError;
+pub use executor::Executor;
+pub use grpc::ExecutorService;
+pub use live::{LiveShards, NoLiveShards, SeriesStream};
+pub use lookup::{Found, Lookup, LookupKind};
+pub use sources::{BlockSources, LiveSource, Sources};

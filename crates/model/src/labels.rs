@@ -48,7 +48,8 @@ impl Labels {
     /// The set of `pairs` that are already sorted by name, without duplicates and without empty values;
     /// otherwise `None`. This is the fast way in for decoders, which must not trust their input.
     pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<Self> {
-        let mut packed = String::new();
+        // Room for most sets at once: the exact length is not known before the pairs are gone.
+        let mut packed = String::with_capacity(256);
         let mut previous: Option<&str> = None;
         for (name, value) in pairs {
             if value.is_empty() || previous.is_some_and(|p| p >= name) {

@@ -1,12 +1,14 @@
 //! `GoRegex`: regular expressions with the meaning that Go's RE2 gives them.
 //!
-//! The pattern is Go's syntax, read by our own [`parser`]; the engine is `regex-automata`, which runs in time linear
-//! in the text. A match is always a match of the whole text, and `.` matches a newline, as everywhere in
-//! Prometheus. Most patterns that people write are not regular expressions at all but a few names between
-//! bars, a prefix or `.*`: those are recognised as a [`shortcut`] and never reach an engine.
+//! The pattern is Go's syntax, read by our own `parser`; the engine is `regex-automata`, which
+//! runs in time linear in the text. A match is always a match of the whole text, and `.` matches a
+//! newline, as everywhere in Prometheus. Most patterns that people write are not regular
+//! expressions at all but a few names between bars, a prefix or `.*`: those are recognised as a
+//! `shortcut` and never reach an engine.
 //!
-//! One difference from Go is wanted: a pattern is read by itself, so that `a)|(b` is an error here, while
-//! Go's relabelling, which pastes the pattern between `^(?s:` and `)$`, takes it for something unanchored.
+//! One difference from Go is wanted: a pattern is read by itself, so that `a)|(b` is an error here,
+//! while Go's relabelling, which pastes the pattern between `^(?s:` and `)$`, takes it for
+//! something unanchored.
 
 mod class;
 mod expand;
@@ -25,12 +27,18 @@ use regex_syntax::hir::{Hir, HirKind, Look};
 use crate::error::ErrorKind;
 use shortcut::Shortcut;
 
-/// The longest pattern in bytes. Dashboards paste long lists of names into one matcher; a megabyte holds
-/// some 50,000 of them.
+/// The longest pattern in bytes. Dashboards paste long lists of names into one matcher; a megabyte
+/// holds some 50,000 of them.
 pub const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// The largest compiled program in bytes. A pattern that needs more is refused.
 pub const COMPILED_BYTES_MAX: usize = 10 << 20;
+
+/// The compiler of the engine walks an expression by recursion. Up to this height any thread's
+/// stack will do; what is higher (Go allows 1000 levels) is compiled on a stack of its own.
+const SHALLOW_HEIGHT_MAX: u32 = 100;
+/// Unoptimised, the compiler takes some 4 KiB a level.
+const DEEP_STACK_BYTES: usize = 64 << 20;
 
 /// A compiled pattern. Cloning shares it.
 #[derive(Clone)]
@@ -77,18 +85,33 @@ impl GoRegex {
     /// Compiles `pattern`, anchored at both ends, dot matches newline.
     ///
     /// # Errors
-    /// What Go refuses, in Go's words; a pattern longer than [`PATTERN_BYTES_MAX`], nested deeper than 1000,
-    /// repeating something more than 1000 times, or compiled to more than [`COMPILED_BYTES_MAX`].
+    /// What Go refuses, in Go's words; a pattern longer than [`PATTERN_BYTES_MAX`], nested deeper
+    /// than 1000, repeating something more than 1000 times, or compiled to more than
+    /// [`COMPILED_BYTES_MAX`].
     pub fn new(pattern: &str) -> Result<Self, RegexError> {
         if pattern.len() > PATTERN_BYTES_MAX {
             let fact = format!("pattern_bytes={} limit={PATTERN_BYTES_MAX}", pattern.len());
             return Err(RegexError::too_large(&fact, pattern));
         }
-        let parser::Parsed { hir, groups } = parser::parse(pattern)?;
+        let parsed = parser::parse(pattern)?;
+        if parsed.height <= SHALLOW_HEIGHT_MAX {
+            return Self::build(pattern, parsed);
+        }
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(DEEP_STACK_BYTES);
+            let built = thread.spawn_scoped(scope, || Self::build(pattern, parsed));
+            built.ok().and_then(|building| building.join().ok()).unwrap_or_else(|| {
+                Err(RegexError::too_large("no thread for a deep expression", pattern))
+            })
+        })
+    }
+
+    fn build(pattern: &str, parsed: parser::Parsed) -> Result<Self, RegexError> {
+        let parser::Parsed { hir, groups, .. } = parsed;
         let shortcut = shortcut::find(&hir);
         let prefix = shortcut::literal_prefix(&hir);
-        // Without groups a match says everything, and so it does where the only group is around everything,
-        // as in `(.*)`. With other groups somebody may ask where they are.
+        // Without groups a match says everything, and so it does where the only group is around
+        // everything, as in `(.*)`. With other groups somebody may ask where they are.
         let around_all = groups.len() == 2 && matches!(hir.kind(), HirKind::Capture(_));
         let engine = match shortcut {
             Some(_) if groups.len() == 1 || around_all => None,
@@ -114,8 +137,9 @@ impl GoRegex {
         &self.0.pattern
     }
 
-    /// All the texts that match, sorted and without duplicates, where the pattern is an alternation of
-    /// literals (`a|b`, `x-(a|b)`, `[ab]`). Then a reader can look the values up instead of trying them all.
+    /// All the texts that match, sorted and without duplicates, where the pattern is an alternation
+    /// of literals (`a|b`, `x-(a|b)`, `[ab]`). Then a reader can look the values up instead of
+    /// trying them all.
     pub fn set_matches(&self) -> Option<&[String]> {
         match &self.0.shortcut {
             Some(Shortcut::Set(values)) => Some(values),
@@ -123,8 +147,8 @@ impl GoRegex {
         }
     }
 
-    /// A text that every match begins with; `""` where nothing is known. A reader of sorted values need only
-    /// try those that begin with it.
+    /// A text that every match begins with; `""` where nothing is known. A reader of sorted values
+    /// need only try those that begin with it.
     pub fn literal_prefix(&self) -> &str {
         &self.0.prefix
     }
@@ -150,8 +174,9 @@ impl GoRegex {
         Some(Captures { groups, text, spans })
     }
 
-    /// `template` with Go's `$1`, `${1}`, `$name`, `${name}` and `$$` replaced by what the groups matched in
-    /// `text`; `None` where `text` does not match. A group that does not exist or took no part is `""`.
+    /// `template` with Go's `$1`, `${1}`, `$name`, `${name}` and `$$` replaced by what the groups
+    /// matched in `text`; `None` where `text` does not match. A group that does not exist or took
+    /// no part is `""`.
     pub fn expand(&self, template: &str, text: &str) -> Option<String> {
         self.captures(text).map(|captures| captures.expand(template))
     }
@@ -165,7 +190,8 @@ pub struct Captures<'r, 't> {
 }
 
 impl<'t> Captures<'_, 't> {
-    /// What group `index` matched (0: the whole text); `None` where it took no part or does not exist.
+    /// What group `index` matched (0: the whole text); `None` where it took no part or does not
+    /// exist.
     pub fn get(&self, index: usize) -> Option<&'t str> {
         let (start, end) = (*self.spans.get(index)?)?;
         self.text.get(start..end)

@@ -1,1 +1,35 @@
-//! crates/promql
+//! PromQL: syntax, plan, fragments that run where the data is, their partial states, and the engine that makes
+//! the answer of them. No I/O, no clock: whoever holds samples hands them in.
+//!
+//! ```text
+//! text --Query::parse--> syntax tree --> plan --> fragments
+//!                                                    | FragmentExecution, anywhere (wire form or not)
+//! QueryOutput <--Query::evaluate-- merged results <--+ PartialMerge
+//! ```
+
+pub mod annotations;
+pub mod budget;
+pub mod engine;
+pub mod error;
+pub mod fragment;
+pub mod local;
+mod plan;
+pub mod promqltest;
+pub mod query;
+pub mod steps;
+pub mod syntax;
+
+pub use annotations::Note;
+pub use budget::{Budget, CancelFlag, SAMPLES_MAX};
+pub use engine::range::RangeFunction;
+pub use error::QueryError;
+pub use fragment::{
+    Aggregation, FragmentExecution, FragmentId, FragmentPlan, FragmentResult, FragmentSpec,
+    FragmentStats, NoteSite, PartialBatch, PartialGroup, PartialMerge, PartialState, Read,
+};
+pub use local::{SeriesSource, evaluate_local, execute_local};
+pub use query::{
+    Features, MatrixSeries, Query, QueryOutput, QueryParams, QueryStats, QueryValue, VectorSample,
+};
+pub use steps::{STEPS_MAX, Steps};
+pub use syntax::{Expr, ParseError, ValueType, parse, parse_matchers};

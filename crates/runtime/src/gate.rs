@@ -50,8 +50,7 @@ impl ByteGate {
 
     /// Waits until `bytes` fit.
     pub async fn acquire(&self, bytes: usize) -> Result<Held, GateError> {
-        let refused =
-            || GateError { name: self.name, bytes_max: self.units * UNIT_BYTES, bytes };
+        let refused = || GateError { name: self.name, bytes_max: self.units * UNIT_BYTES, bytes };
         let units = bytes.div_ceil(UNIT_BYTES).max(1);
         let Some(units) = u32::try_from(units).ok().filter(|&u| u as usize <= self.units) else {
             return Err(refused());

@@ -33,5 +33,4 @@ impl MetricsRegistry {
 }
 
 /// The content type of [`MetricsRegistry::encode`].
-pub const METRICS_CONTENT_TYPE: &str =
-    "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

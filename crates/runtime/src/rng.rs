@@ -12,7 +12,10 @@ pub struct Rng(Arc<Mutex<StdRng>>);
 
 impl Rng {
     /// Seeded by the operating system.
-    #[expect(clippy::disallowed_methods, reason = "this is the chance that everything else is handed")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the chance that everything else is handed"
+    )]
     pub fn system() -> Self {
         Rng(Arc::new(Mutex::new(StdRng::from_rng(&mut rand::rng()))))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pando_model::{ErrorKind, Epoch, Labels, Metadata, MetricType, TenantId};
+use pando_model::{Epoch, ErrorKind, Labels, Metadata, MetricType, TenantId};
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -183,6 +183,12 @@ impl Decoder {
         }
         Ok(Decoder { groups })
     }
+}
+
+/// Whether `block` arrived as it was sent: its version is known and its checksum is right. What it says may
+/// still be nonsense.
+pub fn verify(block: &[u8]) -> Result<(), CodecError> {
+    checked_body(block).map(|_| ())
 }
 
 /// The block without its checksum, where that is right.

@@ -128,12 +128,7 @@ impl Encoder {
             Some(state) => state,
             unknown => {
                 self.op_count += 1;
-                unknown.insert(write_register(
-                    group,
-                    &entry.spec,
-                    &mut self.symbols,
-                    &mut self.ops,
-                ))
+                unknown.insert(write_register(group, &entry.spec, &mut self.symbols, &mut self.ops))
             }
         };
         let mut content = Vec::new();

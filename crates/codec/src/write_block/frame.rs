@@ -21,11 +21,11 @@ use std::sync::Arc;
 
 use pando_model::{Exemplar, Histogram};
 
-use super::{BLOCK_BYTES_MAX, EXEMPLARS_PER_FRAME_MAX, GroupId, PAIRS_MAX, frame_work};
 use super::bits::{BitReader, BitWriter};
 use super::group_state::GroupState;
 use super::series_list::{BlockContext, Symbols};
 use super::slot_set::SlotSet;
+use super::{BLOCK_BYTES_MAX, EXEMPLARS_PER_FRAME_MAX, GroupId, PAIRS_MAX, frame_work};
 use crate::error::CodecError;
 use crate::histograms::{decode_histograms, encode_histograms};
 use crate::varint::{Reader, put_bytes, put_f64, put_varint, put_zigzag, unzigzag, zigzag};
@@ -114,25 +114,7 @@ pub(super) fn encode_frame(
     out: &mut Vec<u8>,
 ) -> usize {
     let size = state.slots();
-    let mut present = SlotSet::default();
-    let (mut changed, mut histogram_slots) = (SlotSet::default(), SlotSet::default());
-    let mut histograms: Vec<&Histogram> = Vec::new();
-    for (slot, value) in (0..size).zip(input.values) {
-        match value {
-            _ if state.removed.contains(slot) => continue,
-            FrameValue::Absent => continue,
-            FrameValue::Float(v) => {
-                if v.to_bits() != state.last[slot as usize] {
-                    changed.insert(slot);
-                }
-            }
-            FrameValue::Histogram(h) => {
-                histogram_slots.insert(slot);
-                histograms.push(h);
-            }
-        }
-        present.insert(slot);
-    }
+    let Sorted { present, changed, histogram_slots, histograms } = sort_values(state, input.values);
     let offsets: Vec<(u32, i64)> =
         input.offsets.iter().copied().filter(|(s, o)| *o != 0 && present.contains(*s)).collect();
     let starts: Vec<(u32, i64)> = input
@@ -141,8 +123,12 @@ pub(super) fn encode_frame(
         .copied()
         .filter(|(s, start)| present.contains(*s) && state.start(*s) != *start)
         .collect();
-    let exemplars: Vec<&(u32, Exemplar)> =
-        input.exemplars.iter().filter(|(s, _)| present.contains(*s)).take(EXEMPLARS_PER_FRAME_MAX).collect();
+    let exemplars: Vec<&(u32, Exemplar)> = input
+        .exemplars
+        .iter()
+        .filter(|(s, _)| present.contains(*s))
+        .take(EXEMPLARS_PER_FRAME_MAX)
+        .collect();
 
     let flag = |on: bool, flag: u8| if on { flag } else { 0 };
     put_zigzag(out, input.time_ms.wrapping_sub(state.time_ms));
@@ -179,6 +165,37 @@ pub(super) fn encode_frame(
     state.set_starts(&starts);
     (state.time_ms, state.present, state.changed) = (input.time_ms, present, changed);
     samples
+}
+
+/// The values of a frame by what is written of them.
+#[derive(Default)]
+struct Sorted<'a> {
+    present: SlotSet,
+    /// Floats that differ from the slot's last one.
+    changed: SlotSet,
+    histogram_slots: SlotSet,
+    histograms: Vec<&'a Histogram>,
+}
+
+fn sort_values<'a>(state: &GroupState, values: &'a [FrameValue]) -> Sorted<'a> {
+    let mut sorted = Sorted::default();
+    for (slot, value) in (0..state.slots()).zip(values) {
+        match value {
+            FrameValue::Absent => continue,
+            _ if state.removed.contains(slot) => continue,
+            FrameValue::Float(v) => {
+                if v.to_bits() != state.last[slot as usize] {
+                    sorted.changed.insert(slot);
+                }
+            }
+            FrameValue::Histogram(h) => {
+                sorted.histogram_slots.insert(slot);
+                sorted.histograms.push(h);
+            }
+        }
+        sorted.present.insert(slot);
+    }
+    sorted
 }
 
 /// Reads the content of a frame and moves `state` to it.

@@ -6,10 +6,10 @@ use pando_model::TenantId;
 use pando_model::tenant::TENANT_BYTES_MAX;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{GroupSpec, SLOTS_PER_GROUP_MAX};
 use super::bits::{BitReader, BitWriter, K_MAX};
 use super::slot_set::SlotSet;
 use super::value_code::SlotCode;
+use super::{GroupSpec, SLOTS_PER_GROUP_MAX};
 use crate::error::CodecError;
 use crate::varint::{Reader, put_bytes, put_text, put_varint, put_zigzag};
 

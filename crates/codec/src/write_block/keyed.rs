@@ -77,7 +77,8 @@ impl KeyedEncoder {
             // The n-th sample of every series goes into the n-th frame.
             let (mut nth, mut before) = (vec![0usize; samples.len()], None);
             for i in &order {
-                nth[*i] = before.filter(|b| slots[*b] == slots[*i]).map_or(0, |b: usize| nth[b] + 1);
+                nth[*i] =
+                    before.filter(|b| slots[*b] == slots[*i]).map_or(0, |b: usize| nth[b] + 1);
                 before = Some(*i);
             }
             order.sort_by_key(|i| (nth[*i], slots[*i]));
@@ -85,8 +86,7 @@ impl KeyedEncoder {
                 self.push_frame(id, samples, &slots, frame);
             }
         } else {
-            let same =
-                |a: &usize, b: &usize| samples[*a].timestamp_ms == samples[*b].timestamp_ms;
+            let same = |a: &usize, b: &usize| samples[*a].timestamp_ms == samples[*b].timestamp_ms;
             let runs: Vec<&[usize]> = order.chunk_by(same).collect();
             for run in runs {
                 // A series twice at one time needs a frame for each.
@@ -108,7 +108,7 @@ impl KeyedEncoder {
     pub fn finish(&mut self, idle_blocks_max: u64) -> Option<Vec<u8>> {
         let block = self.encoder.finish()?;
         self.block += 1;
-        if self.block % idle_blocks_max.max(16) == 0 {
+        if self.block.is_multiple_of(idle_blocks_max.max(16)) {
             self.forget_idle(self.block.saturating_sub(idle_blocks_max));
         }
         Some(block)

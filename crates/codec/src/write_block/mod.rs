@@ -38,7 +38,7 @@ mod value_code;
 #[cfg(test)]
 mod tests;
 
-pub use decoder::{DecodeError, DecodedBlock, Decoder, Op};
+pub use decoder::{DecodeError, DecodedBlock, Decoder, Op, verify};
 pub use encoder::Encoder;
 pub use frame::{Frame, FrameInput, FrameValue};
 pub use group_state::GroupState;
@@ -71,7 +71,8 @@ const LABEL_BYTES_MAX: usize = 1 << 28;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct GroupId(pub u32);
 
-/// The assignment under which a group is scraped, so that a shard can tell the new scraper from the old one.
+/// The assignment under which a group is scraped, so that a shard can tell the new scraper from the old one. A
+/// target is one group in a shard: its series there must not be spread over several.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TargetEpoch {
     /// The target: a hash that all scrapers of it agree on, within the tenant.

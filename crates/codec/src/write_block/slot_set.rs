@@ -204,9 +204,13 @@ mod tests {
         near.remove(0);
         near.insert(1);
         let empty = SlotSet::default();
-        for (set, before) in
-            [(&dense, &empty), (&sparse, &dense), (&near, &dense), (&dense, &dense), (&empty, &empty)]
-        {
+        for (set, before) in [
+            (&dense, &empty),
+            (&sparse, &dense),
+            (&near, &dense),
+            (&dense, &dense),
+            (&empty, &empty),
+        ] {
             let mut out = BitWriter::default();
             set.encode(before, 1000, &mut out);
             let bytes = out.finish();

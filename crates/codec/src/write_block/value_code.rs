@@ -22,8 +22,8 @@ use crate::varint::{unzigzag, zigzag};
 
 /// Powers of ten that a float holds exactly.
 const POWERS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
-    1e18, 1e19, 1e20, 1e21, 1e22,
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 /// Integers below this are exact in a float: 2^53.
 const MANTISSA_MAX: f64 = 9_007_199_254_740_992.0;
@@ -163,12 +163,26 @@ mod tests {
     fn counters_are_small_and_oddities_exact() {
         let counter: Vec<f64> = (1..=400).map(|i| f64::from(i) * 7.0).collect();
         assert!(round_trip(&counter) < 400);
-        let seconds: Vec<f64> = (1..=400).map(|i| f64::from(i) * 0.01).collect();
+        let seconds: Vec<f64> = (1..=400).map(|i| f64::from(i) / 100.0).collect();
         assert!(round_trip(&seconds) < 400);
         let nan = f64::from_bits(0x7ff8_0000_0000_1234);
         round_trip(&[
-            1.5, STALE_NAN, 2.5, nan, f64::INFINITY, -0.0, 0.0, 1e300, 5e-324, 0.1 + 0.2, -1e22,
-            9_007_199_254_740_993.0, 123_456_789.123_456_78, f64::MAX, f64::MIN, 1.0,
+            1.5,
+            STALE_NAN,
+            2.5,
+            nan,
+            f64::INFINITY,
+            -0.0,
+            0.0,
+            1e300,
+            5e-324,
+            0.1 + 0.2,
+            -1e22,
+            9_007_199_254_740_993.0,
+            123_456_789.123_456_78,
+            f64::MAX,
+            f64::MIN,
+            1.0,
         ]);
     }
 

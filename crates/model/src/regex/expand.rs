@@ -2,7 +2,8 @@
 
 use super::Captures;
 
-/// `template` with the groups of `captures` filled in. A `$` that begins no reference stays as it is.
+/// `template` with the groups of `captures` filled in. A `$` that begins no reference stays as it
+/// is.
 pub(super) fn expand(template: &str, captures: &Captures<'_, '_>) -> String {
     let mut out = String::with_capacity(template.len());
     let mut rest = template;
@@ -29,8 +30,8 @@ pub(super) fn expand(template: &str, captures: &Captures<'_, '_>) -> String {
     out
 }
 
-/// The name at the start of `text` (what follows a `$`) and what comes after it. The name is as long as
-/// possible: `$1x` means the group `1x`.
+/// The name at the start of `text` (what follows a `$`) and what comes after it. The name is as
+/// long as possible: `$1x` means the group `1x`.
 fn reference(text: &str) -> Option<(&str, &str)> {
     let (braced, body) = match text.strip_prefix('{') {
         Some(body) => (true, body),

@@ -1,31 +1,36 @@
-//! Go's regular expression syntax (`regexp/syntax` with the flags Perl and DotNL), read into a `Hir`.
+//! Go's regular expression syntax (`regexp/syntax` with the flags Perl and DotNL), read into a
+//! `Hir`.
 //!
-//! A loop with a stack of open groups, never a recursion, so that no pattern can overflow ours. Knows no
-//! engine and does not anchor.
+//! A loop with a stack of open groups, never a recursion, so that no pattern can overflow ours.
+//! Knows no engine and does not anchor.
+
+mod escape;
 
 use regex_syntax::hir::{
     Capture, Class, ClassUnicode, ClassUnicodeRange, Dot, Hir, HirKind, Look, Repetition,
 };
 
-use super::class::{self, ClassBuilder};
+use super::class::ClassBuilder;
 use super::{PATTERN_BYTES_MAX, RegexError};
 
 /// How deep an expression may nest, as in Go.
 const NEST_MAX: u32 = 1000;
 /// How often something may be repeated by count, nested counts multiplied, as in Go.
 const REPEAT_MAX: u32 = 1000;
-/// Ranges of all classes together: 8 MB of memory. Three bytes of pattern (`\pL`) can stand for 650.
+/// Ranges of all classes together: 8 MB of memory. Three bytes of pattern (`\pL`) can stand for
+/// 650.
 const RANGES_MAX: usize = 1 << 20;
 /// Nodes built, and built again when a group dissolves into its parent.
 const WORK_MAX: usize = 4 * PATTERN_BYTES_MAX;
 
-const BAD_RANGE: &str = "invalid character class range";
 const BAD_REPEAT_SIZE: &str = "invalid repeat count";
 const BAD_PERL: &str = "invalid or unsupported Perl syntax";
 
 /// An expression and the names of its groups by index (group 0 is the whole).
 pub(super) struct Parsed {
     pub(super) hir: Hir,
+    /// The levels of nesting, at most 1000.
+    pub(super) height: u32,
     pub(super) groups: Vec<Option<String>>,
 }
 
@@ -129,7 +134,8 @@ struct Parser<'p> {
 
 impl<'p> Parser<'p> {
     fn run(&mut self) -> Result<Parsed, RegexError> {
-        // Where the repetition operator just before this place began: two of them in a row are an error.
+        // Where the repetition operator just before this place began: two of them in a row are an
+        // error.
         let mut last_repeat = None;
         while let Some(next) = self.peek() {
             let mut repeat = None;
@@ -162,8 +168,8 @@ impl<'p> Parser<'p> {
             return Err(RegexError::new("missing closing )", self.pattern));
         }
         let frame = std::mem::replace(&mut self.here, Frame::new(self.flags, None));
-        let hir = self.finish(frame)?.hir;
-        Ok(Parsed { hir, groups: std::mem::take(&mut self.groups) })
+        let Piece { hir, height, .. } = self.finish(frame)?;
+        Ok(Parsed { hir, height, groups: std::mem::take(&mut self.groups) })
     }
 
     fn rest(&self) -> &'p str {
@@ -227,13 +233,9 @@ impl<'p> Parser<'p> {
         Ok(())
     }
 
-    /// Joins `pieces`. What is joined is counted, since a group without a capture dissolves into its parent
-    /// and its parts are then moved once more.
-    fn join(
-        &mut self,
-        pieces: Vec<Piece>,
-        with: fn(Vec<Hir>) -> Hir,
-    ) -> Result<Piece, RegexError> {
+    /// Joins `pieces`. What is joined is counted, since a group without a capture dissolves into
+    /// its parent and its parts are then moved once more.
+    fn join(&mut self, pieces: Vec<Piece>, with: fn(Vec<Hir>) -> Hir) -> Result<Piece, RegexError> {
         let mut height = 0;
         let mut copies = 0;
         let mut hirs = Vec::with_capacity(pieces.len());
@@ -247,7 +249,10 @@ impl<'p> Parser<'p> {
             hirs.push(piece.hir);
         }
         if self.work > WORK_MAX {
-            return Err(RegexError::too_large(&format!("nodes over limit={WORK_MAX}"), self.pattern));
+            return Err(RegexError::too_large(
+                &format!("nodes over limit={WORK_MAX}"),
+                self.pattern,
+            ));
         }
         let height = if hirs.len() > 1 { height + 1 } else { height.max(1) };
         self.check_height(height)?;
@@ -361,8 +366,8 @@ impl<'p> Parser<'p> {
         Ok(())
     }
 
-    /// `*`, `+`, `?`, `{n}`, `{n,}`, `{n,m}`, each with an optional `?`. Returns where the operator began; a
-    /// `{` that begins no count is a literal.
+    /// `*`, `+`, `?`, `{n}`, `{n,}`, `{n,m}`, each with an optional `?`. Returns where the operator
+    /// began; a `{` that begins no count is a literal.
     fn repeat(&mut self, op: char, last: Option<usize>) -> Result<Option<usize>, RegexError> {
         let start = self.at;
         let (min, max) = match op {
@@ -445,168 +450,13 @@ impl<'p> Parser<'p> {
         }
         Ok(())
     }
-
-    /// `\d`, `\S`, `\pL`, `\p{^Greek}` and their like: adds what it names. False where there is none here.
-    fn class_escape(&mut self, builder: &mut ClassBuilder) -> Result<bool, RegexError> {
-        let [b'\\', letter, ..] = self.rest().as_bytes() else { return Ok(false) };
-        let (letter, mut negated) = (letter.to_ascii_lowercase(), letter.is_ascii_uppercase());
-        if let Some(class) = class::perl(letter) {
-            self.at += 2;
-            builder.add_named(class, negated);
-            return Ok(true);
-        }
-        if letter != b'p' {
-            return Ok(false);
-        }
-        let start = self.at;
-        self.at += 2;
-        let mut name = match self.bump() {
-            Some('{') => {
-                let Some(end) = self.rest().find('}') else {
-                    return Err(RegexError::new(BAD_RANGE, &self.pattern[start..]));
-                };
-                let name = &self.rest()[..end];
-                self.at += end + 1;
-                name
-            }
-            Some(_) => &self.pattern[start + 2..self.at],
-            None => return self.error(BAD_RANGE, start),
-        };
-        if let Some(rest) = name.strip_prefix('^') {
-            (name, negated) = (rest, !negated);
-        }
-        let Some(class) = class::unicode(name) else { return self.error(BAD_RANGE, start) };
-        self.count_ranges(&class)?;
-        builder.add_named(class, negated);
-        Ok(true)
-    }
-
-    /// `[...]`.
-    fn class(&mut self) -> Result<(), RegexError> {
-        let start = self.at;
-        self.at += 1;
-        let negated = self.rest().starts_with('^');
-        self.at += usize::from(negated);
-        let mut builder = ClassBuilder::new(self.flags.fold);
-        let mut first = true;
-        while first || !self.rest().starts_with(']') {
-            first = false;
-            if self.posix_class(&mut builder)? || self.class_escape(&mut builder)? {
-                continue;
-            }
-            let from = self.at;
-            let low = self.class_char(start)?;
-            let mut high = low;
-            let rest = self.rest().as_bytes();
-            if rest.len() >= 2 && rest[0] == b'-' && rest[1] != b']' {
-                self.at += 1;
-                high = self.class_char(start)?;
-                if high < low {
-                    return self.error(BAD_RANGE, from);
-                }
-            }
-            builder.add(low, high);
-        }
-        self.at += 1;
-        self.push_class(builder.build(negated))
-    }
-
-    /// `[:name:]` or `[:^name:]` inside a class. False where there is none here.
-    fn posix_class(&mut self, builder: &mut ClassBuilder) -> Result<bool, RegexError> {
-        let Some(body) = self.rest().strip_prefix("[:") else { return Ok(false) };
-        if !self.posix_ends {
-            return Ok(false);
-        }
-        let Some(end) = body.find(":]") else {
-            self.posix_ends = false;
-            return Ok(false);
-        };
-        let start = self.at;
-        self.at += end + 4;
-        let name = &body[..end];
-        let (name, negated) = name.strip_prefix('^').map_or((name, false), |name| (name, true));
-        let Some(class) = class::posix(name) else { return self.error(BAD_RANGE, start) };
-        builder.add_named(class, negated);
-        Ok(true)
-    }
-
-    fn class_char(&mut self, class_start: usize) -> Result<u32, RegexError> {
-        match self.peek() {
-            None => Err(RegexError::new("missing closing ]", &self.pattern[class_start..])),
-            Some('\\') => self.escape(),
-            Some(c) => {
-                self.at += c.len_utf8();
-                Ok(c as u32)
-            }
-        }
-    }
-
-    /// A backslash and the one character that it stands for.
-    fn escape(&mut self) -> Result<u32, RegexError> {
-        let start = self.at;
-        self.at += 1;
-        let Some(c) = self.bump() else {
-            return Err(RegexError::new("trailing backslash at end of expression", ""));
-        };
-        let octal = |text: &str| text.bytes().next().is_some_and(|b| (b'0'..=b'7').contains(&b));
-        match c {
-            '0' => Ok(self.octal(0)),
-            // One digit alone would be a reference back, which no linear engine can follow.
-            '1'..='7' if octal(self.rest()) => Ok(self.octal(c as u32 - '0' as u32)),
-            'x' => match self.hex() {
-                Some(code) => Ok(code),
-                None => self.error("invalid escape sequence", start),
-            },
-            'a' => Ok(7),
-            'f' => Ok(12),
-            'n' => Ok(10),
-            'r' => Ok(13),
-            't' => Ok(9),
-            'v' => Ok(11),
-            c if c.is_ascii() && !c.is_ascii_alphanumeric() => Ok(c as u32),
-            _ => self.error("invalid escape sequence", start),
-        }
-    }
-
-    /// Up to two more octal digits after `value`.
-    fn octal(&mut self, mut value: u32) -> u32 {
-        for _ in 0..2 {
-            match self.rest().bytes().next() {
-                Some(digit @ b'0'..=b'7') => value = value * 8 + u32::from(digit - b'0'),
-                _ => break,
-            }
-            self.at += 1;
-        }
-        value
-    }
-
-    /// What follows `\x`: two digits, or any number of them in braces.
-    fn hex(&mut self) -> Option<u32> {
-        let first = self.bump()?;
-        if first != '{' {
-            let high = first.to_digit(16);
-            let low = self.bump()?.to_digit(16)?;
-            return Some(high? * 16 + low);
-        }
-        let (mut value, mut digits) = (0u32, 0);
-        loop {
-            match self.bump()? {
-                '}' if digits > 0 => return Some(value),
-                digit => value = value * 16 + digit.to_digit(16)?,
-            }
-            if value > char::MAX as u32 {
-                return None;
-            }
-            digits += 1;
-        }
-    }
 }
 
 /// A minimum and a maximum; `None` as the maximum: without end.
 type Counts = (u32, Option<u32>);
 
-/// The counts `{n}`, `{n,}` or `{n,m}` at the start of `text` and their length; `Some(None)` where they have
-/// that form but are over the limit or upside down, `None` where they have not.
+/// The counts `{n}`, `{n,}` or `{n,m}` at the start of `text` and their length; `Some(None)` where
+/// they have that form but are over the limit or upside down, `None` where they have not.
 fn counts(text: &str) -> Option<(Option<Counts>, usize)> {
     let text = text.strip_prefix('{')?;
     let body = &text[..text.find(|c: char| !c.is_ascii_digit() && c != ',')?];

@@ -1,12 +1,14 @@
 //! Patterns that are no regular expressions at heart: sets of literals, prefixes, suffixes, `.*`.
 //!
-//! Works on the parsed expression, so that `foo|bar`, `(?:foo|bar)`, `^(foo|bar)$` and `[fb]oo` all count.
+//! Works on the parsed expression, so that `foo|bar`, `(?:foo|bar)`, `^(foo|bar)$` and `[fb]oo` all
+//! count.
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 /// The most values of a set that come from an alternation as written.
 const SET_ENTRIES_MAX: usize = 65_536;
-/// The most values of a set that come from classes and concatenations (`[ab]x(c|d)`), which multiply.
+/// The most values of a set that come from classes and concatenations (`[ab]x(c|d)`), which
+/// multiply.
 const PRODUCT_ENTRIES_MAX: usize = 256;
 
 /// A way to match without an engine.
@@ -17,11 +19,7 @@ pub(super) enum Shortcut {
     /// A text of this many characters, each one of up to four: `(?i:name)`.
     Positions(Vec<[char; 4]>),
     /// A literal with any characters before it, after it or around it.
-    Around {
-        head: Gap,
-        text: String,
-        tail: Gap,
-    },
+    Around { head: Gap, text: String, tail: Gap },
 }
 
 /// What may stand beside a literal.
@@ -90,11 +88,25 @@ pub(super) fn find(hir: &Hir) -> Option<Shortcut> {
     positions(parts).map(Shortcut::Positions).or_else(|| gaps(parts))
 }
 
-/// What every match of `hir` begins with.
+/// What every match of `hir` begins with. Alternatives count with what they have in common.
 pub(super) fn literal_prefix(hir: &Hir) -> String {
-    match parts(hir).first().map(|first| bare(first).kind()) {
+    let first = |hir| parts(hir).first().map(|first| bare(first).kind());
+    let literal = |kind: Option<&HirKind>| match kind {
         Some(HirKind::Literal(literal)) => text_of(&literal.0).unwrap_or_default(),
         _ => String::new(),
+    };
+    match first(hir) {
+        Some(HirKind::Alternation(branches)) => {
+            let mut prefixes = branches.iter().map(|branch| literal(first(branch)));
+            let mut common = prefixes.next().unwrap_or_default();
+            for other in prefixes {
+                let same = common.char_indices().zip(other.chars()).find(|((_, a), b)| a != b);
+                let end = same.map_or(common.len().min(other.len()), |((at, _), _)| at);
+                common.truncate(end);
+            }
+            common
+        }
+        kind => literal(kind),
     }
 }
 
@@ -161,8 +173,9 @@ fn enumerate(hir: &Hir) -> Option<Vec<String>> {
     }
 }
 
-/// Every text that the concatenation of `parts` matches, if they are few. A common prefix in front of an
-/// alternation, which the parser factors out, does not multiply and so does not count as a product.
+/// Every text that the concatenation of `parts` matches, if they are few. A common prefix in front
+/// of an alternation, which the parser factors out, does not multiply and so does not count as a
+/// product.
 fn product(parts: &[Hir]) -> Option<Vec<String>> {
     let mut values = vec![String::new()];
     for part in parts {

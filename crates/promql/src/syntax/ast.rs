@@ -274,12 +274,14 @@ pub struct Matching {
 pub struct Binary {
     /// The operator.
     pub op: BinaryOp,
+    /// Where the operator stands.
+    pub op_pos: PosRange,
     /// The left side.
     pub lhs: Expr,
     /// The right side.
     pub rhs: Expr,
-    /// The matching of two vectors; `None` where a side is a scalar.
-    pub matching: Option<Matching>,
+    /// The matching of two vectors; without meaning where a side is a scalar.
+    pub matching: Matching,
     /// Whether a comparison returns 0 or 1.
     pub return_bool: bool,
     /// The type of the result, known when the tree was built.

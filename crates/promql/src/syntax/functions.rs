@@ -10,8 +10,8 @@ pub struct Function {
     pub name: &'static str,
     /// The types of its arguments; of the last one there may be more, or none (see `variadic`).
     pub args: &'static [ValueType],
-    /// 0: exactly `args`; n > 0: the last `n` arguments may be left away; -1: the last may be left away or be
-    /// given any number of times.
+    /// 0: exactly `args`; n > 0: the last argument may be left away or be given up to `n` times; -1: or any
+    /// number of times.
     pub variadic: i8,
     /// The type of its result.
     pub returns: ValueType,
@@ -84,7 +84,7 @@ pub static FUNCTIONS: [Function; 90] = [
     stable("histogram_count", &[V], V),
     stable("histogram_fraction", &[S, S, V], V),
     stable("histogram_quantile", &[S, V], V),
-    variadic(9, new("histogram_quantiles", &[V, T, S, S, S, S, S, S, S, S, S, S], V)),
+    variadic(9, new("histogram_quantiles", &[V, T, S, S], V)),
     stable("histogram_stddev", &[V], V),
     stable("histogram_stdvar", &[V], V),
     stable("histogram_sum", &[V], V),

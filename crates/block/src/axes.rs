@@ -1,0 +1,152 @@
+//! `Axes`: decoded time axes of a scan, so that equal axes are decoded once and shared by one
+//! `Arc`.
+//!
+//! The engine computes per axis what depends on times only; it finds shared axes by their `Arc`.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pando_codec::CodecError;
+use pando_codec::axis::{decode_axis, encode_axis};
+use pando_model::{Exemplar, TimeRange};
+use rapidhash::fast::RandomState;
+
+use crate::series::positions;
+
+/// What is remembered: 4 Mi times, 32 MiB. Then everything is forgotten; axes in use live on.
+const TIMES_MAX: usize = 4 << 20;
+
+/// A decoded axis and the part of it that a scan wants.
+#[derive(Clone, Debug)]
+pub(crate) struct Axis {
+    pub(crate) full: Arc<[i64]>,
+    /// The positions of `wanted` in `full`.
+    pub(crate) at: Range<usize>,
+    pub(crate) wanted: Arc<[i64]>,
+}
+
+/// The axes of one scan.
+pub(crate) struct Axes {
+    /// The times that the scan wants; `None`: all.
+    time: Option<TimeRange>,
+    by_bytes: HashMap<Box<[u8]>, Axis, RandomState>,
+    joined: HashMap<Vec<usize>, Joined, RandomState>,
+    times: usize,
+}
+
+/// An axis that is several in a row; it keeps them, so that their addresses stay theirs.
+struct Joined {
+    _parts: Vec<Arc<[i64]>>,
+    axis: Arc<[i64]>,
+}
+
+impl Axes {
+    pub(crate) fn new(time: Option<TimeRange>) -> Self {
+        Axes { time, by_bytes: HashMap::default(), joined: HashMap::default(), times: 0 }
+    }
+
+    /// The axis that `bytes` encode.
+    pub(crate) fn decode(&mut self, bytes: &[u8]) -> Result<Axis, CodecError> {
+        if let Some(axis) = self.by_bytes.get(bytes) {
+            return Ok(axis.clone());
+        }
+        let full: Arc<[i64]> = decode_axis(bytes)?.into();
+        let at = self.time.map_or(0..full.len(), |time| positions(&full, time));
+        let wanted =
+            if at == (0..full.len()) { full.clone() } else { Arc::from(&full[at.clone()]) };
+        let axis = Axis { full, at, wanted };
+        self.remember(axis.full.len() + axis.wanted.len());
+        self.by_bytes.insert(bytes.into(), axis.clone());
+        Ok(axis)
+    }
+
+    /// Drops exemplars that the scan does not want.
+    pub(crate) fn keep_exemplars(&self, exemplars: &mut Vec<Exemplar>) {
+        if let Some(time) = self.time {
+            exemplars.retain(|e| time.contains(e.timestamp_ms));
+        }
+    }
+
+    /// One axis with the times of `parts`, one after the other.
+    pub(crate) fn join(&mut self, parts: Vec<Arc<[i64]>>) -> Arc<[i64]> {
+        let address: Vec<usize> = parts.iter().map(|p| p.as_ptr().addr()).collect();
+        if let Some(joined) = self.joined.get(&address) {
+            return joined.axis.clone();
+        }
+        let axis: Arc<[i64]> = parts.iter().flat_map(|p| p.iter().copied()).collect();
+        self.remember(axis.len() * 2);
+        self.joined.insert(address, Joined { _parts: parts, axis: axis.clone() });
+        axis
+    }
+
+    fn remember(&mut self, times: usize) {
+        if self.times > TIMES_MAX {
+            self.by_bytes.clear();
+            self.joined.clear();
+            self.times = 0;
+        }
+        self.times += times;
+    }
+}
+
+/// Encoded axes of a block under construction, so that an axis that series share is encoded once.
+#[derive(Default)]
+pub(crate) struct EncodedAxes {
+    /// By address and positions of the axis, which is kept so that its address stays its own.
+    known: HashMap<(usize, Range<usize>), EncodedAxis, RandomState>,
+    times: usize,
+}
+
+struct EncodedAxis {
+    _axis: Arc<[i64]>,
+    bytes: Bytes,
+}
+
+impl EncodedAxes {
+    /// The times of `axis` at `at`, encoded.
+    pub(crate) fn encode(&mut self, axis: &Arc<[i64]>, at: Range<usize>) -> Bytes {
+        let place = (axis.as_ptr().addr(), at.clone());
+        if let Some(known) = self.known.get(&place) {
+            return known.bytes.clone();
+        }
+        let mut bytes = Vec::new();
+        encode_axis(&axis[at], &mut bytes);
+        let bytes = Bytes::from(bytes);
+        // An axis that nobody else holds will not come again.
+        if Arc::strong_count(axis) > 1 {
+            if self.times > TIMES_MAX {
+                self.known.clear();
+                self.times = 0;
+            }
+            self.times += axis.len();
+            self.known.insert(place, EncodedAxis { _axis: axis.clone(), bytes: bytes.clone() });
+        }
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(times: &[i64]) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode_axis(times, &mut out);
+        out
+    }
+
+    #[test]
+    fn equal_bytes_share_one_axis_and_so_do_equal_joins() {
+        let mut axes = Axes::new(Some(TimeRange { min_ms: 2, max_ms: 9 }));
+        let (a, b) = (bytes(&[1, 2, 3]), bytes(&[7, 8, 9]));
+        let first = axes.decode(&a).expect("an axis");
+        assert_eq!((&*first.wanted, first.at.clone()), (&[2i64, 3][..], 1..3));
+        assert!(Arc::ptr_eq(&first.wanted, &axes.decode(&a).expect("an axis").wanted));
+        let second = axes.decode(&b).expect("an axis").wanted;
+        let one = axes.join(vec![first.wanted.clone(), second.clone()]);
+        assert_eq!(*one, [2, 3, 7, 8]);
+        assert!(Arc::ptr_eq(&one, &axes.join(vec![first.wanted, second])));
+    }
+}

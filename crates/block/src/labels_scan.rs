@@ -1,0 +1,129 @@
+//! Scans that read labels only: label sets, names and values of the selected rows.
+//!
+//! Everything is answered from rows, never from a dictionary or the schema: those are shared by all
+//! tenants of the block (INV-9).
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use arrow::datatypes::UInt64Type;
+use bytes::Bytes;
+use pando_model::{Labels, SeriesKey};
+
+use crate::error::BlockError;
+use crate::group::GroupRead;
+use crate::io::RangeReader;
+use crate::reader::fetch;
+use crate::schema::Fixed;
+use crate::select::Selection;
+use crate::view::View;
+
+impl Selection {
+    /// The distinct label sets with their keys, in the order of their rows.
+    pub async fn series(
+        &self,
+        io: &dyn RangeReader,
+    ) -> Result<Vec<(SeriesKey, Labels)>, BlockError> {
+        let columns = &self.block.columns;
+        let mut roots = vec![columns.root(Fixed::Key)];
+        roots.extend(columns.all_label_roots());
+        let mut found: Vec<(SeriesKey, Labels)> = Vec::new();
+        self.each_batch(io, &roots, |view| {
+            let (keys, labels) = (view.numbers::<UInt64Type>(Fixed::Key)?, view.labels()?);
+            for row in 0..view.batch.num_rows() {
+                let set = labels.get(row).ok_or_else(|| BlockError::Parquet {
+                    block: self.block.record.id,
+                    what: "verified pages hold labels that are not a set".to_string(),
+                })?;
+                let series = (SeriesKey(keys.value(row)), set);
+                // Rows of one series are neighbours.
+                if found.last() != Some(&series) {
+                    found.push(series);
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// The names of all labels, sorted.
+    pub async fn label_names(&self, io: &dyn RangeReader) -> Result<BTreeSet<String>, BlockError> {
+        let roots: Vec<usize> = self.block.columns.all_label_roots().collect();
+        let mut names = BTreeSet::new();
+        self.each_batch(io, &roots, |view| {
+            let labels = view.labels()?;
+            // A batch has only selected rows, so that a column with a value in it has one of them.
+            for (name, _) in &labels.columns {
+                insert(&mut names, name);
+            }
+            for row in 0..view.batch.num_rows() {
+                labels.rest.pairs(row).for_each(|(name, _)| insert(&mut names, name));
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(names)
+    }
+
+    /// The values of label `name`, sorted.
+    pub async fn label_values(
+        &self,
+        io: &dyn RangeReader,
+        name: &str,
+    ) -> Result<BTreeSet<String>, BlockError> {
+        let columns = &self.block.columns;
+        let column = columns.label_root(name);
+        let roots = [column.unwrap_or_else(|| columns.root(Fixed::Labels))];
+        let mut values = BTreeSet::new();
+        self.each_batch(io, &roots, |view| {
+            let mut last = None;
+            for row in 0..view.batch.num_rows() {
+                let value = match column {
+                    Some(root) => view.texts(root)?.get(row),
+                    None => view.rest()?.get(row, name),
+                };
+                if let Some(value) = value.filter(|v| last != Some(*v)) {
+                    insert(&mut values, value);
+                    last = Some(value);
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(values)
+    }
+
+    /// Fetches and decodes the root columns `roots` (sorted) of the selected rows.
+    async fn each_batch(
+        &self,
+        io: &dyn RangeReader,
+        roots: &[usize],
+        mut visit: impl FnMut(&View<'_>) -> Result<(), BlockError>,
+    ) -> Result<(), BlockError> {
+        for at in 0..self.groups() {
+            let Some(read) = self.read(at, roots.to_vec()) else { continue };
+            let parts = self.fetch_read(io, &read).await?;
+            let mut batches = read.decode(&self.block, &parts)?;
+            while let Some(batch) = batches.next()? {
+                visit(&View { block: &self.block, batch: &batch, roots })?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn fetch_read(
+        &self,
+        io: &dyn RangeReader,
+        read: &GroupRead,
+    ) -> Result<Vec<Bytes>, BlockError> {
+        let ranges: Vec<Range<u64>> = read.ranges(&self.block);
+        fetch(self.block.record.id, io, ranges).await
+    }
+}
+
+fn insert(texts: &mut BTreeSet<String>, text: &str) {
+    if !texts.contains(text) {
+        texts.insert(text.to_string());
+    }
+}

@@ -1,0 +1,124 @@
+//! Pruning: which rows of a row group can hold what a scan wants, by the statistics of pages alone.
+//!
+//! Statistics are bounds (texts are cut at 64 bytes), so that what is left may still not pass; what
+//! is left out cannot.
+
+use std::ops::Range;
+
+use pando_model::{KeyRange, METRIC_NAME, MatchOp, Matcher, TimeRange};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+
+use crate::reader::Opened;
+use crate::schema::Fixed;
+
+/// The rows of `group` within `rows` that may hold series with keys in `keys` that pass `matchers`
+/// and have samples in `time`.
+pub(crate) fn prune(
+    block: &Opened,
+    group: usize,
+    rows: Range<u64>,
+    keys: KeyRange,
+    matchers: &[Matcher],
+    time: TimeRange,
+) -> Vec<Range<u64>> {
+    let mut left = vec![rows];
+    let leaf = |column: Fixed| block.columns.leaves(block.columns.root(column)).start;
+    if keys != KeyRange::ALL {
+        keep(block, group, leaf(Fixed::Key), &mut left, |index, page| {
+            let ColumnIndexMetaData::INT64(index) = index else { return true };
+            // The column is unsigned; the library hands out the bits as signed.
+            let bounds = (index.min_value(page), index.max_value(page));
+            let (Some(min), Some(max)) = bounds else { return true };
+            *min as u64 <= keys.last.0 && keys.first.0 <= *max as u64
+        });
+    }
+    keep(block, group, leaf(Fixed::MinTime), &mut left, |index, page| {
+        let ColumnIndexMetaData::INT64(index) = index else { return true };
+        index.min_value(page).is_none_or(|min| *min < time.max_ms)
+    });
+    keep(block, group, leaf(Fixed::MaxTime), &mut left, |index, page| {
+        let ColumnIndexMetaData::INT64(index) = index else { return true };
+        index.max_value(page).is_none_or(|max| *max >= time.min_ms)
+    });
+    if let Some(root) = block.columns.label_root(METRIC_NAME) {
+        let leaf = block.columns.leaves(root).start;
+        for matcher in matchers.iter().filter(|m| m.name() == METRIC_NAME) {
+            keep(block, group, leaf, &mut left, |index, page| may_match(index, page, matcher));
+        }
+    }
+    left
+}
+
+/// Whether a page of metric names may hold one that passes.
+fn may_match(index: &ColumnIndexMetaData, page: usize, matcher: &Matcher) -> bool {
+    let ColumnIndexMetaData::BYTE_ARRAY(index) = index else { return true };
+    if index.is_null_page(page) {
+        return matcher.matches_empty();
+    }
+    let nulls = index.null_count(page).is_none_or(|nulls| nulls > 0);
+    if nulls && matcher.matches_empty() {
+        return true;
+    }
+    let (Some(min), Some(max)) = (index.min_value(page), index.max_value(page)) else {
+        return true;
+    };
+    match (matcher.op(), std::str::from_utf8(min)) {
+        (MatchOp::Equal, _) => {
+            let name = matcher.value().as_bytes();
+            min <= name && name <= max
+        }
+        // One name in the whole page. A text that was cut has another bound above than below.
+        (_, Ok(name)) if min == max => matcher.matches(name),
+        _ => true,
+    }
+}
+
+/// Keeps of `rows` what lies in pages of column `leaf` for which `wanted` holds.
+fn keep(
+    block: &Opened,
+    group: usize,
+    leaf: usize,
+    rows: &mut Vec<Range<u64>>,
+    wanted: impl Fn(&ColumnIndexMetaData, usize) -> bool,
+) {
+    let Some(indexes) = block.arrow.metadata().page_index() else { return };
+    let Some(index) = indexes.column_index(group, leaf) else { return };
+    let pages = &block.pages.chunk(group, leaf).data;
+    if index.num_pages() != pages.len() as u64 {
+        return;
+    }
+    let mut kept: Vec<Range<u64>> = Vec::new();
+    for (at, page) in pages.iter().enumerate().filter(|(at, _)| wanted(index, *at)) {
+        let end = pages.get(at + 1).map_or(block.group_rows(group), |next| next.first_row);
+        match kept.last_mut() {
+            Some(run) if run.end == page.first_row => run.end = end,
+            _ => kept.push(page.first_row..end),
+        }
+    }
+    *rows = intersect(rows, &kept);
+}
+
+/// The rows that are in both lists of runs (sorted, disjoint).
+fn intersect(a: &[Range<u64>], b: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut both = Vec::new();
+    let (mut i, mut j) = (0, 0);
+    while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
+        let common = x.start.max(y.start)..x.end.min(y.end);
+        if !common.is_empty() {
+            both.push(common);
+        }
+        if x.end <= y.end { i += 1 } else { j += 1 }
+    }
+    both
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_intersected() {
+        assert_eq!(intersect(&[0..10, 20..30], &[5..25, 28..40]), [5..10, 20..25, 28..30]);
+        assert!(intersect(&[0..5, 9..10], &[5..8, 10..11]).is_empty());
+    }
+}

@@ -1,0 +1,73 @@
+//! `BlockRows`: all series of all tenants of a block, in order. For compaction and for checks.
+
+use std::sync::Arc;
+
+use pando_model::{Metadata, SeriesSamples, TenantId};
+
+use crate::axes::Axes;
+use crate::error::BlockError;
+use crate::group::GroupRead;
+use crate::io::RangeReader;
+use crate::reader::{Opened, fetch};
+use crate::scan::GroupSeries;
+
+/// One series of one tenant.
+#[derive(Clone, Debug)]
+pub struct TenantSeries {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// All samples that the block has of the series.
+    pub samples: SeriesSamples,
+    /// Metadata of its metric family, where it is known.
+    pub metadata: Option<Metadata>,
+}
+
+/// Walks through a block, one row group in memory at a time.
+pub struct BlockRows {
+    block: Arc<Opened>,
+    io: Arc<dyn RangeReader>,
+    next_group: usize,
+    group: Option<GroupSeries>,
+    axes: Option<Axes>,
+}
+
+impl BlockRows {
+    pub(crate) fn new(block: Arc<Opened>, io: Arc<dyn RangeReader>) -> Self {
+        BlockRows { block, io, next_group: 0, group: None, axes: None }
+    }
+
+    pub(crate) fn block(&self) -> &Opened {
+        &self.block
+    }
+
+    /// The next series; `None` at the end. After an error the rest is lost.
+    pub async fn next_series(&mut self) -> Result<Option<TenantSeries>, BlockError> {
+        loop {
+            if let Some(group) = &mut self.group {
+                if let Some(series) = group.next_raw()? {
+                    let tenant = series.tenant.ok_or_else(|| BlockError::Parquet {
+                        block: self.block.record.id,
+                        what: "a row without a tenant".to_string(),
+                    })?;
+                    let (samples, metadata) = (series.samples, series.metadata);
+                    return Ok(Some(TenantSeries { tenant, samples, metadata }));
+                }
+                self.axes = self.group.take().map(GroupSeries::into_axes);
+            }
+            if self.next_group >= self.block.groups() {
+                return Ok(None);
+            }
+            let group = self.next_group;
+            self.next_group += 1;
+            let read = GroupRead {
+                group,
+                rows: std::iter::once(0..self.block.group_rows(group)).collect(),
+                roots: self.block.columns.all_roots().collect(),
+            };
+            let ranges = read.ranges(&self.block);
+            let parts = fetch(self.block.record.id, self.io.as_ref(), ranges).await?;
+            let axes = self.axes.take().unwrap_or_else(|| Axes::new(None));
+            self.group = Some(GroupSeries::new(self.block.clone(), read, &parts, axes)?);
+        }
+    }
+}

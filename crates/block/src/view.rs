@@ -1,0 +1,168 @@
+//! Typed views of a decoded batch: texts and bytes by dictionary, label sets by row.
+//!
+//! It does not know which rows are wanted.
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, Int32Array, MapArray, PrimitiveArray, RecordBatch,
+    StringArray,
+};
+use arrow::datatypes::{ArrowPrimitiveType, Int32Type};
+use pando_model::{BlockId, Labels};
+
+use crate::error::BlockError;
+use crate::reader::Opened;
+use crate::schema::Fixed;
+
+/// A batch and which root columns it has.
+pub(crate) struct View<'a> {
+    pub(crate) block: &'a Opened,
+    pub(crate) batch: &'a RecordBatch,
+    /// Sorted.
+    pub(crate) roots: &'a [usize],
+}
+
+impl View<'_> {
+    fn array(&self, root: usize) -> Result<&ArrayRef, BlockError> {
+        let at = self.roots.binary_search(&root).ok();
+        let array = at.and_then(|at| self.batch.columns().get(at));
+        array.ok_or_else(|| wrong(self.block.record.id, "a column is missing in a batch"))
+    }
+
+    /// A column of numbers.
+    pub(crate) fn numbers<T: ArrowPrimitiveType>(
+        &self,
+        column: Fixed,
+    ) -> Result<&PrimitiveArray<T>, BlockError> {
+        let array = self.array(self.block.columns.root(column))?;
+        array.as_primitive_opt().ok_or_else(|| wrong(self.block.record.id, column.name()))
+    }
+
+    /// A column of plain bytes.
+    pub(crate) fn bytes(&self, column: Fixed) -> Result<&BinaryArray, BlockError> {
+        let array = self.array(self.block.columns.root(column))?;
+        array.as_binary_opt().ok_or_else(|| wrong(self.block.record.id, column.name()))
+    }
+
+    /// A column of bytes with a dictionary.
+    pub(crate) fn byte_dictionary(
+        &self,
+        column: Fixed,
+    ) -> Result<(&Int32Array, &BinaryArray), BlockError> {
+        let array = self.array(self.block.columns.root(column))?;
+        let both = array.as_dictionary_opt::<Int32Type>().and_then(|dictionary| {
+            Some((dictionary.keys(), dictionary.values().as_binary_opt::<i32>()?))
+        });
+        both.ok_or_else(|| wrong(self.block.record.id, column.name()))
+    }
+
+    /// A column of texts with a dictionary.
+    pub(crate) fn texts(&self, root: usize) -> Result<Texts<'_>, BlockError> {
+        let array = self.array(root)?;
+        let texts = array.as_dictionary_opt::<Int32Type>().and_then(|dictionary| {
+            let texts = dictionary.values().as_string_opt::<i32>()?;
+            Some(Texts { keys: dictionary.keys(), dictionary: dictionary.values(), texts })
+        });
+        texts.ok_or_else(|| wrong(self.block.record.id, "texts"))
+    }
+
+    /// The column of labels without columns of their own.
+    pub(crate) fn rest(&self) -> Result<Rest<'_>, BlockError> {
+        let array = self.array(self.block.columns.root(Fixed::Labels))?;
+        let rest = array.as_map_opt().and_then(|map| {
+            let names = map.keys().as_string_opt()?;
+            Some(Rest { map, names, values: map.values().as_string_opt()? })
+        });
+        rest.ok_or_else(|| wrong(self.block.record.id, Fixed::Labels.name()))
+    }
+
+    /// All labels.
+    pub(crate) fn labels(&self) -> Result<LabelsView<'_>, BlockError> {
+        let mut columns = Vec::new();
+        for name in self.block.columns.labels() {
+            let root = self.block.columns.label_root(name).unwrap_or_default();
+            let texts = self.texts(root)?;
+            if texts.keys.null_count() < texts.keys.len() {
+                columns.push((name.as_str(), texts));
+            }
+        }
+        Ok(LabelsView { columns, rest: self.rest()? })
+    }
+}
+
+fn wrong(block: BlockId, what: &str) -> BlockError {
+    BlockError::Parquet { block, what: format!("column is not of its type: {what}") }
+}
+
+/// Texts that repeat.
+#[derive(Clone, Copy)]
+pub(crate) struct Texts<'a> {
+    keys: &'a Int32Array,
+    /// The distinct texts; the same `Arc` in all batches of a row group, mostly.
+    pub(crate) dictionary: &'a ArrayRef,
+    texts: &'a StringArray,
+}
+
+impl<'a> Texts<'a> {
+    /// Which distinct text row `row` has. `None`: null.
+    pub(crate) fn key(&self, row: usize) -> Option<usize> {
+        let key = usize::try_from(self.keys.value(row)).ok()?;
+        (self.keys.is_valid(row) && key < self.texts.len()).then_some(key)
+    }
+
+    /// The distinct text `key`.
+    pub(crate) fn text(&self, key: usize) -> &'a str {
+        self.texts.value(key)
+    }
+
+    /// The text of row `row`. `None`: null.
+    pub(crate) fn get(&self, row: usize) -> Option<&'a str> {
+        self.key(row).map(|key| self.text(key))
+    }
+}
+
+/// The map column.
+#[derive(Clone, Copy)]
+pub(crate) struct Rest<'a> {
+    map: &'a MapArray,
+    names: &'a StringArray,
+    values: &'a StringArray,
+}
+
+impl<'a> Rest<'a> {
+    /// The labels of row `row` that are in the map, in order of their names.
+    pub(crate) fn pairs(&self, row: usize) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let offsets = self.map.value_offsets();
+        let (names, values) = (self.names, self.values);
+        (offsets[row] as usize..offsets[row + 1] as usize)
+            .map(move |at| (names.value(at), values.value(at)))
+    }
+
+    /// The value of label `name` in row `row`.
+    pub(crate) fn get(&self, row: usize, name: &str) -> Option<&'a str> {
+        self.pairs(row).find(|(n, _)| *n == name).map(|(_, v)| v)
+    }
+}
+
+/// The label sets of a batch.
+pub(crate) struct LabelsView<'a> {
+    /// Columns in which any row has a value, sorted by name.
+    pub(crate) columns: Vec<(&'a str, Texts<'a>)>,
+    pub(crate) rest: Rest<'a>,
+}
+
+impl LabelsView<'_> {
+    /// The labels of row `row`. `None` where they are not a set.
+    pub(crate) fn get(&self, row: usize) -> Option<Labels> {
+        let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(self.columns.len() + 8);
+        let mut rest = self.rest.pairs(row).peekable();
+        for (name, texts) in &self.columns {
+            let Some(value) = texts.get(row) else { continue };
+            while let Some(pair) = rest.next_if(|(n, _)| n < name) {
+                pairs.push(pair);
+            }
+            pairs.push((name, value));
+        }
+        pairs.extend(rest);
+        Labels::from_sorted(pairs)
+    }
+}

@@ -1,0 +1,119 @@
+//! `cluster.json`: the object that makes a bucket a cluster's. Made once, never changed.
+//!
+//! ```json
+//! {"format":1,"cluster":"00c0ffee00c0ffee","created_ms":1700000000000,
+//!  "voters":[{"node":"0123456789abcdef","address":"pando-0:9095"}]}
+//! ```
+
+use bytes::Bytes;
+use pando_model::{ClusterId, NodeId};
+use serde::{Deserialize, Serialize};
+
+use crate::error::CatalogError;
+
+/// The version that this build writes, and the newest that it reads.
+pub const CLUSTER_FILE_FORMAT: u32 = 1;
+
+/// Who founded the cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClusterFile {
+    /// The cluster's id: random.
+    pub cluster: ClusterId,
+    /// When it was founded, ms, by the founder's clock.
+    pub created_ms: i64,
+    /// The first voters on the catalog: all of them begin with the same list, or there are two
+    /// clusters.
+    pub voters: Vec<Voter>,
+}
+
+/// A controller.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Voter {
+    /// Its node.
+    pub node: NodeId,
+    /// Where its gRPC services listen, `host:port`.
+    pub address: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Json {
+    format: u32,
+    cluster: String,
+    created_ms: i64,
+    voters: Vec<JsonVoter>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct JsonVoter {
+    node: String,
+    address: String,
+}
+
+/// Read first, so that a later format is named instead of called damage.
+#[derive(Deserialize)]
+struct JsonFormat {
+    format: u32,
+}
+
+impl ClusterFile {
+    /// The object's bytes.
+    pub fn encode(&self) -> Bytes {
+        let voters = self.voters.iter().map(|voter| JsonVoter {
+            node: voter.node.to_string(),
+            address: voter.address.clone(),
+        });
+        let json = Json {
+            format: CLUSTER_FILE_FORMAT,
+            cluster: self.cluster.to_string(),
+            created_ms: self.created_ms,
+            voters: voters.collect(),
+        };
+        serde_json::to_vec(&json).expect("numbers and texts always have a JSON form").into()
+    }
+
+    /// Reads what [`ClusterFile::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CatalogError> {
+        let damaged = |detail: String| CatalogError::corrupt("cluster.json", detail);
+        let JsonFormat { format } =
+            serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
+        if format != CLUSTER_FILE_FORMAT {
+            return Err(CatalogError::Unsupported {
+                what: "cluster.json",
+                version: format,
+                known: CLUSTER_FILE_FORMAT,
+            });
+        }
+        let json: Json = serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
+        let cluster = ClusterId::parse(&json.cluster)
+            .ok_or_else(|| damaged(format!("bad id: cluster={:?}", json.cluster)))?;
+        let voters = json.voters.into_iter().map(|voter| {
+            let node = NodeId::parse(&voter.node)
+                .ok_or_else(|| damaged(format!("bad id: node={:?}", voter.node)))?;
+            Ok(Voter { node, address: voter.address })
+        });
+        let voters = voters.collect::<Result<_, CatalogError>>()?;
+        Ok(ClusterFile { cluster, created_ms: json.created_ms, voters })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pando_model::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn round_trips_and_names_later_formats() {
+        let file = ClusterFile {
+            cluster: ClusterId(0xc0_ffee),
+            created_ms: 1,
+            voters: vec![Voter { node: NodeId(u64::MAX), address: "a:1".into() }],
+        };
+        assert_eq!(ClusterFile::decode(&file.encode()).expect("decodes"), file);
+        let kind = |bytes: &[u8]| ClusterFile::decode(bytes).expect_err("refused").kind();
+        assert_eq!(kind(br#"{"format":2,"other":1}"#), ErrorKind::Unsupported);
+        assert_eq!(kind(b"{}"), ErrorKind::Corrupt);
+        let short = br#"{"format":1,"cluster":"1","created_ms":1,"voters":[]}"#;
+        assert_eq!(kind(short), ErrorKind::Corrupt);
+    }
+}

@@ -1,0 +1,149 @@
+//! Annotations: what a query says beside its answer. A [`Note`] is made where the data is and knows no
+//! position; the frontend adds it and makes the text.
+
+use std::collections::BTreeSet;
+
+use pando_model::number::{go_float, go_quote};
+
+use crate::syntax::{LineColumn, PosRange};
+
+/// What there is to say. Texts are Prometheus'.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Note {
+    /// `rate` or `increase` of a metric whose name is not a counter's.
+    PossibleNonCounter(String),
+    /// A range or group holds floats and histograms; the name may be empty.
+    MixedFloatsHistograms(String),
+    /// An aggregation that histograms take no part in: its name.
+    HistogramIgnoredInAggregation(String),
+    /// A range function ignored the histograms of a mixed range; the metric's name.
+    HistogramIgnoredInMixedRange(String),
+    /// A quantile outside of 0..=1, as Go prints it.
+    InvalidQuantile(String),
+    /// A ratio outside of -1..=1: what it was and what it was capped to.
+    InvalidRatio(String, String),
+    /// A classic bucket without a usable `le`: metric name and the label's value.
+    BadBucketLabel(String, String),
+    /// Classic and native buckets of one metric.
+    MixedClassicNative(String),
+    /// Classic buckets that were not cumulative.
+    ForcedMonotonicity(String),
+    /// `sort` in a range query.
+    SortInRangeQuery,
+    /// Operands that the operator cannot take: operator, left type, right type.
+    IncompatibleTypes(String, String, String),
+}
+
+impl Note {
+    /// Whether it is a warning; otherwise an info.
+    pub fn is_warning(&self) -> bool {
+        !matches!(
+            self,
+            Note::PossibleNonCounter(_)
+                | Note::HistogramIgnoredInAggregation(_)
+                | Note::HistogramIgnoredInMixedRange(_)
+                | Note::ForcedMonotonicity(_)
+                | Note::IncompatibleTypes(..)
+        )
+    }
+
+    /// An invalid quantile `q`.
+    pub(crate) fn invalid_quantile(q: f64) -> Note {
+        Note::InvalidQuantile(go_float(q))
+    }
+
+    fn text(&self) -> String {
+        let of = |name: &str| match name {
+            "" => String::new(),
+            name => format!(" for metric name {}", go_quote(name)),
+        };
+        match self {
+            Note::PossibleNonCounter(name) => format!(
+                "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}",
+                go_quote(name)
+            ),
+            Note::MixedFloatsHistograms(name) if name.is_empty() => {
+                "PromQL warning: encountered a mix of histograms and floats for aggregation"
+                    .to_string()
+            }
+            Note::MixedFloatsHistograms(name) => format!(
+                "PromQL warning: encountered a mix of histograms and floats for metric name {}",
+                go_quote(name)
+            ),
+            Note::HistogramIgnoredInAggregation(op) => {
+                format!("PromQL info: ignored histogram in {op} aggregation")
+            }
+            Note::HistogramIgnoredInMixedRange(name) => format!(
+                "PromQL info: ignored histograms in a range containing both floats and histograms{}",
+                of(name)
+            ),
+            Note::InvalidQuantile(q) => format!(
+                "PromQL warning: quantile value should be between 0 and 1, got {q}"
+            ),
+            Note::InvalidRatio(got, capped) => format!(
+                "PromQL warning: ratio value should be between -1 and 1, got {got}, capping to {capped}"
+            ),
+            Note::BadBucketLabel(name, le) => format!(
+                "PromQL warning: bucket label \"le\" is missing or has a malformed value of {}{}",
+                go_quote(le),
+                of(name)
+            ),
+            Note::MixedClassicNative(name) => format!(
+                "PromQL warning: vector contains a mix of classic and native histograms{}",
+                of(name)
+            ),
+            Note::ForcedMonotonicity(name) => format!(
+                "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){}",
+                of(name)
+            ),
+            Note::SortInRangeQuery => "PromQL warning: sort is ineffective for range queries since results are always ordered by labels".to_string(),
+            Note::IncompatibleTypes(op, left, right) => format!(
+                "PromQL info: incompatible sample types encountered for binary operator {}: {left} {op} {right}",
+                go_quote(op)
+            ),
+        }
+    }
+}
+
+/// The most distinct notes that one query keeps; the API shows ten of each kind.
+const NOTES_MAX: usize = 1000;
+
+/// The annotations of a query so far, each text once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Annotations {
+    notes: BTreeSet<(PosRange, Note)>,
+}
+
+impl PartialOrd for PosRange {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for PosRange {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.start, self.end).cmp(&(other.start, other.end))
+    }
+}
+
+impl Annotations {
+    /// Adds `note` about what stands at `pos`.
+    pub(crate) fn add(&mut self, pos: PosRange, note: Note) {
+        if self.notes.len() < NOTES_MAX {
+            self.notes.insert((pos, note));
+        }
+    }
+
+    /// Warnings and infos as texts that end with their place in `query`.
+    pub(crate) fn texts(&self, query: &str) -> (Vec<String>, Vec<String>) {
+        let (mut warnings, mut infos) = (Vec::new(), Vec::new());
+        for (pos, note) in &self.notes {
+            let text = format!("{} ({})", note.text(), LineColumn::of(query, pos.start));
+            let out = if note.is_warning() { &mut warnings } else { &mut infos };
+            if !out.contains(&text) {
+                out.push(text);
+            }
+        }
+        (warnings, infos)
+    }
+}

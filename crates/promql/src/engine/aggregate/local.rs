@@ -1,0 +1,178 @@
+//! Aggregations that run at the frontend alone: `stddev`, `stdvar`, `quantile`, `count_values`, `limitk`,
+//! `limit_ratio`, and `topk` with a changing parameter.
+
+use pando_model::Labels;
+use pando_model::labels::LabelsBuilder;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Grouping;
+use crate::annotations::Note;
+use crate::engine::kahan::Kahan;
+use crate::engine::labelset::LabelSetIndex;
+use crate::engine::quantile::quantile;
+use crate::engine::range::push_note;
+use crate::engine::vector::{StepVector, join_same_labels};
+use crate::error::QueryError;
+use crate::syntax::ast::AggregateOp;
+
+/// The series of each group, groups in the order in which they are first seen.
+pub(crate) fn groups(
+    grouping: &Grouping,
+    input: Vec<StepVector>,
+) -> Vec<(Labels, Vec<StepVector>)> {
+    let mut index = LabelSetIndex::default();
+    let mut out: Vec<(Labels, Vec<StepVector>)> = Vec::new();
+    for series in input.into_iter().filter(|s| !s.is_empty()) {
+        let labels = grouping.labels_of(&series.labels);
+        let at = index.position(&labels);
+        if at == out.len() {
+            out.push((labels, Vec::new()));
+        }
+        out[at].1.push(series);
+    }
+    out
+}
+
+/// `stddev`, `stdvar`, `quantile`: one float per group and step of the group's floats. `param` is the
+/// quantile's.
+pub(crate) fn spread(
+    op: AggregateOp,
+    param: &[f64],
+    grouping: &Grouping,
+    input: Vec<StepVector>,
+    notes: &mut Vec<Note>,
+) -> Vec<StepVector> {
+    let mut out = Vec::new();
+    if op == AggregateOp::Quantile {
+        for q in param.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
+            push_note(notes, Note::invalid_quantile(*q));
+        }
+    }
+    for (labels, series) in groups(grouping, input) {
+        let steps = series[0].values.len();
+        let mut vector = StepVector::empty(labels, steps);
+        vector.drop_name = series.iter().any(|s| s.drop_name);
+        if series.iter().any(|s| !s.histograms.is_empty()) {
+            let note = Note::HistogramIgnoredInAggregation(op.as_str().to_string());
+            push_note(notes, note);
+        }
+        let mut values = Vec::with_capacity(series.len());
+        for i in 0..steps {
+            values.clear();
+            values.extend(series.iter().filter_map(|s| s.float(i)));
+            if values.is_empty() {
+                continue;
+            }
+            let value = match (op, param.get(i)) {
+                (AggregateOp::Quantile, Some(q)) => quantile(*q, &values),
+                (AggregateOp::Stddev, _) => variance(&values).sqrt(),
+                _ => variance(&values),
+            };
+            vector.set(i, value);
+        }
+        out.push(vector);
+    }
+    out.retain(|v| !v.is_empty());
+    out
+}
+
+fn variance(values: &[f64]) -> f64 {
+    let (mut mean, mut squares) = (values[0], Kahan::default());
+    if !mean.is_finite() {
+        squares.sum = f64::NAN;
+    }
+    for (i, v) in values.iter().enumerate().skip(1) {
+        let delta = v - mean;
+        mean += delta / (i as f64 + 1.0);
+        squares.add(delta * (v - mean));
+    }
+    squares.value() / values.len() as f64
+}
+
+/// `count_values`: one series per group and distinct value, which becomes the label `label`.
+pub(crate) fn count_values(
+    label: &str,
+    grouping: &Grouping,
+    input: Vec<StepVector>,
+) -> Result<Vec<StepVector>, QueryError> {
+    let mut out: Vec<StepVector> = Vec::new();
+    for (labels, series) in groups(grouping, input) {
+        let steps = series[0].values.len();
+        let drop_name = series.iter().any(|s| s.drop_name);
+        let mut index = LabelSetIndex::default();
+        let first = out.len();
+        for one in &series {
+            for i in one.presence().iter() {
+                let text = match one.float(i) {
+                    Some(v) => api_float(v),
+                    None => {
+                        return Err(QueryError::execution(
+                            "count_values over native histograms is not supported yet",
+                        ));
+                    }
+                };
+                let mut builder: LabelsBuilder = labels.to_builder();
+                builder.set(label, &text);
+                let labels = builder.build();
+                let at = first + index.position(&labels);
+                if at == out.len() {
+                    out.push(StepVector { drop_name, ..StepVector::empty(labels, steps) });
+                }
+                let count = out[at].float(i).unwrap_or(0.0) + 1.0;
+                out[at].set(i, count);
+            }
+        }
+    }
+    join_same_labels(out)
+}
+
+fn api_float(v: f64) -> String {
+    let mut text = String::new();
+    pando_model::number::push_api_float(&mut text, v);
+    text
+}
+
+/// `limitk` (the first k series of a group) and `limit_ratio` (those whose labels' hash says so), step by step.
+pub(crate) fn limit(
+    op: AggregateOp,
+    param: &[f64],
+    grouping: &Grouping,
+    input: Vec<StepVector>,
+) -> Vec<StepVector> {
+    let mut out = Vec::new();
+    for (_, mut series) in groups(grouping, input) {
+        let steps = series[0].values.len();
+        let mut taken = vec![0u64; steps];
+        for one in &mut series {
+            let place = hash_ratio(&one.labels);
+            let mut mask = one.presence();
+            for i in one.presence().iter() {
+                let keep = match op {
+                    AggregateOp::LimitK => (taken[i] as f64) < param[i].trunc(),
+                    _ if param[i] >= 0.0 => place < param[i],
+                    _ => place >= 1.0 + param[i],
+                };
+                if keep {
+                    taken[i] += 1;
+                } else {
+                    mask.unset(i);
+                }
+            }
+            one.keep(&mask);
+        }
+        out.extend(series.into_iter().filter(|s| !s.is_empty()));
+    }
+    out
+}
+
+/// Where the labels fall in 0..1.
+fn hash_ratio(labels: &Labels) -> f64 {
+    let mut bytes = Vec::new();
+    for (name, value) in labels {
+        for text in [name, value] {
+            bytes.extend_from_slice(text.as_bytes());
+            bytes.push(0xff);
+        }
+    }
+    xxh3_64(&bytes) as f64 / u64::MAX as f64
+}

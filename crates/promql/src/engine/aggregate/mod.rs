@@ -1,0 +1,203 @@
+//! Aggregations that can be merged: one accumulator per group, columns of state over the steps. The same code
+//! runs where the data is, where partial states meet, and over intermediate results of the frontend.
+
+mod columns;
+mod grouping;
+pub(crate) mod local;
+mod topk;
+
+use pando_model::Labels;
+
+pub(crate) use grouping::Grouping;
+
+use super::labelset::LabelSetIndex;
+use super::vector::StepVector;
+use crate::annotations::Note;
+use crate::error::QueryError;
+use crate::fragment::{Aggregation, PartialGroup, PartialState};
+use crate::syntax::ast::AggregateOp;
+use columns::Columns;
+use topk::Candidates;
+
+/// An aggregation in progress.
+pub(crate) struct Aggregator {
+    aggregation: Aggregation,
+    grouping: Grouping,
+    steps: usize,
+    index: LabelSetIndex,
+    groups: Vec<Group>,
+    /// What there is to say, about the aggregation's argument.
+    pub(crate) notes: Vec<Note>,
+}
+
+struct Group {
+    labels: Labels,
+    drop_name: bool,
+    state: GroupState,
+}
+
+enum GroupState {
+    Columns(Columns),
+    Candidates(Candidates),
+}
+
+impl Aggregator {
+    pub(crate) fn new(aggregation: Aggregation, steps: usize) -> Self {
+        let grouping = Grouping::new(&aggregation.grouping, aggregation.without);
+        let (index, groups, notes) = Default::default();
+        Aggregator { aggregation, grouping, steps, index, groups, notes }
+    }
+
+    fn group(&mut self, labels: Labels) -> usize {
+        let at = self.index.position(&labels);
+        if at == self.groups.len() {
+            let state = match self.aggregation.op {
+                AggregateOp::TopK | AggregateOp::BottomK => {
+                    GroupState::Candidates(Candidates::new(&self.aggregation, self.steps))
+                }
+                op => GroupState::Columns(Columns::new(op, self.steps)),
+            };
+            self.groups.push(Group { labels, drop_name: false, state });
+        }
+        at
+    }
+
+    /// Adds one series of the argument.
+    ///
+    /// # Errors
+    /// Where it holds histograms and the operator cannot take them yet.
+    pub(crate) fn add(&mut self, series: &StepVector) -> Result<(), QueryError> {
+        if series.is_empty() {
+            return Ok(());
+        }
+        self.check_histograms(series)?;
+        let labels = self.grouping.labels_of(&series.labels);
+        let at = self.group(labels);
+        let group = &mut self.groups[at];
+        match &mut group.state {
+            GroupState::Columns(columns) => {
+                group.drop_name |= series.drop_name;
+                columns.add(series);
+            }
+            GroupState::Candidates(candidates) => candidates.add(series),
+        }
+        Ok(())
+    }
+
+    fn check_histograms(&mut self, series: &StepVector) -> Result<(), QueryError> {
+        if series.histograms.is_empty() {
+            return Ok(());
+        }
+        let op = self.aggregation.op;
+        match op {
+            AggregateOp::Count | AggregateOp::Group => {}
+            AggregateOp::Sum | AggregateOp::Avg => {
+                return Err(QueryError::execution(format!(
+                    "{} over native histograms is not supported yet: series={}",
+                    op.as_str(),
+                    series.labels
+                )));
+            }
+            _ => super::range::push_note(
+                &mut self.notes,
+                Note::HistogramIgnoredInAggregation(op.as_str().to_string()),
+            ),
+        }
+        Ok(())
+    }
+
+    /// Adds a partial state of the same aggregation from elsewhere.
+    ///
+    /// # Errors
+    /// Where the state is not one of this aggregation over these steps.
+    pub(crate) fn merge(&mut self, partial: PartialGroup) -> Result<(), QueryError> {
+        let wrong = || QueryError::Corrupt {
+            what: "partial batch",
+            why: "state does not fit the plan".to_string(),
+        };
+        let picks = self.aggregation.op.picks_series();
+        let labels = match picks {
+            true => self.grouping.labels_of(&partial.labels),
+            false => partial.labels.clone(),
+        };
+        let at = self.group(labels);
+        let group = &mut self.groups[at];
+        match (&mut group.state, partial.state) {
+            (GroupState::Candidates(candidates), PartialState::Values(values)) => {
+                if values.values.len() != self.steps {
+                    return Err(wrong());
+                }
+                candidates.add(&values);
+            }
+            (GroupState::Columns(columns), state) => {
+                group.drop_name |= partial.drop_name;
+                if !columns.merge(state) {
+                    return Err(wrong());
+                }
+            }
+            _ => return Err(wrong()),
+        }
+        Ok(())
+    }
+
+    /// Step values held so far.
+    pub(crate) fn samples(&self) -> usize {
+        let held = |g: &Group| match &g.state {
+            GroupState::Columns(_) => self.steps,
+            GroupState::Candidates(c) => c.samples(),
+        };
+        self.groups.iter().map(held).sum()
+    }
+
+    /// Puts the groups in the order of their labels, whatever order they were seen in. Nothing can be added
+    /// afterwards.
+    pub(crate) fn sort_groups(&mut self) {
+        self.groups.sort_by(|a, b| a.labels.cmp(&b.labels));
+    }
+
+    /// How many groups there are.
+    pub(crate) fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The state of every group, in the order of their labels.
+    pub(crate) fn into_partials(self) -> Vec<PartialGroup> {
+        let mut out = Vec::with_capacity(self.groups.len());
+        for group in self.groups {
+            match group.state {
+                GroupState::Columns(columns) => out.push(PartialGroup {
+                    state: columns.into_state(group.labels.clone()),
+                    labels: group.labels,
+                    drop_name: group.drop_name,
+                }),
+                GroupState::Candidates(candidates) => {
+                    out.extend(candidates.into_series().into_iter().map(|v| PartialGroup {
+                        labels: v.labels.clone(),
+                        drop_name: v.drop_name,
+                        state: PartialState::Values(v),
+                    }));
+                }
+            }
+        }
+        out.sort_by(|a, b| a.labels.cmp(&b.labels));
+        out
+    }
+
+    /// The final vector: groups in the order in which they were first seen. `topk` and `bottomk` give their
+    /// series ordered by the value of the first step, so that an instant query's order is right.
+    pub(crate) fn finish(self) -> Vec<StepVector> {
+        let mut out = Vec::with_capacity(self.groups.len());
+        for group in self.groups {
+            match group.state {
+                GroupState::Columns(columns) => {
+                    let mut vector = columns.finish(group.labels);
+                    vector.drop_name = group.drop_name;
+                    out.push(vector);
+                }
+                GroupState::Candidates(candidates) => out.extend(candidates.into_ranked()),
+            }
+        }
+        out.retain(|v| !v.is_empty());
+        out
+    }
+}

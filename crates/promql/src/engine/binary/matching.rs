@@ -1,0 +1,259 @@
+//! Operators between two vectors: one to one, many to one, one to many, with `fill`.
+
+use pando_model::labels::LabelsBuilder;
+use pando_model::{Labels, METRIC_NAME, SampleValue};
+use rapidhash::RapidHashMap;
+
+use super::changes_metric;
+use super::ops::{Outcome, element_op, incompatible};
+use super::scalar::Style;
+use crate::annotations::Note;
+use crate::engine::bitmap::Bitmap;
+use crate::engine::labelset::LabelSetIndex;
+use crate::engine::names::{drop_metadata_labels, is_metadata_label};
+use crate::engine::range::push_note;
+use crate::engine::vector::{StepVector, same_labelset};
+use crate::error::QueryError;
+use crate::syntax::ast::{BinaryOp, Cardinality, Matching};
+
+/// Numbers the signatures of series: the labels by which they match.
+pub(super) struct Signatures {
+    labels: Vec<String>,
+    on: bool,
+    index: LabelSetIndex,
+}
+
+impl Signatures {
+    pub(super) fn new(matching: &Matching) -> Self {
+        let (labels, on) = (matching.labels.clone(), matching.on);
+        Signatures { labels, on, index: LabelSetIndex::default() }
+    }
+
+    fn labels_of(&self, labels: &Labels) -> Labels {
+        let listed = |name: &str| self.labels.iter().any(|l| l == name);
+        if self.on {
+            labels.without(|name| !listed(name))
+        } else {
+            labels.without(|name| name == METRIC_NAME || listed(name))
+        }
+    }
+
+    pub(super) fn of(&mut self, labels: &Labels) -> usize {
+        let signature = self.labels_of(labels);
+        self.index.position(&signature)
+    }
+}
+
+/// One match group: the series of both sides with one signature.
+#[derive(Default)]
+struct MatchGroup {
+    signature: Labels,
+    many: Vec<usize>,
+    one: Vec<usize>,
+}
+
+/// `left op right` for vectors and any operator but the set operators.
+pub(crate) fn vectors(
+    op: BinaryOp,
+    left: &[StepVector],
+    right: &[StepVector],
+    matching: &Matching,
+    style: Style,
+    steps: usize,
+    notes: &mut Vec<Note>,
+) -> Result<Vec<StepVector>, QueryError> {
+    // With `group_right` the sides are exchanged, so that the one side is always the second.
+    let swapped = matching.cardinality == Cardinality::OneToMany;
+    let (many, one) = if swapped { (right, left) } else { (left, right) };
+    let mut signatures = Signatures::new(matching);
+    let mut groups: Vec<MatchGroup> = Vec::new();
+    for (is_one, side) in [(true, one), (false, many)] {
+        for (n, series) in side.iter().enumerate() {
+            let at = signatures.of(&series.labels);
+            if at == groups.len() {
+                let signature = signatures.labels_of(&series.labels);
+                groups.push(MatchGroup { signature, ..MatchGroup::default() });
+            }
+            let list = if is_one { &mut groups[at].one } else { &mut groups[at].many };
+            list.push(n);
+        }
+    }
+    let mut many_present = Bitmap::zeros(steps);
+    many.iter().for_each(|s| many_present.or_with(&s.presence()));
+    let mut join = Join {
+        op,
+        many,
+        one,
+        swapped,
+        matching,
+        style,
+        // Prometheus exchanges the sides before it fills, so with `group_right` left means the many.
+        fill_many: matching.fill_left,
+        fill_one: matching.fill_right,
+        out: Vec::new(),
+        index: LabelSetIndex::default(),
+        pairs: RapidHashMap::default(),
+        many_present,
+    };
+    for group in &groups {
+        for i in 0..steps {
+            join.step(group, i, notes)?;
+        }
+    }
+    let mut out = join.out;
+    out.retain(|s| !s.is_empty());
+    Ok(out)
+}
+
+struct Join<'a> {
+    op: BinaryOp,
+    many: &'a [StepVector],
+    one: &'a [StepVector],
+    swapped: bool,
+    matching: &'a Matching,
+    style: Style,
+    fill_many: Option<f64>,
+    fill_one: Option<f64>,
+    out: Vec<StepVector>,
+    index: LabelSetIndex,
+    /// The result of a pair of series: their labels never change from step to step.
+    pairs: RapidHashMap<(Option<usize>, Option<usize>), usize>,
+    /// The steps at which the many side has anything: without it nothing is compared.
+    many_present: Bitmap,
+}
+
+impl Join<'_> {
+    /// Joins the series of one match group at step `i`.
+    fn step(
+        &mut self,
+        group: &MatchGroup,
+        i: usize,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), QueryError> {
+        if !self.many_present.get(i) && self.fill_many.is_none() {
+            return Ok(());
+        }
+        let mut present = group.one.iter().filter_map(|n| Some((*n, self.one[*n].value(i)?)));
+        let one = present.next();
+        if let (Some((first, _)), Some((second, _))) = (&one, present.next()) {
+            return Err(self.duplicate(&group.signature, *first, second));
+        }
+        drop(present);
+        let mut matched = false;
+        for &n in &group.many {
+            let Some(value) = self.many[n].value(i) else { continue };
+            let other = match (&one, self.fill_one) {
+                (Some((m, v)), _) => (Some(*m), v.clone()),
+                (None, Some(fill)) => (None, SampleValue::Float(fill)),
+                (None, None) => continue,
+            };
+            // A second match is an error even where a comparison keeps neither.
+            if matched && self.matching.cardinality == Cardinality::OneToOne {
+                return Err(QueryError::execution(
+                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+                ));
+            }
+            matched = true;
+            self.element(&group.signature, (value, Some(n)), other, i, notes)?;
+        }
+        let any_many = group.many.iter().any(|n| self.many[*n].value(i).is_some());
+        if let (false, Some((n, value)), Some(fill)) = (any_many, one, self.fill_many) {
+            let fill = (SampleValue::Float(fill), None);
+            self.element(&group.signature, fill, (Some(n), value), i, notes)?;
+        }
+        Ok(())
+    }
+
+    /// Joins one element of each side. A side that is filled in has no series.
+    fn element(
+        &mut self,
+        signature: &Labels,
+        (many, many_series): (SampleValue, Option<usize>),
+        (one_series, one): (Option<usize>, SampleValue),
+        i: usize,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), QueryError> {
+        let (a, b) = if self.swapped { (&one, &many) } else { (&many, &one) };
+        let (value, holds) = match element_op(self.op, a, b)? {
+            Outcome::Value(value, holds) => (value, holds),
+            Outcome::Incompatible => {
+                push_note(notes, incompatible(self.op, a, b));
+                return Ok(());
+            }
+        };
+        let value = if self.style.return_bool {
+            SampleValue::Float(f64::from(u8::from(holds)))
+        } else if holds {
+            // A filter with the many side on the right still passes its left value.
+            value
+        } else {
+            return Ok(());
+        };
+        let at = self.result_of(signature, many_series, one_series);
+        if self.out[at].present.get(i) || self.out[at].histogram(i).is_some() {
+            return Err(match self.matching.cardinality {
+                Cardinality::OneToOne => same_labelset(),
+                _ => QueryError::execution(
+                    "multiple matches for labels: grouping labels must ensure unique matches",
+                ),
+            });
+        }
+        let out = &mut self.out[at];
+        let drops = changes_metric(self.op) || self.style.return_bool;
+        out.drop_name |= self.style.delayed_name_removal
+            && (drops || many_series.is_some_and(|n| self.many[n].drop_name));
+        match value {
+            SampleValue::Float(v) => out.set(i, v),
+            SampleValue::Histogram(h) => {
+                let place = out.histograms.partition_point(|(s, _)| (*s as usize) < i);
+                out.histograms.insert(place, (i as u32, h));
+            }
+        }
+        Ok(())
+    }
+
+    /// The place of the result of a pair of series.
+    fn result_of(&mut self, signature: &Labels, many: Option<usize>, one: Option<usize>) -> usize {
+        if let Some(at) = self.pairs.get(&(many, one)) {
+            return *at;
+        }
+        // With nothing on the many side the signature is all that is known of its labels.
+        let many_labels = many.map_or(signature, |n| &self.many[n].labels);
+        let labels = self.result_labels(many_labels, one.map(|n| &self.one[n].labels));
+        let at = self.index.position(&labels);
+        if at == self.out.len() {
+            self.out.push(StepVector::empty(labels, self.many_present.len()));
+        }
+        self.pairs.insert((many, one), at);
+        at
+    }
+
+    fn result_labels(&self, many: &Labels, one: Option<&Labels>) -> Labels {
+        let mut builder: LabelsBuilder = many.to_builder();
+        if changes_metric(self.op) {
+            builder.retain(|name, _| !is_metadata_label(name));
+        }
+        let listed = |name: &str| self.matching.labels.iter().any(|l| l == name);
+        if self.matching.cardinality == Cardinality::OneToOne {
+            builder.retain(|name, _| listed(name) == self.matching.on);
+        }
+        for name in &self.matching.include {
+            builder.set(name, one.map_or("", |labels| labels.value(name)));
+        }
+        let labels = builder.build();
+        if self.style.return_bool && !self.style.delayed_name_removal {
+            return drop_metadata_labels(&labels);
+        }
+        labels
+    }
+
+    /// The error of two series on the side that may have one.
+    fn duplicate(&self, signature: &Labels, first: usize, second: usize) -> QueryError {
+        let side = if self.swapped { "left" } else { "right" };
+        let (a, b) = (&self.one[first].labels, &self.one[second].labels);
+        let (a, b) = (a.min(b), a.max(b));
+        QueryError::execution(format!(
+            "found duplicate series for the match group {signature} on the {side} hand-side of the operation: [{a}, {b}];many-to-many matching not allowed: matching labels must be unique on one side"
+        ))
+    }
+}

@@ -1,0 +1,94 @@
+//! Operators between scalars, and between a vector and a scalar.
+
+use pando_model::SampleValue;
+
+use super::changes_metric;
+use super::ops::{Outcome, element_op, incompatible, scalar_op};
+use crate::annotations::Note;
+use crate::engine::names::drop_metadata_labels;
+use crate::engine::range::push_note;
+use crate::engine::vector::{StepVector, join_same_labels};
+use crate::error::QueryError;
+use crate::syntax::ast::BinaryOp;
+
+/// `a op b` of scalar columns.
+pub(crate) fn scalars(op: BinaryOp, a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| scalar_op(op, *a, *b).unwrap_or(f64::NAN)).collect()
+}
+
+/// On which side of the operator the vector stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    Left,
+    Right,
+}
+
+/// How the result of an operator is made.
+#[derive(Clone, Copy)]
+pub(crate) struct Style {
+    pub(crate) return_bool: bool,
+    pub(crate) delayed_name_removal: bool,
+}
+
+/// `vector op scalar`, or `scalar op vector` with the vector on the right.
+pub(crate) fn vector_scalar(
+    op: BinaryOp,
+    vector: Vec<StepVector>,
+    scalar: &[f64],
+    side: Side,
+    style: Style,
+    notes: &mut Vec<Note>,
+) -> Result<Vec<StepVector>, QueryError> {
+    let drops = changes_metric(op) || style.return_bool;
+    let mut out = Vec::with_capacity(vector.len());
+    for mut series in vector {
+        apply(op, &mut series, scalar, side, style.return_bool, notes)?;
+        if drops && style.delayed_name_removal {
+            series.drop_name = true;
+        } else if drops {
+            series.labels = drop_metadata_labels(&series.labels);
+        }
+        if !series.is_empty() {
+            out.push(series);
+        }
+    }
+    if drops && !style.delayed_name_removal { join_same_labels(out) } else { Ok(out) }
+}
+
+fn apply(
+    op: BinaryOp,
+    series: &mut StepVector,
+    scalar: &[f64],
+    side: Side,
+    return_bool: bool,
+    notes: &mut Vec<Note>,
+) -> Result<(), QueryError> {
+    let floats = series.present.clone();
+    for i in floats.iter() {
+        let v = series.values[i];
+        let (a, b) = if side == Side::Left { (v, scalar[i]) } else { (scalar[i], v) };
+        let Some(result) = scalar_op(op, a, b) else {
+            let (a, b) = (SampleValue::Float(a), SampleValue::Float(b));
+            push_note(notes, incompatible(op, &a, &b));
+            series.present.unset(i);
+            continue;
+        };
+        if !op.is_comparison() || return_bool {
+            series.values[i] = result;
+        } else if result == 0.0 {
+            // A filter: what passes is the vector's own value.
+            series.present.unset(i);
+        }
+    }
+    for (i, h) in std::mem::take(&mut series.histograms) {
+        let (v, s) = (SampleValue::Histogram(h), SampleValue::Float(scalar[i as usize]));
+        let (a, b) = if side == Side::Left { (v, s) } else { (s, v) };
+        match element_op(op, &a, &b)? {
+            Outcome::Value(SampleValue::Histogram(h), true) => series.histograms.push((i, h)),
+            Outcome::Value(SampleValue::Float(v), true) => series.set(i as usize, v),
+            Outcome::Value(..) => {}
+            Outcome::Incompatible => push_note(notes, incompatible(op, &a, &b)),
+        }
+    }
+    Ok(())
+}

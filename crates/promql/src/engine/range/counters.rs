@@ -1,0 +1,121 @@
+//! Counters: `rate`, `increase`, `delta`, `irate`, `idelta`, `changes`, `resets`.
+
+use super::FloatWindow;
+
+/// `rate`, `increase` and `delta`: the difference of the window's ends, stretched to the window's edges where
+/// the first and last samples are near enough to them. `resets` are the positions of counter resets in the
+/// whole series, `lo` is the window's first position in it; between them nothing is read. The order of
+/// floating-point operations is Prometheus', so that answers are equal to the last bit.
+pub(super) fn extrapolated(
+    window: FloatWindow<'_>,
+    resets: &[(u32, f64)],
+    lo: usize,
+    counter: bool,
+    per_second: bool,
+) -> Option<f64> {
+    let FloatWindow { times, values, end_ms, range_ms } = window;
+    let last = values.len().checked_sub(1).filter(|n| *n > 0)?;
+    let mut result = values[last] - values[0];
+    if counter && !resets.is_empty() {
+        let from = resets.partition_point(|(at, _)| (*at as usize) <= lo);
+        for (at, before) in &resets[from..] {
+            if *at as usize > lo + last {
+                break;
+            }
+            result += before;
+        }
+    }
+    let range_start_ms = end_ms.saturating_sub(range_ms);
+    let mut to_start = times[0].saturating_sub(range_start_ms) as f64 / 1000.0;
+    let mut to_end = end_ms.saturating_sub(times[last]) as f64 / 1000.0;
+    let sampled = times[last].saturating_sub(times[0]) as f64 / 1000.0;
+    let average = sampled / last as f64;
+    // A gap this much longer than the usual distance is taken as the series' beginning or end.
+    let threshold = average * 1.1;
+    if to_start >= threshold {
+        to_start = average / 2.0;
+    }
+    if counter {
+        // A counter starts at zero: never extrapolate to before that.
+        let mut to_zero = to_start;
+        if result > 0.0 && values[0] >= 0.0 {
+            to_zero = sampled * (values[0] / result);
+        }
+        if to_zero < to_start {
+            to_start = to_zero;
+        }
+    }
+    if to_end >= threshold {
+        to_end = average / 2.0;
+    }
+    let mut factor = (sampled + to_start + to_end) / sampled;
+    if per_second {
+        factor /= range_ms as f64 / 1000.0;
+    }
+    Some(result * factor)
+}
+
+/// `irate` (per second, with a reset counted from zero) and `idelta` of the last two samples.
+pub(super) fn instant(window: FloatWindow<'_>, rate: bool) -> Option<f64> {
+    let n = window.values.len();
+    if n < 2 {
+        return None;
+    }
+    let (before, last) = (window.values[n - 2], window.values[n - 1]);
+    let interval_ms = window.times[n - 1] - window.times[n - 2];
+    let mut result = last - before;
+    if rate && last < before {
+        result = last;
+    }
+    if rate {
+        result /= interval_ms as f64 / 1000.0;
+    }
+    Some(result)
+}
+
+/// How often the value differs from the one before; NaN after NaN is no change.
+pub(super) fn changes(window: FloatWindow<'_>) -> Option<f64> {
+    let changed = |w: &&[f64]| w[0] != w[1] && !(w[0].is_nan() && w[1].is_nan());
+    Some(window.values.windows(2).filter(changed).count() as f64)
+}
+
+/// How often the value falls.
+pub(super) fn resets(window: FloatWindow<'_>, resets: &[(u32, f64)], lo: usize) -> Option<f64> {
+    let end = lo + window.values.len();
+    let from = resets.partition_point(|(at, _)| (*at as usize) <= lo);
+    let upto = resets.partition_point(|(at, _)| (*at as usize) < end);
+    Some(upto.saturating_sub(from) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window<'a>(times: &'a [i64], values: &'a [f64], end_ms: i64) -> FloatWindow<'a> {
+        FloatWindow { times, values, end_ms, range_ms: 60_000 }
+    }
+
+    #[test]
+    fn rate_extrapolates_to_the_edges_but_not_below_zero() {
+        let times = [15_000, 30_000, 45_000, 60_000];
+        let rising = window(&times, &[10.0, 20.0, 30.0, 40.0], 60_000);
+        // 30 over 45 s, 15 s to the start: a counter of 10 reaches zero exactly there.
+        assert_eq!(extrapolated(rising, &[], 0, true, false), Some(40.0));
+        let low = window(&times, &[1.0, 11.0, 21.0, 31.0], 60_000);
+        let increase = extrapolated(low, &[], 0, true, false).expect("two samples");
+        assert!((increase - 31.0).abs() < 1e-9, "{increase}");
+        assert_eq!(extrapolated(low, &[], 0, false, false), Some(40.0));
+        assert_eq!(extrapolated(window(&times[..1], &[1.0], 60_000), &[], 0, true, false), None);
+    }
+
+    #[test]
+    fn resets_are_found_inside_of_the_window_only() {
+        let values = [5.0, 1.0, 3.0, 0.0, 2.0];
+        let resets_at = [(1, 5.0), (3, 3.0)];
+        let times = [1, 2, 3, 4, 5];
+        let part = window(&times[1..], &values[1..], 5);
+        assert_eq!(resets(part, &resets_at, 1), Some(1.0));
+        assert_eq!(resets(window(&times, &values, 5), &resets_at, 0), Some(2.0));
+        assert_eq!(changes(window(&times, &[1.0, 1.0, f64::NAN, f64::NAN, 2.0], 5)), Some(2.0));
+    }
+}

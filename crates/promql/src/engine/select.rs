@@ -1,0 +1,67 @@
+//! Instant selectors: at each step the latest sample within the lookback, unless it is a stale marker.
+
+use pando_model::{SeriesSamples, is_stale_nan};
+
+use super::vector::StepVector;
+use super::window::WindowCache;
+use crate::steps::Steps;
+
+/// The values of `series` at `steps`; with `timestamp` the samples' times in seconds instead.
+pub(crate) fn instant(
+    series: &SeriesSamples,
+    steps: &Steps,
+    lookback_ms: i64,
+    timestamp: bool,
+    windows: &mut WindowCache,
+) -> StepVector {
+    let mut out = StepVector::empty(series.labels.clone(), steps.len());
+    let bounds = windows.bounds(&series.axis, steps, lookback_ms);
+    let mut next = 0usize;
+    for (i, bound) in bounds.iter().enumerate() {
+        if bound.is_empty() {
+            continue;
+        }
+        let at = bound.hi() - 1;
+        while next < series.histograms.len() && (series.histograms[next].0 as usize) < at {
+            next += 1;
+        }
+        let histogram = series.histograms.get(next).filter(|(p, _)| *p as usize == at);
+        let seconds = series.axis[at] as f64 / 1000.0;
+        match histogram {
+            Some((_, h)) if h.is_stale() => {}
+            Some(_) if timestamp => out.set(i, seconds),
+            Some((_, h)) => out.histograms.push((i as u32, h.clone())),
+            None if is_stale_nan(series.floats[at]) => {}
+            None if timestamp => out.set(i, seconds),
+            None => out.set(i, series.floats[at]),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pando_model::{Histogram, Labels, STALE_NAN, SampleValue, SeriesKey};
+
+    use super::*;
+
+    #[test]
+    fn a_stale_marker_ends_the_series_and_lookback_is_left_open() {
+        let histogram = SampleValue::Histogram(Arc::new(Histogram::default()));
+        let samples = [
+            (0, SampleValue::Float(1.0)),
+            (10, SampleValue::Float(STALE_NAN)),
+            (20, histogram),
+            (30, SampleValue::Float(3.0)),
+        ];
+        let series = SeriesSamples::from_values(Labels::empty(), SeriesKey(0), samples);
+        let steps = Steps::range(0, 60, 5).expect("13 steps");
+        let out = instant(&series, &steps, 20, false, &mut WindowCache::default());
+        assert_eq!(out.present.iter().collect::<Vec<_>>(), [0, 1, 6, 7, 8, 9]);
+        assert_eq!(out.histograms.iter().map(|(i, _)| *i).collect::<Vec<_>>(), [4, 5]);
+        let times = instant(&series, &steps, 20, true, &mut WindowCache::default());
+        assert_eq!(times.float(4), Some(0.02));
+    }
+}

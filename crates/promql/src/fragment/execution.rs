@@ -1,0 +1,295 @@
+//! `FragmentExecution`: runs a plan over batches of whole series. Memory is one batch and the partial states.
+
+use std::collections::BTreeSet;
+
+use pando_model::{Labels, SeriesSamples};
+use rapidhash::RapidHashSet;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
+use super::plan::{FragmentPlan, Read};
+use crate::annotations::Note;
+use crate::budget::{Budget, CancelFlag, Ledger};
+use crate::engine::aggregate::Aggregator;
+use crate::engine::range::{RangeArgs, RangeCall};
+use crate::engine::select;
+use crate::engine::vector::{StepVector, histogram_bytes, same_labelset};
+use crate::engine::window::WindowCache;
+use crate::error::QueryError;
+
+/// How many bytes of state one batch carries at most, unless a single group is larger.
+const BATCH_BYTES: usize = 1 << 20;
+/// The most distinct notes of one fragment.
+const NOTES_MAX: usize = 1000;
+
+/// What a fragment has read and held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FragmentStats {
+    /// Series that were pushed.
+    pub series: u64,
+    /// Samples that were pushed.
+    pub samples: u64,
+    /// The most samples and step values held at one moment.
+    pub peak_samples: u64,
+}
+
+/// A fragment in execution.
+///
+/// ```text
+/// new(plan) -> push_batch(series)* -> finish() -> batches, in the order of their labels
+/// ```
+pub struct FragmentExecution {
+    plan: FragmentPlan,
+    windows: WindowCache,
+    ledger: Ledger,
+    output: Output,
+    /// What `output` holds at the moment, as the ledger knows it.
+    held_samples: usize,
+    hashes: Option<RapidHashSet<u64>>,
+    function_notes: Vec<Note>,
+    notes: BTreeSet<(NoteSite, Note)>,
+    stats: FragmentStats,
+}
+
+enum Output {
+    Aggregated(Box<Aggregator>),
+    Series(Vec<PartialGroup>),
+    Raw(Vec<SeriesSamples>),
+}
+
+impl FragmentExecution {
+    /// Begins to execute `plan` under `budget`.
+    pub fn new(plan: FragmentPlan, budget: Budget, cancel: CancelFlag) -> Self {
+        let output = match (&plan.read, &plan.aggregation) {
+            (Read::Raw { .. }, _) => Output::Raw(Vec::new()),
+            (_, Some(aggregation)) => {
+                let aggregator = Aggregator::new(aggregation.clone(), plan.steps.len());
+                Output::Aggregated(Box::new(aggregator))
+            }
+            (_, None) => Output::Series(Vec::new()),
+        };
+        let hashes = (plan.aggregation.is_some() && plan.may_collide()).then(Default::default);
+        FragmentExecution {
+            plan,
+            windows: WindowCache::default(),
+            ledger: Ledger::new(budget, cancel),
+            output,
+            held_samples: 0,
+            hashes,
+            function_notes: Vec::new(),
+            notes: BTreeSet::new(),
+            stats: FragmentStats::default(),
+        }
+    }
+
+    /// The plan in execution.
+    pub fn plan(&self) -> &FragmentPlan {
+        &self.plan
+    }
+
+    /// What was read so far.
+    pub fn stats(&self) -> FragmentStats {
+        FragmentStats { peak_samples: self.ledger.peak_samples, ..self.stats }
+    }
+
+    /// Takes in whole series that match the plan's matchers: each with all its samples of
+    /// [`FragmentPlan::window`] (more do no harm), each at most once. Axes shared between series of one
+    /// batch are worked out once.
+    ///
+    /// # Errors
+    /// A budget, cancellation, or data that the function cannot be executed on.
+    pub fn push_batch(&mut self, batch: Vec<SeriesSamples>) -> Result<(), QueryError> {
+        let samples: usize = batch.iter().map(SeriesSamples::len).sum();
+        let bytes: usize = batch.iter().map(series_bytes).sum();
+        self.stats.series += batch.len() as u64;
+        self.stats.samples += samples as u64;
+        self.ledger.check_series(self.stats.series)?;
+        self.ledger.hold(samples, bytes)?;
+        for series in batch {
+            self.push_series(series)?;
+        }
+        self.ledger.release(samples, bytes);
+        if let Output::Aggregated(aggregator) = &self.output {
+            let now = aggregator.samples();
+            let grown = now.saturating_sub(self.held_samples);
+            self.held_samples = now;
+            self.ledger.hold(grown, grown * 16)?;
+        }
+        Ok(())
+    }
+
+    fn push_series(&mut self, series: SeriesSamples) -> Result<(), QueryError> {
+        if let Output::Raw(kept) = &mut self.output {
+            if let Some(part) = within(series, &self.plan) {
+                self.ledger.hold(part.len(), series_bytes(&part))?;
+                kept.push(part);
+            }
+            return Ok(());
+        }
+        let vector = self.read(&series)?;
+        for note in self.function_notes.drain(..) {
+            add_note(&mut self.notes, NoteSite::Function, note);
+        }
+        if vector.is_empty() {
+            return Ok(());
+        }
+        if let Some(hashes) = &mut self.hashes
+            && !hashes.insert(label_hash(&vector.labels))
+        {
+            return Err(same_labelset());
+        }
+        match &mut self.output {
+            Output::Aggregated(aggregator) => aggregator.add(&vector),
+            Output::Series(kept) => {
+                self.ledger.hold(vector.samples(), vector.bytes())?;
+                kept.push(PartialGroup {
+                    labels: vector.labels.clone(),
+                    drop_name: vector.drop_name,
+                    state: PartialState::Values(vector),
+                });
+                Ok(())
+            }
+            Output::Raw(_) => Ok(()),
+        }
+    }
+
+    fn read(&mut self, series: &SeriesSamples) -> Result<StepVector, QueryError> {
+        let FragmentPlan { steps, read, delayed_name_removal, .. } = &self.plan;
+        match read {
+            Read::Instant { lookback_ms, timestamp } => {
+                let mut vector =
+                    select::instant(series, steps, *lookback_ms, *timestamp, &mut self.windows);
+                if *timestamp {
+                    vector.drop_name = *delayed_name_removal;
+                    if !delayed_name_removal {
+                        vector.labels = crate::engine::names::drop_metadata_labels(&vector.labels);
+                    }
+                }
+                Ok(vector)
+            }
+            Read::Range { range_ms, function, args } => {
+                let call = RangeCall {
+                    function: *function,
+                    range_ms: *range_ms,
+                    steps,
+                    args: RangeArgs::Constant(args),
+                    delayed_name_removal: *delayed_name_removal,
+                };
+                call.run(series, &mut self.windows, &mut self.function_notes)
+            }
+            Read::Raw { .. } => Err(QueryError::Internal("raw fragments read no steps".into())),
+        }
+    }
+
+    /// The result as batches of bounded size, groups in the order of their labels. Never empty: the last batch
+    /// holds notes and hashes.
+    ///
+    /// # Errors
+    /// Two series of an unaggregated plan that became one by losing their names.
+    pub fn finish(self) -> Result<Vec<PartialBatch>, QueryError> {
+        self.ledger.check_cancel()?;
+        let mut notes = self.notes;
+        let mut batches = Vec::new();
+        match self.output {
+            Output::Aggregated(mut aggregator) => {
+                for note in std::mem::take(&mut aggregator.notes) {
+                    add_note(&mut notes, NoteSite::Aggregation, note);
+                }
+                batches = in_batches(aggregator.into_partials());
+            }
+            Output::Series(mut groups) => {
+                groups.sort_by(|a, b| a.labels.cmp(&b.labels));
+                let named = !self.plan.drops_name() || self.plan.delayed_name_removal;
+                if !named && groups.windows(2).any(|w| w[0].labels == w[1].labels) {
+                    return Err(same_labelset());
+                }
+                batches = in_batches(groups);
+            }
+            Output::Raw(mut series) => {
+                series.sort_by(|a, b| a.labels.cmp(&b.labels));
+                let mut bytes = usize::MAX;
+                for one in series {
+                    let size = series_bytes(&one);
+                    if bytes.saturating_add(size) > BATCH_BYTES {
+                        batches.push(PartialBatch::default());
+                        bytes = 0;
+                    }
+                    bytes += size;
+                    if let Some(batch) = batches.last_mut() {
+                        batch.raw.push(one);
+                    }
+                }
+            }
+        }
+        let mut label_hashes: Vec<u64> = self.hashes.into_iter().flatten().collect();
+        label_hashes.sort_unstable();
+        let notes = notes.into_iter().collect();
+        batches.push(PartialBatch { label_hashes, notes, ..PartialBatch::default() });
+        Ok(batches)
+    }
+}
+
+fn in_batches(groups: Vec<PartialGroup>) -> Vec<PartialBatch> {
+    let mut batches: Vec<PartialBatch> = Vec::new();
+    let mut bytes = usize::MAX;
+    for group in groups {
+        let size = group.bytes();
+        if bytes.saturating_add(size) > BATCH_BYTES {
+            batches.push(PartialBatch::default());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(batch) = batches.last_mut() {
+            batch.groups.push(group);
+        }
+    }
+    batches
+}
+
+pub(super) fn add_note(notes: &mut BTreeSet<(NoteSite, Note)>, site: NoteSite, note: Note) {
+    if notes.len() < NOTES_MAX {
+        notes.insert((site, note));
+    }
+}
+
+/// Bytes that a decoded series takes; its axis is shared and not counted.
+pub(super) fn series_bytes(series: &SeriesSamples) -> usize {
+    let histograms: usize = series.histograms.iter().map(|(_, h)| histogram_bytes(h)).sum();
+    series.len() * 8 + series.starts.len() * 8 + histograms + series.labels.heap_bytes() + 128
+}
+
+/// A hash of labels that every process computes alike: of two label sets, equal ones have equal hashes.
+fn label_hash(labels: &Labels) -> u64 {
+    let mut bytes = Vec::with_capacity(labels.heap_bytes() + 32);
+    for (name, value) in labels {
+        for text in [name, value] {
+            bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        }
+    }
+    xxh3_64(&bytes)
+}
+
+/// The samples of `series` in the plan's window; `None` where there is none.
+fn within(series: SeriesSamples, plan: &FragmentPlan) -> Option<SeriesSamples> {
+    let window = plan.window();
+    let lo = series.axis.partition_point(|t| *t <= window.after_ms);
+    let hi = series.axis.partition_point(|t| *t <= window.upto_ms);
+    if lo >= hi {
+        return None;
+    }
+    if (lo, hi) == (0, series.len()) {
+        return Some(SeriesSamples { exemplars: Vec::new(), ..series });
+    }
+    let inside = |(at, _): &&(u32, _)| (*at as usize) >= lo && (*at as usize) < hi;
+    let histograms = series.histograms.iter().filter(inside);
+    Some(SeriesSamples {
+        axis: series.axis[lo..hi].into(),
+        floats: series.floats[lo..hi].to_vec(),
+        histograms: histograms.map(|(at, h)| (*at - lo as u32, h.clone())).collect(),
+        starts: series.starts.get(lo..hi).map(<[i64]>::to_vec).unwrap_or_default(),
+        exemplars: Vec::new(),
+        labels: series.labels,
+        key: series.key,
+    })
+}

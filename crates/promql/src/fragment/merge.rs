@@ -1,0 +1,237 @@
+//! `PartialMerge`: the partial results of one fragment from many executors become one result.
+
+use std::collections::BTreeSet;
+
+use pando_model::{Labels, SeriesSamples};
+use rapidhash::RapidHashSet;
+
+use super::execution::{FragmentExecution, add_note, series_bytes};
+use super::partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
+use super::plan::{FragmentPlan, Read};
+use crate::annotations::Note;
+use crate::budget::{Budget, CancelFlag, Ledger};
+use crate::engine::aggregate::Aggregator;
+use crate::engine::labelset::LabelSetIndex;
+use crate::engine::vector::{StepVector, same_labelset};
+use crate::error::QueryError;
+
+/// The merged result of one fragment: what [`crate::Query::evaluate`] takes.
+#[derive(Clone, Debug, Default)]
+pub struct FragmentResult {
+    /// One column per group or series, over the fragment's steps, in the order of their labels.
+    pub(crate) series: Vec<StepVector>,
+    /// The samples of a raw fragment, in the order of their labels.
+    pub(crate) raw: Vec<SeriesSamples>,
+    /// What the executors said.
+    pub(crate) notes: Vec<(NoteSite, Note)>,
+}
+
+/// Merges partial results as they come. For answers that are equal to the last bit push the batches of several
+/// executors in a fixed order; any order is right.
+pub struct PartialMerge {
+    plan: FragmentPlan,
+    budget: Budget,
+    cancel: CancelFlag,
+    ledger: Ledger,
+    output: Output,
+    /// Raw series, of a raw fragment or of an executor that could not run the plan.
+    raw: Vec<Vec<SeriesSamples>>,
+    raw_index: LabelSetIndex,
+    hashes: RapidHashSet<(usize, u64)>,
+    notes: BTreeSet<(NoteSite, Note)>,
+    held_samples: usize,
+}
+
+enum Output {
+    Aggregated(Box<Aggregator>),
+    Series { index: LabelSetIndex, series: Vec<StepVector>, seen: RapidHashSet<(usize, Labels)> },
+}
+
+impl PartialMerge {
+    /// Begins to merge results of `plan`.
+    pub fn new(plan: FragmentPlan, budget: Budget, cancel: CancelFlag) -> Self {
+        let output = match (&plan.read, &plan.aggregation) {
+            (Read::Raw { .. }, _) | (_, None) => Output::Series {
+                index: LabelSetIndex::default(),
+                series: Vec::new(),
+                seen: RapidHashSet::default(),
+            },
+            (_, Some(aggregation)) => {
+                let aggregator = Aggregator::new(aggregation.clone(), plan.steps.len());
+                Output::Aggregated(Box::new(aggregator))
+            }
+        };
+        PartialMerge {
+            plan,
+            budget,
+            cancel: cancel.clone(),
+            ledger: Ledger::new(budget, cancel),
+            output,
+            raw: Vec::new(),
+            raw_index: LabelSetIndex::default(),
+            hashes: RapidHashSet::default(),
+            notes: BTreeSet::new(),
+            held_samples: 0,
+        }
+    }
+
+    /// Adds a batch of an executor that ran the whole plan (or its [`FragmentPlan::raw`] form).
+    ///
+    /// # Errors
+    /// A budget, cancellation, "same labelset", or a batch that does not fit the plan.
+    pub fn push(&mut self, batch: PartialBatch) -> Result<(), QueryError> {
+        self.push_at(0, batch)
+    }
+
+    /// Adds a batch of an executor that ran the plan with a part of its steps
+    /// ([`FragmentPlan::with_steps`]), of which `first_step` is the first.
+    ///
+    /// # Errors
+    /// As [`PartialMerge::push`].
+    pub fn push_at(&mut self, first_step: usize, batch: PartialBatch) -> Result<(), QueryError> {
+        self.ledger.check_cancel()?;
+        for (site, note) in batch.notes {
+            add_note(&mut self.notes, site, note);
+        }
+        for hash in batch.label_hashes {
+            if !self.hashes.insert((first_step, hash)) {
+                return Err(same_labelset());
+            }
+        }
+        for series in batch.raw {
+            self.ledger.hold(series.len(), series_bytes(&series))?;
+            let at = self.raw_index.position(&series.labels);
+            if at == self.raw.len() {
+                self.raw.push(Vec::new());
+            }
+            self.raw[at].push(series);
+        }
+        for group in batch.groups {
+            let group = group.widened(first_step, self.plan.steps.len())?;
+            self.push_group(first_step, group)?;
+        }
+        if let Output::Aggregated(aggregator) = &self.output {
+            let now = aggregator.samples();
+            let grown = now.saturating_sub(self.held_samples);
+            self.held_samples = now;
+            self.ledger.hold(grown, grown * 16)?;
+            self.ledger.check_series(aggregator.groups() as u64)?;
+        }
+        Ok(())
+    }
+
+    fn push_group(&mut self, first_step: usize, group: PartialGroup) -> Result<(), QueryError> {
+        let (kept, index, seen) = match &mut self.output {
+            Output::Aggregated(aggregator) => return aggregator.merge(group),
+            Output::Series { index, series, seen } => (series, index, seen),
+        };
+        let PartialState::Values(vector) = group.state else {
+            let why = "aggregated state for a plan without aggregation".to_string();
+            return Err(QueryError::Corrupt { what: "partial batch", why });
+        };
+        self.ledger.hold(vector.samples(), vector.bytes())?;
+        let named = !self.plan.drops_name() || self.plan.delayed_name_removal;
+        if !named && !seen.insert((first_step, vector.labels.clone())) {
+            return Err(same_labelset());
+        }
+        let at = index.position(&vector.labels);
+        if at == kept.len() {
+            kept.push(vector);
+        } else {
+            let labels = vector.labels.clone();
+            if !kept[at].absorb(vector) {
+                let message = format!("two executors answered for one series: series={labels}");
+                return Err(QueryError::Internal(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// The merged result.
+    ///
+    /// # Errors
+    /// As [`PartialMerge::push`].
+    pub fn finish(mut self) -> Result<FragmentResult, QueryError> {
+        let parts = std::mem::take(&mut self.raw);
+        let mut raw: Vec<SeriesSamples> =
+            parts.into_iter().filter_map(SeriesSamples::merge).collect();
+        raw.sort_by(|a, b| a.labels.cmp(&b.labels));
+        if !raw.is_empty() && !matches!(self.plan.read, Read::Raw { .. }) {
+            let mut execution =
+                FragmentExecution::new(self.plan.clone(), self.budget, self.cancel.clone());
+            execution.push_batch(std::mem::take(&mut raw))?;
+            for batch in execution.finish()? {
+                self.push(batch)?;
+            }
+        }
+        let series = match self.output {
+            Output::Aggregated(mut aggregator) => {
+                for note in std::mem::take(&mut aggregator.notes) {
+                    add_note(&mut self.notes, NoteSite::Aggregation, note);
+                }
+                aggregator.sort_groups();
+                aggregator.finish()
+            }
+            Output::Series { mut series, .. } => {
+                series.sort_by(|a, b| a.labels.cmp(&b.labels));
+                series
+            }
+        };
+        Ok(FragmentResult { series, raw, notes: self.notes.into_iter().collect() })
+    }
+}
+
+impl PartialGroup {
+    /// The group with its state moved to `first_step` of `steps` steps.
+    fn widened(self, first_step: usize, steps: usize) -> Result<PartialGroup, QueryError> {
+        let len = match &self.state {
+            PartialState::Values(v) => v.values.len(),
+            PartialState::Sum { sum, .. } => sum.len(),
+            PartialState::Avg { value, .. } => value.len(),
+            PartialState::Count { count } => count.len(),
+        };
+        if (first_step, len) == (0, steps) {
+            return Ok(self);
+        }
+        if first_step.checked_add(len).is_none_or(|end| end > steps) {
+            let why = format!("steps={len} first_step={first_step} plan_steps={steps}");
+            return Err(QueryError::Corrupt { what: "partial batch", why });
+        }
+        let column = |values: Vec<f64>| {
+            let mut out = vec![0.0; steps];
+            out[first_step..first_step + values.len().min(len)]
+                .copy_from_slice(&values[..values.len().min(len)]);
+            out
+        };
+        let bits = |map: &crate::engine::bitmap::Bitmap| {
+            let mut out = crate::engine::bitmap::Bitmap::zeros(steps);
+            map.iter().for_each(|i| out.set(first_step + i));
+            out
+        };
+        let state = match self.state {
+            PartialState::Values(v) => {
+                let shift = |(i, h)| (i + first_step as u32, h);
+                PartialState::Values(StepVector {
+                    present: bits(&v.present),
+                    values: column(v.values),
+                    histograms: v.histograms.into_iter().map(shift).collect(),
+                    labels: v.labels,
+                    drop_name: v.drop_name,
+                })
+            }
+            PartialState::Sum { sum, compensation, present } => PartialState::Sum {
+                sum: column(sum),
+                compensation: column(compensation),
+                present: bits(&present),
+            },
+            PartialState::Avg { value, compensation, count, incremental } => PartialState::Avg {
+                value: column(value),
+                compensation: column(compensation),
+                count: column(count),
+                incremental: bits(&incremental),
+            },
+            PartialState::Count { count } => PartialState::Count { count: column(count) },
+        };
+        Ok(PartialGroup { state, ..self })
+    }
+}

@@ -1,0 +1,17 @@
+//! Fragments: the pieces of a query that run where the data is, their partial results, and how those are
+//! merged. The same code executes them in ingesters, gateways and tests; it knows neither sources nor network.
+
+mod execution;
+mod merge;
+mod partial;
+mod plan;
+mod wire;
+
+pub use execution::{FragmentExecution, FragmentStats};
+pub use merge::{FragmentResult, PartialMerge};
+pub use partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
+pub use plan::{Aggregation, FragmentId, FragmentPlan, FragmentSpec, Read};
+pub use wire::WIRE_VERSION;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! `PartialBatch`: a part of a fragment's result, mergeable with the parts of other executors.
+
+use pando_model::{Labels, SeriesSamples};
+
+use crate::annotations::Note;
+use crate::engine::bitmap::Bitmap;
+use crate::engine::vector::StepVector;
+
+/// Where a note was made: its position is that of the argument there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum NoteSite {
+    /// By the range function, about its argument.
+    Function,
+    /// By the aggregation, about its argument.
+    Aggregation,
+}
+
+/// A part of a fragment's result. An executor sends them in the order of their groups' label sets; each
+/// group is in one batch.
+#[derive(Clone, Debug, Default)]
+pub struct PartialBatch {
+    /// What the batch holds.
+    pub groups: Vec<PartialGroup>,
+    /// Whole series, of a raw fragment.
+    pub raw: Vec<SeriesSamples>,
+    /// Hashes of the label sets without names, where [`super::FragmentPlan::may_collide`] and an aggregation
+    /// hides them.
+    pub label_hashes: Vec<u64>,
+    /// What there is to say.
+    pub notes: Vec<(NoteSite, Note)>,
+}
+
+/// The state of one group, or of one series where nothing is aggregated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartialGroup {
+    /// The group's labels, or the series'.
+    pub labels: Labels,
+    /// Whether the name is to be dropped when the query ends.
+    pub drop_name: bool,
+    /// Its state.
+    pub state: PartialState,
+}
+
+/// One column of state over the fragment's steps.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PartialState {
+    /// Final values: not aggregated, `min`, `max`, `group`, and the candidates of `topk` and `bottomk`.
+    Values(StepVector),
+    /// A compensated sum: the value is `sum + compensation`.
+    Sum {
+        /// Running sums.
+        sum: Vec<f64>,
+        /// What they lost.
+        compensation: Vec<f64>,
+        /// The steps with any float.
+        present: Bitmap,
+    },
+    /// A mean.
+    Avg {
+        /// Running sums, or means where `incremental`.
+        value: Vec<f64>,
+        /// What they lost.
+        compensation: Vec<f64>,
+        /// How many values there are.
+        count: Vec<f64>,
+        /// The steps whose sum would have overflowed.
+        incremental: Bitmap,
+    },
+    /// A number of values.
+    Count {
+        /// 0 where the step has none.
+        count: Vec<f64>,
+    },
+}
+
+impl PartialGroup {
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        let state = match &self.state {
+            PartialState::Values(v) => v.bytes(),
+            PartialState::Sum { sum, .. } => sum.len() * 17,
+            PartialState::Avg { value, .. } => value.len() * 25,
+            PartialState::Count { count } => count.len() * 8,
+        };
+        state + self.labels.heap_bytes() + 64
+    }
+
+    /// Step values held.
+    pub fn samples(&self) -> usize {
+        match &self.state {
+            PartialState::Values(v) => v.samples(),
+            PartialState::Sum { sum, .. } => sum.len(),
+            PartialState::Avg { value, .. } => value.len(),
+            PartialState::Count { count } => count.len(),
+        }
+    }
+}

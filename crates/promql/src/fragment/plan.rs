@@ -1,0 +1,149 @@
+//! `FragmentPlan`: a piece of a query that runs where the data is. Selector, what is read of it at each step,
+//! and at most one aggregation over that. `offset` and `@` are folded into its steps, so that an executor
+//! knows neither.
+
+use pando_model::{METRIC_NAME, MatchOp, Matcher, TimeRange, Window};
+
+use crate::engine::range::RangeFunction;
+use crate::steps::Steps;
+use crate::syntax::ast::AggregateOp;
+
+/// The number of a fragment in its query.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FragmentId(pub u32);
+
+/// A fragment of a query and what it reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FragmentSpec {
+    /// Its number.
+    pub id: FragmentId,
+    /// What to do.
+    pub plan: FragmentPlan,
+    /// The time range of samples that it needs: the sources must cover it.
+    pub range: TimeRange,
+}
+
+/// What is read of a series at each step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Read {
+    /// The latest sample, not older than the lookback and not stale.
+    Instant {
+        /// How far back a sample counts, ms.
+        lookback_ms: i64,
+        /// Whether its time in seconds is read instead of its value.
+        timestamp: bool,
+    },
+    /// A function of the samples in `(step - range, step]`.
+    Range {
+        /// The range, ms.
+        range_ms: i64,
+        /// The function.
+        function: RangeFunction,
+        /// Its constant arguments.
+        args: Vec<f64>,
+    },
+    /// The samples themselves, of `(first step - window, last step]`: for what cannot be pushed down.
+    Raw {
+        /// The window, ms.
+        window_ms: i64,
+    },
+}
+
+/// An aggregation that partial states can be merged of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aggregation {
+    /// One of sum, avg, min, max, count, group, topk, bottomk.
+    pub op: AggregateOp,
+    /// How many series `topk` and `bottomk` keep a group, at least 1; 0 for the others.
+    pub k: u32,
+    /// The grouping labels.
+    pub grouping: Vec<String>,
+    /// Whether `grouping` are the labels to remove.
+    pub without: bool,
+}
+
+impl Aggregation {
+    /// Whether `op` has a partial state.
+    pub fn supports(op: AggregateOp) -> bool {
+        use AggregateOp as A;
+        matches!(op, A::Sum | A::Avg | A::Min | A::Max | A::Count | A::Group | A::TopK | A::BottomK)
+    }
+}
+
+/// A piece of a query that runs where the data is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FragmentPlan {
+    /// The series.
+    pub matchers: Vec<Matcher>,
+    /// When, `offset` and `@` applied.
+    pub steps: Steps,
+    /// What of them.
+    pub read: Read,
+    /// The aggregation over that, if there is one. Never with [`Read::Raw`].
+    pub aggregation: Option<Aggregation>,
+    /// Whether names that functions drop stay until the query ends (experimental in Prometheus).
+    pub delayed_name_removal: bool,
+}
+
+impl FragmentPlan {
+    /// The left-open window of samples that the fragment needs.
+    pub fn window(&self) -> Window {
+        let back_ms = match &self.read {
+            Read::Instant { lookback_ms, .. } => *lookback_ms,
+            Read::Range { range_ms, .. } => *range_ms,
+            Read::Raw { window_ms } => *window_ms,
+        };
+        Window {
+            after_ms: self.steps.start_ms().saturating_sub(back_ms),
+            upto_ms: self.steps.last_ms(),
+        }
+    }
+
+    /// The same samples as [`FragmentPlan::window`], as storage is asked for them.
+    pub fn time_range(&self) -> TimeRange {
+        self.window().to_range()
+    }
+
+    /// The plan that only reads: what an executor is asked that does not know a node of this plan. Run the
+    /// plan itself over its result (`PartialMerge` does).
+    pub fn raw(&self) -> FragmentPlan {
+        let window = self.window();
+        let window_ms = self.steps.start_ms().saturating_sub(window.after_ms);
+        FragmentPlan { read: Read::Raw { window_ms }, aggregation: None, ..self.clone() }
+    }
+
+    /// The plan for the steps `first..first + count` only; `None` where the plan does not have them. Results
+    /// of parts go to `PartialMerge::push_at`.
+    pub fn with_steps(&self, first: usize, count: usize) -> Option<FragmentPlan> {
+        let end = first.checked_add(count)?;
+        if count == 0 || end > self.steps.len() {
+            return None;
+        }
+        let (from, upto) = (self.steps.at(first), self.steps.at(end - 1));
+        let steps = Steps::grid(from, upto, self.steps.step_ms())?;
+        Some(FragmentPlan { steps, ..self.clone() })
+    }
+
+    /// The range function, if there is one.
+    pub fn function(&self) -> Option<RangeFunction> {
+        match &self.read {
+            Read::Range { function, .. } => Some(*function),
+            _ => None,
+        }
+    }
+
+    /// Whether reading removes the metric's name from the result.
+    pub fn drops_name(&self) -> bool {
+        match &self.read {
+            Read::Instant { timestamp, .. } => *timestamp,
+            Read::Range { function, .. } => function.drops_name(),
+            Read::Raw { .. } => false,
+        }
+    }
+
+    /// Whether two series may become one when their name is dropped: then the label sets are compared.
+    pub fn may_collide(&self) -> bool {
+        let fixed = |m: &Matcher| m.name() == METRIC_NAME && m.op() == MatchOp::Equal;
+        self.drops_name() && !self.delayed_name_removal && !self.matchers.iter().any(fixed)
+    }
+}

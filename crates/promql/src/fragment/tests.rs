@@ -1,0 +1,272 @@
+//! What is split and merged must answer as what is whole; what goes over the wire must come back.
+
+use std::sync::Arc;
+
+use pando_model::{Histogram, Labels, Matcher, SampleValue, SeriesKey, SeriesSamples};
+use proptest::prelude::*;
+
+use super::*;
+use crate::budget::{Budget, CancelFlag};
+use crate::engine::range::RangeFunction;
+use crate::error::QueryError;
+use crate::query::{Query, QueryParams};
+use crate::steps::Steps;
+use crate::syntax::ast::AggregateOp;
+
+fn series(name: &str, job: usize, samples: &[(i64, f64)]) -> SeriesSamples {
+    let labels = Labels::from_pairs([
+        ("__name__", name.to_string()),
+        ("job", format!("j{}", job % 3)),
+        ("instance", format!("i{job}")),
+    ]);
+    let key = SeriesKey(labels.hash64());
+    let samples = samples.iter().map(|(t, v)| (*t, SampleValue::Float(*v)));
+    SeriesSamples::from_values(labels, key, samples)
+}
+
+fn run(plan: &FragmentPlan, series: Vec<SeriesSamples>) -> Result<Vec<PartialBatch>, QueryError> {
+    let mut execution = FragmentExecution::new(plan.clone(), Budget::default(), CancelFlag::new());
+    for batch in series.chunks(3) {
+        execution.push_batch(batch.to_vec())?;
+    }
+    execution.finish()
+}
+
+/// Executes `plan` over every part on its own, through the wire, and merges.
+fn merged(plan: &FragmentPlan, parts: &[Vec<SeriesSamples>]) -> Result<FragmentResult, QueryError> {
+    let mut merge = PartialMerge::new(plan.clone(), Budget::default(), CancelFlag::new());
+    let plan = FragmentPlan::decode(&plan.encode())?;
+    for part in parts {
+        for batch in run(&plan, part.clone())? {
+            merge.push(PartialBatch::decode(&batch.encode())?)?;
+        }
+    }
+    merge.finish()
+}
+
+fn assert_same(a: &FragmentResult, b: &FragmentResult, context: &str) {
+    let labels = |r: &FragmentResult| r.series.iter().map(|s| s.labels.clone()).collect::<Vec<_>>();
+    assert_eq!(labels(a), labels(b), "{context}");
+    for (x, y) in a.series.iter().zip(&b.series) {
+        assert_eq!(x.present, y.present, "{context} {}", x.labels);
+        assert_eq!(x.histograms, y.histograms, "{context}");
+        for i in x.present.iter() {
+            let (v, w) = (x.values[i], y.values[i]);
+            let close = (v - w).abs() <= 1e-12 * (v.abs() + w.abs());
+            assert!(v.to_bits() == w.to_bits() || close, "{context} {} {i}: {v} {w}", x.labels);
+        }
+    }
+    assert_eq!(a.notes, b.notes, "{context}");
+}
+
+fn aggregations() -> Vec<Option<Aggregation>> {
+    use AggregateOp as A;
+    let mut out = vec![None];
+    for op in [A::Sum, A::Avg, A::Min, A::Max, A::Count, A::Group, A::TopK, A::BottomK] {
+        for (grouping, without) in [(vec![], false), (vec!["job"], false), (vec!["job"], true)] {
+            let grouping = grouping.into_iter().map(str::to_string).collect();
+            let k = if op.picks_series() { 2 } else { 0 };
+            out.push(Some(Aggregation { op, k, grouping, without }));
+        }
+    }
+    out
+}
+
+fn reads() -> Vec<Read> {
+    let range = |function, args| Read::Range { range_ms: 50_000, function, args };
+    vec![
+        Read::Instant { lookback_ms: 30_000, timestamp: false },
+        Read::Instant { lookback_ms: 30_000, timestamp: true },
+        range(RangeFunction::Rate, vec![]),
+        range(RangeFunction::Last, vec![]),
+        range(RangeFunction::Avg, vec![]),
+        range(RangeFunction::Quantile, vec![0.5]),
+    ]
+}
+
+fn plan(read: Read, aggregation: Option<Aggregation>) -> FragmentPlan {
+    FragmentPlan {
+        matchers: vec![Matcher::equal("__name__", "m_total")],
+        steps: Steps::range(0, 200_000, 15_000).expect("14 steps"),
+        read,
+        aggregation,
+        delayed_name_removal: false,
+    }
+}
+
+fn values() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        8 => -100.0..100.0f64,
+        1 => Just(f64::NAN),
+        1 => Just(f64::INFINITY),
+        1 => Just(pando_model::STALE_NAN),
+        1 => Just(0.5),
+        1 => Just(f64::MAX),
+    ]
+}
+
+fn data() -> impl Strategy<Value = Vec<Vec<(i64, f64)>>> {
+    let gaps = proptest::collection::vec((1_000i64..40_000, values()), 0..14);
+    let samples = gaps.prop_map(|gaps| {
+        let mut t = -30_000;
+        gaps.into_iter()
+            .map(|(gap, v)| {
+                t += gap;
+                (t, v)
+            })
+            .collect()
+    });
+    proptest::collection::vec(samples, 1..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn split_equals_whole(data in data(), cut in 0usize..8, first in 1usize..13) {
+        let all: Vec<SeriesSamples> =
+            data.iter().enumerate().map(|(i, s)| series("m_total", i, s)).collect();
+        let cut = cut.min(all.len());
+        let parts = [all[..cut].to_vec(), all[cut..].to_vec()];
+        for read in reads() {
+            for aggregation in aggregations() {
+                let plan = plan(read.clone(), aggregation);
+                let context = format!("{plan:?}");
+                let whole = merged(&plan, std::slice::from_ref(&all)).expect("whole");
+                assert_same(&whole, &merged(&plan, &parts).expect("split"), &context);
+                // Executors that only know how to read.
+                let mut raw = PartialMerge::new(plan.clone(), Budget::default(), CancelFlag::new());
+                for part in &parts {
+                    for batch in run(&plan.raw(), part.clone()).expect("raw") {
+                        let batch = PartialBatch::decode(&batch.encode()).expect("a batch");
+                        raw.push(batch).expect("fits");
+                    }
+                }
+                assert_same(&whole, &raw.finish().expect("raw"), &context);
+                // Split by steps.
+                let mut by_steps = PartialMerge::new(plan.clone(), Budget::default(), CancelFlag::new());
+                let rest = plan.steps.len() - first;
+                for (at, count) in [(0, first), (first, rest)] {
+                    let part = plan.with_steps(at, count).expect("steps");
+                    for batch in run(&part, all.clone()).expect("part") {
+                        by_steps.push_at(at, batch).expect("fits");
+                    }
+                }
+                assert_same(&whole, &by_steps.finish().expect("steps"), &context);
+            }
+        }
+    }
+
+    #[test]
+    fn garbage_is_refused_without_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0usize..400, byte in any::<u8>()) {
+        let _ = PartialBatch::decode(&bytes);
+        let _ = FragmentPlan::decode(&bytes);
+        let whole = plan(reads()[2].clone(), aggregations()[2].clone());
+        let samples: Vec<(i64, f64)> = (0..10).map(|i| (i * 10_000, i as f64)).collect();
+        for batch in run(&whole, vec![series("m_total", 1, &samples)]).expect("a run") {
+            bytes = batch.encode();
+            if !bytes.is_empty() {
+                let at = at % bytes.len();
+                bytes[at] = byte;
+            }
+            let _ = PartialBatch::decode(&bytes);
+        }
+        let mut bytes = whole.encode();
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        let _ = FragmentPlan::decode(&bytes);
+    }
+}
+
+#[test]
+fn raw_series_keep_everything_but_exemplars_over_the_wire() {
+    let histogram = Histogram {
+        schema: 2,
+        count: 3.0,
+        sum: f64::from_bits(0x7ff8_0000_0000_0123),
+        positive_spans: vec![pando_model::Span { offset: -4, length: 2 }],
+        positive_buckets: vec![1.0, 2.0],
+        ..Histogram::default()
+    };
+    let labels = Labels::from_pairs([("__name__", "h")]);
+    let values = [
+        (1_000, SampleValue::Histogram(Arc::new(histogram))),
+        (2_000, SampleValue::Float(pando_model::STALE_NAN)),
+    ];
+    let mut sent = SeriesSamples::from_values(labels, SeriesKey(7), values);
+    sent.starts = vec![500, 0];
+    let batch = PartialBatch { raw: vec![sent.clone(), sent.clone()], ..PartialBatch::default() };
+    let got = PartialBatch::decode(&batch.encode()).expect("a batch");
+    assert!(Arc::ptr_eq(&got.raw[0].axis, &got.raw[1].axis), "the axis stays shared");
+    for i in 0..2 {
+        assert!(sent.value(i).same_bits(&got.raw[0].value(i)));
+    }
+    assert_eq!((&got.raw[0].labels, got.raw[0].key, &got.raw[0].starts), {
+        (&sent.labels, sent.key, &sent.starts)
+    });
+}
+
+#[test]
+fn unknown_versions_and_nodes_are_named() {
+    let mut bytes = plan(reads()[0].clone(), None).encode();
+    assert_eq!(bytes[..2], [8, WIRE_VERSION as u8], "the version comes first");
+    bytes[1] = 9;
+    let error = FragmentPlan::decode(&bytes).expect_err("version 9");
+    assert_eq!(error.to_string(), "unsupported fragment plan: version=9 supported_version=1");
+    assert_eq!(error.kind(), pando_model::ErrorKind::Unsupported);
+}
+
+/// Two metrics that lose their names under `rate` collide, wherever they are.
+#[test]
+fn equal_label_sets_are_found_across_executors() {
+    let samples: Vec<(i64, f64)> = (0..10).map(|i| (i * 10_000, i as f64)).collect();
+    let (a, b) = (series("a_total", 1, &samples), series("b_total", 1, &samples));
+    let matchers = vec![Matcher::equal("job", "j1")];
+    for aggregation in aggregations() {
+        let plan =
+            FragmentPlan { matchers: matchers.clone(), ..plan(reads()[2].clone(), aggregation) };
+        for parts in [vec![vec![a.clone(), b.clone()]], vec![vec![a.clone()], vec![b.clone()]]] {
+            let error = merged(&plan, &parts).expect_err("a collision");
+            assert_eq!(
+                error.to_string(),
+                "vector cannot contain metrics with the same labelset",
+                "{plan:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn budgets_and_cancellation_end_an_execution() {
+    let samples: Vec<(i64, f64)> = (0..100).map(|i| (i * 1_000, i as f64)).collect();
+    let plan = plan(reads()[0].clone(), None);
+    let push = |budget: Budget, cancel: CancelFlag| {
+        let batch = vec![series("m_total", 1, &samples), series("m_total", 2, &samples)];
+        FragmentExecution::new(plan.clone(), budget, cancel).push_batch(batch)
+    };
+    let budget = Budget::default();
+    assert_eq!(push(budget, CancelFlag::new()), Ok(()));
+    let few = push(Budget { samples_max: 199, ..budget }, CancelFlag::new());
+    assert_eq!(few, Err(QueryError::Samples { samples_max: 199 }));
+    let series = push(Budget { series_max: 1, ..budget }, CancelFlag::new());
+    assert_eq!(series, Err(QueryError::Budget { what: "series", limit: 1 }));
+    let bytes = push(Budget { bytes_max: 100, ..budget }, CancelFlag::new());
+    assert_eq!(bytes, Err(QueryError::Budget { what: "bytes", limit: 100 }));
+    let cancel = CancelFlag::new();
+    cancel.cancel();
+    assert_eq!(push(budget, cancel), Err(QueryError::Canceled));
+}
+
+#[test]
+fn plans_say_which_samples_they_need() {
+    let query = Query::parse(
+        "sum by (job) (rate(a_total[5m] offset 1h)) / on (job) b @ 100",
+        QueryParams::range(7_200_000, 7_260_000, 60_000).expect("two steps"),
+    )
+    .expect("a query");
+    let [rate, b] = query.fragments() else { panic!("two fragments") };
+    assert_eq!((rate.range.min_ms, rate.range.max_ms), (3_300_001, 3_660_001));
+    assert_eq!((b.range.min_ms, b.range.max_ms), (-199_999, 100_001));
+    assert!(rate.plan.aggregation.is_some());
+    assert_eq!(b.plan.steps.len(), 1);
+}

@@ -1,0 +1,22 @@
+//! The wire form of plans and batches: protobuf, versioned in itself.
+//!
+//! ```text
+//! plan   version, matchers, steps (start, step, count), what is read, aggregation
+//! batch  version, symbols, axes, groups, raw series, label hashes, notes
+//! group  label set (pairs of symbol numbers), kind, presence (1 bit a step), columns
+//! ```
+//!
+//! Columns are `f64`, little endian, in one `bytes` field; only steps whose presence bit is set have a value,
+//! so that a sparse column costs its bits. Presence is always written in full: what a decoder allocates is at
+//! most 64 times what it was sent, and [`DECODED_VALUES_MAX`] values. A message of another version, or with a
+//! node that this process does not know, is `Unsupported`: the caller asks again for raw series.
+
+mod batch;
+mod messages;
+mod plan;
+
+/// The version of both messages.
+pub const WIRE_VERSION: u32 = 1;
+
+/// The most step values that one batch may decode to.
+const DECODED_VALUES_MAX: usize = 1 << 26;

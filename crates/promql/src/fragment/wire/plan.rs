@@ -1,0 +1,135 @@
+//! `FragmentPlan` as bytes.
+
+use pando_model::{MatchOp, Matcher};
+use prost::Message;
+
+use super::messages::{AggregationMessage, MatcherMessage, PlanMessage};
+use super::{DECODED_VALUES_MAX, WIRE_VERSION};
+use crate::engine::range::RangeFunction;
+use crate::error::QueryError;
+use crate::fragment::{Aggregation, FragmentPlan, Read};
+use crate::steps::Steps;
+use crate::syntax::ast::AggregateOp;
+
+const OPS: [(u32, AggregateOp); 8] = [
+    (1, AggregateOp::Sum),
+    (2, AggregateOp::Avg),
+    (3, AggregateOp::Min),
+    (4, AggregateOp::Max),
+    (5, AggregateOp::Count),
+    (6, AggregateOp::Group),
+    (7, AggregateOp::TopK),
+    (8, AggregateOp::BottomK),
+];
+
+const MATCH_OPS: [MatchOp; 4] =
+    [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex];
+
+fn corrupt(why: impl Into<String>) -> QueryError {
+    QueryError::Corrupt { what: "fragment plan", why: why.into() }
+}
+
+fn unsupported(what: &'static str, got: u32, known: u32) -> QueryError {
+    QueryError::Unsupported { what, got: got.into(), known: known.into() }
+}
+
+impl FragmentPlan {
+    /// The plan as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let (read, window_ms, function, args) = match &self.read {
+            Read::Instant { lookback_ms, timestamp: false } => (1, *lookback_ms, 0, Vec::new()),
+            Read::Instant { lookback_ms, timestamp: true } => (2, *lookback_ms, 0, Vec::new()),
+            Read::Range { range_ms, function, args } => {
+                (3, *range_ms, *function as u32, args.clone())
+            }
+            Read::Raw { window_ms } => (4, *window_ms, 0, Vec::new()),
+        };
+        let matcher = |m: &Matcher| MatcherMessage {
+            name: m.name().to_string(),
+            op: MATCH_OPS.iter().position(|op| *op == m.op()).unwrap_or_default() as u32,
+            value: m.value().to_string(),
+        };
+        let aggregation = |a: &Aggregation| AggregationMessage {
+            op: OPS.iter().find(|(_, op)| *op == a.op).map_or(0, |(n, _)| *n),
+            k: a.k,
+            grouping: a.grouping.clone(),
+            without: a.without,
+        };
+        let message = PlanMessage {
+            version: WIRE_VERSION,
+            matchers: self.matchers.iter().map(matcher).collect(),
+            start_ms: self.steps.start_ms(),
+            step_ms: self.steps.step_ms(),
+            steps: self.steps.len() as u32,
+            read,
+            window_ms,
+            function,
+            args,
+            aggregation: self.aggregation.as_ref().map(aggregation),
+            delayed_name_removal: self.delayed_name_removal,
+        };
+        message.encode_to_vec()
+    }
+
+    /// Reads a plan.
+    ///
+    /// # Errors
+    /// `Unsupported` for another version or an unknown node, `Corrupt` for what is no plan.
+    pub fn decode(bytes: &[u8]) -> Result<Self, QueryError> {
+        let message = PlanMessage::decode(bytes).map_err(|e| corrupt(e.to_string()))?;
+        if message.version != WIRE_VERSION {
+            return Err(unsupported("fragment plan", message.version, WIRE_VERSION));
+        }
+        let matchers =
+            message.matchers.into_iter().map(matcher).collect::<Result<Vec<_>, QueryError>>()?;
+        let steps = steps(message.start_ms, message.step_ms, message.steps)?;
+        if message.window_ms < 0 {
+            return Err(corrupt(format!("window_ms={}", message.window_ms)));
+        }
+        let read = match message.read {
+            1 | 2 => Read::Instant { lookback_ms: message.window_ms, timestamp: message.read == 2 },
+            3 => {
+                let function = RangeFunction::from_number(message.function).ok_or_else(|| {
+                    unsupported("range function", message.function, RangeFunction::TsOfMin as u32)
+                })?;
+                if message.args.len() != function.args() {
+                    return Err(corrupt(format!("args={}", message.args.len())));
+                }
+                Read::Range { range_ms: message.window_ms, function, args: message.args }
+            }
+            4 => Read::Raw { window_ms: message.window_ms },
+            other => return Err(unsupported("fragment read", other, 4)),
+        };
+        let aggregation = message.aggregation.map(aggregation).transpose()?;
+        let delayed_name_removal = message.delayed_name_removal;
+        Ok(FragmentPlan { matchers, steps, read, aggregation, delayed_name_removal })
+    }
+}
+
+fn matcher(message: MatcherMessage) -> Result<Matcher, QueryError> {
+    let op = MATCH_OPS
+        .get(message.op as usize)
+        .ok_or_else(|| unsupported("matcher operator", message.op, 3))?;
+    Matcher::new(message.name, *op, message.value).map_err(|e| corrupt(e.to_string()))
+}
+
+fn steps(start_ms: i64, step_ms: i64, count: u32) -> Result<Steps, QueryError> {
+    let wrong = || corrupt(format!("steps={count} step_ms={step_ms} start_ms={start_ms}"));
+    let last = i64::from(count).checked_sub(1).filter(|n| *n >= 0).ok_or_else(wrong)?;
+    let span = step_ms.checked_mul(last).filter(|_| step_ms > 0).ok_or_else(wrong)?;
+    let end = start_ms.checked_add(span).ok_or_else(wrong)?;
+    if count as usize > DECODED_VALUES_MAX {
+        return Err(wrong());
+    }
+    Steps::grid(start_ms, end, step_ms).ok_or_else(wrong)
+}
+
+fn aggregation(message: AggregationMessage) -> Result<Aggregation, QueryError> {
+    let op = OPS.iter().find(|(n, _)| *n == message.op).map(|(_, op)| *op);
+    let op = op.ok_or_else(|| unsupported("aggregation", message.op, OPS.len() as u32))?;
+    if op.picks_series() != (message.k > 0) {
+        return Err(corrupt(format!("k={} op={}", message.k, op.as_str())));
+    }
+    let AggregationMessage { k, grouping, without, .. } = message;
+    Ok(Aggregation { op, k, grouping, without })
+}

@@ -1,0 +1,402 @@
+//! From the syntax tree to the plan.
+
+use pando_model::{Labels, METRIC_NAME, MatchOp, Matcher};
+
+use super::{
+    AggregateNode, BinaryNode, CallNode, Leaf, Node, Plan, RangeNode, RangeSource, SubqueryNode,
+};
+use crate::engine::binary::scalar_op;
+use crate::engine::functions;
+use crate::engine::range::RangeFunction;
+use crate::error::QueryError;
+use crate::fragment::{FragmentId, FragmentPlan, FragmentSpec, Read};
+use crate::query::QueryParams;
+use crate::steps::Steps;
+use crate::syntax::ast::{
+    Aggregate, AtModifier, Binary, Call, Duration, Subquery, UnaryOp, VectorSelector,
+};
+use crate::syntax::durations::{DurationContext, fold, fold_positive};
+use crate::syntax::{Expr, ExprKind, PosRange};
+
+/// The most steps of a subquery's grid; more could never be held within any budget.
+const GRID_STEPS_MAX: usize = 10_000_000;
+
+/// Plans `expr`, which was read from `text`.
+pub(crate) fn build(expr: &Expr, text: &str, params: &QueryParams) -> Result<Plan, QueryError> {
+    let mut builder = Builder { text, params, fragments: Vec::new(), uses: Vec::new() };
+    let root = builder.root(expr)?;
+    Ok(Plan { root, fragments: builder.fragments, uses: builder.uses })
+}
+
+pub(super) struct Builder<'a> {
+    text: &'a str,
+    pub(super) params: &'a QueryParams,
+    fragments: Vec<FragmentSpec>,
+    uses: Vec<u32>,
+}
+
+/// When a selector is read: the steps with its `offset` and `@` applied.
+pub(super) struct When {
+    pub(super) steps: Steps,
+    /// Whether the one step stands for all.
+    pub(super) spread: bool,
+    pub(super) offset_ms: i64,
+    pub(super) fixed: bool,
+}
+
+impl Builder<'_> {
+    fn root(&mut self, expr: &Expr) -> Result<Node, QueryError> {
+        let steps = self.params.steps;
+        match &expr.unwrapped().kind {
+            ExprKind::Matrix(matrix) => {
+                let when = self.when(&matrix.selector, steps)?;
+                let window_ms = self.positive(&matrix.range)?;
+                let read = Read::Raw { window_ms };
+                let plan = self.fragment_plan(&matrix.selector, when.steps, read);
+                self.leaf(plan, false, expr.pos, expr.pos).map(Node::Samples)
+            }
+            ExprKind::Subquery(subquery) => {
+                let (node, _, _) = self.subquery(subquery, steps)?;
+                Ok(Node::SubqueryPoints(Box::new(node)))
+            }
+            _ => self.node(expr, steps),
+        }
+    }
+
+    /// The node of `expr`, evaluated at `steps`.
+    pub(super) fn node(&mut self, expr: &Expr, steps: Steps) -> Result<Node, QueryError> {
+        match &expr.kind {
+            ExprKind::Number(n) => Ok(Node::Constant(n.value)),
+            ExprKind::String(s) => Ok(Node::Text(s.clone())),
+            ExprKind::Paren(inner) | ExprKind::Unary(UnaryOp::Plus, inner) => {
+                self.node(inner, steps)
+            }
+            ExprKind::Unary(UnaryOp::Minus, inner) => Ok(match self.node(inner, steps)? {
+                Node::Constant(v) => Node::Constant(-v),
+                node => Node::Negate(Box::new(node)),
+            }),
+            ExprKind::Binary(binary) => self.binary(binary, expr.pos, steps),
+            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, steps),
+            ExprKind::Call(call) => self.call(call, expr.pos, steps),
+            ExprKind::Vector(selector) => {
+                let leaf = self.selector(selector, steps, false, expr.pos)?;
+                Ok(Node::Fragment(leaf))
+            }
+            ExprKind::Matrix(_) | ExprKind::Subquery(_) => {
+                Err(QueryError::Internal("a range vector where none can stand".to_string()))
+            }
+        }
+    }
+
+    /// A chain of operators is as deep a tree as it is long: its left sides are walked without recursion.
+    fn binary(&mut self, binary: &Binary, pos: PosRange, steps: Steps) -> Result<Node, QueryError> {
+        let mut chain = vec![(binary, pos)];
+        let mut left = &binary.lhs;
+        while let ExprKind::Binary(inner) = &left.kind {
+            chain.push((inner, left.pos));
+            left = &inner.lhs;
+        }
+        let mut node = self.node(left, steps)?;
+        while let Some((binary, pos)) = chain.pop() {
+            let rhs = self.node(&binary.rhs, steps)?;
+            node = operator(binary, node, rhs, pos);
+        }
+        Ok(node)
+    }
+
+    fn aggregate(&mut self, aggregate: &Aggregate, steps: Steps) -> Result<Node, QueryError> {
+        let param = aggregate.param.as_ref().map(|p| self.node(p, steps)).transpose()?;
+        if let Some(leaf) = self.pushed_aggregate(aggregate, param.as_ref(), steps)? {
+            return Ok(Node::Fragment(leaf));
+        }
+        let input = self.node(&aggregate.expr, steps)?;
+        let input_pos = aggregate.expr.pos;
+        let param_pos = aggregate.param.as_ref().map_or(input_pos, |p| p.pos);
+        Ok(Node::Aggregate(Box::new(AggregateNode {
+            op: aggregate.op,
+            param,
+            input,
+            grouping: aggregate.grouping.clone(),
+            without: aggregate.without,
+            input_pos,
+            param_pos,
+        })))
+    }
+
+    fn call(&mut self, call: &Call, pos: PosRange, steps: Steps) -> Result<Node, QueryError> {
+        let name = call.function.name;
+        if let Some(function) = RangeFunction::from_name(name) {
+            return self.range_call(function, call, steps);
+        }
+        match name {
+            "time" => return Ok(Node::Time),
+            "pi" => return Ok(Node::Constant(std::f64::consts::PI)),
+            "start" => return Ok(Node::Constant(self.params.steps.start_ms() as f64 / 1000.0)),
+            "end" => return Ok(Node::Constant(self.params.end_ms as f64 / 1000.0)),
+            "step" => return Ok(Node::Constant(self.context().step_ms as f64 / 1000.0)),
+            "range" => return Ok(Node::Constant(self.context().range_ms as f64 / 1000.0)),
+            "absent" | "absent_over_time" => return self.absent(call, steps),
+            "timestamp" => {
+                if let ExprKind::Vector(selector) = &call.args[0].unwrapped().kind {
+                    let leaf = self.selector(selector, steps, true, call.args[0].pos)?;
+                    return Ok(Node::Fragment(leaf));
+                }
+            }
+            _ => {}
+        }
+        if !functions::is_supported(name) {
+            let message = format!("function is not supported yet: function={name}");
+            return Err(QueryError::execution(message));
+        }
+        let args = call.args.iter().map(|a| self.node(a, steps)).collect::<Result<Vec<_>, _>>()?;
+        let arg_pos = call.args.iter().map(|a| a.pos).collect();
+        Ok(Node::Call(Box::new(CallNode { function: call.function, args, pos, arg_pos })))
+    }
+
+    fn range_call(
+        &mut self,
+        function: RangeFunction,
+        call: &Call,
+        steps: Steps,
+    ) -> Result<Node, QueryError> {
+        if let Some(leaf) = self.pushed_range(function, call, steps)? {
+            return Ok(Node::Fragment(leaf));
+        }
+        let (mut args, mut range) = (Vec::new(), None);
+        for arg in &call.args {
+            match &arg.unwrapped().kind {
+                ExprKind::Matrix(_) | ExprKind::Subquery(_) => range = Some(arg),
+                _ => args.push(self.node(arg, steps)?),
+            }
+        }
+        let range = range.ok_or_else(|| QueryError::Internal("no range argument".to_string()))?;
+        let (source, range_ms, ends) = match &range.unwrapped().kind {
+            ExprKind::Subquery(subquery) => {
+                let (node, range_ms, ends) = self.subquery(subquery, steps)?;
+                (RangeSource::Subquery(node), range_ms, ends)
+            }
+            ExprKind::Matrix(matrix) => {
+                self.check_extended(&matrix.selector, function.as_str())?;
+                let when = self.when(&matrix.selector, steps)?;
+                let range_ms = self.positive(&matrix.range)?;
+                let read = Read::Raw { window_ms: range_ms };
+                let plan = self.fragment_plan(&matrix.selector, when.steps, read);
+                let leaf = self.leaf(plan, false, range.pos, range.pos)?;
+                (RangeSource::Raw(leaf.fragment), range_ms, when.steps)
+            }
+            _ => return Err(QueryError::Internal("no range argument".to_string())),
+        };
+        let pos = range.pos;
+        let presence_only = call.function.name == "absent_over_time";
+        Ok(Node::RangeCall(Box::new(RangeNode {
+            function,
+            args,
+            source,
+            range_ms,
+            presence_only,
+            ends,
+            pos,
+        })))
+    }
+
+    /// The subquery at `steps`: its node, its range, and the ends of its windows.
+    fn subquery(
+        &mut self,
+        subquery: &Subquery,
+        steps: Steps,
+    ) -> Result<(SubqueryNode, i64, Steps), QueryError> {
+        let range_ms = self.positive(&subquery.range)?;
+        let when = self.resolve(subquery.at, subquery.offset.as_ref(), steps)?;
+        let step_ms = match &subquery.step {
+            Some(step) => self.positive(step)?,
+            None => self.params.subquery_step_ms.max(1),
+        };
+        // The grid is absolute: multiples of the step, the first one later than the first window's start.
+        let after = when.steps.start_ms().saturating_sub(range_ms);
+        let first = after.div_euclid(step_ms).saturating_add(1).saturating_mul(step_ms);
+        let grid = Steps::grid(first, when.steps.last_ms(), step_ms);
+        if grid.is_some_and(|g| g.len() > GRID_STEPS_MAX) {
+            return Err(QueryError::Budget {
+                what: "subquery_steps",
+                limit: GRID_STEPS_MAX as u64,
+            });
+        }
+        // Where no step of the grid lies in the range, the inner expression is still planned for its errors.
+        let inner = self.node(&subquery.expr, grid.unwrap_or(Steps::instant(first)))?;
+        Ok((SubqueryNode { inner, steps: grid }, range_ms, when.steps))
+    }
+
+    fn absent(&mut self, call: &Call, steps: Steps) -> Result<Node, QueryError> {
+        let arg = &call.args[0];
+        let selector = match &arg.unwrapped().kind {
+            ExprKind::Vector(selector) => Some(&**selector),
+            ExprKind::Matrix(matrix) => Some(&matrix.selector),
+            _ => None,
+        };
+        let labels = selector.map_or_else(Labels::empty, |s| absent_labels(&s.matchers));
+        let input = match (call.function.name, selector) {
+            ("absent_over_time", _) => match self.pushed_presence_over(call, steps)? {
+                Some(leaf) => Node::Fragment(leaf),
+                None => self.range_call(RangeFunction::Present, call, steps)?,
+            },
+            (_, Some(selector)) if self.params.push_down => {
+                Node::Fragment(self.pushed_presence(selector, steps, arg.pos)?)
+            }
+            _ => self.node(arg, steps)?,
+        };
+        Ok(Node::Absent { input: Box::new(input), labels })
+    }
+
+    // --- selectors
+
+    /// The fragment of an instant selector.
+    fn selector(
+        &mut self,
+        selector: &VectorSelector,
+        steps: Steps,
+        timestamp: bool,
+        pos: PosRange,
+    ) -> Result<Leaf, QueryError> {
+        let (plan, spread) = self.instant_plan(selector, steps, timestamp)?;
+        self.leaf(plan, spread, pos, pos)
+    }
+
+    pub(super) fn instant_plan(
+        &mut self,
+        selector: &VectorSelector,
+        steps: Steps,
+        timestamp: bool,
+    ) -> Result<(FragmentPlan, bool), QueryError> {
+        if selector.anchored || selector.smoothed {
+            return Err(QueryError::execution(
+                "anchored and smoothed modifiers are not supported yet",
+            ));
+        }
+        let when = self.when(selector, steps)?;
+        let read = Read::Instant { lookback_ms: self.params.lookback_ms, timestamp };
+        Ok((self.fragment_plan(selector, when.steps, read), when.spread))
+    }
+
+    pub(super) fn fragment_plan(
+        &self,
+        selector: &VectorSelector,
+        steps: Steps,
+        read: Read,
+    ) -> FragmentPlan {
+        FragmentPlan {
+            matchers: selector.matchers.clone(),
+            steps,
+            read,
+            aggregation: None,
+            delayed_name_removal: self.params.features.delayed_name_removal,
+        }
+    }
+
+    /// Registers a use of `plan`; equal plans are one fragment.
+    pub(super) fn leaf(
+        &mut self,
+        plan: FragmentPlan,
+        spread: bool,
+        function_pos: PosRange,
+        aggregation_pos: PosRange,
+    ) -> Result<Leaf, QueryError> {
+        let at = self.fragments.iter().position(|f| f.plan == plan).unwrap_or_else(|| {
+            let id = FragmentId(self.fragments.len() as u32);
+            let range = plan.time_range();
+            self.fragments.push(FragmentSpec { id, plan, range });
+            self.uses.push(0);
+            self.fragments.len() - 1
+        });
+        self.uses[at] += 1;
+        let fragment = FragmentId(at as u32);
+        Ok(Leaf { fragment, spread, function_pos, aggregation_pos })
+    }
+
+    pub(super) fn check_extended(
+        &self,
+        selector: &VectorSelector,
+        function: &str,
+    ) -> Result<(), QueryError> {
+        let (name, allowed) = match (selector.anchored, selector.smoothed) {
+            (true, _) => ("anchored", &["changes", "delta", "increase", "rate", "resets"][..]),
+            (_, true) => ("smoothed", &["delta", "increase", "rate"][..]),
+            _ => return Ok(()),
+        };
+        if !allowed.contains(&function) {
+            let list = allowed.join(", ");
+            return Err(QueryError::execution(format!(
+                "{name} modifier can only be used with: {list} - not with {function}"
+            )));
+        }
+        Err(QueryError::execution(format!("{name} modifier is not supported yet")))
+    }
+
+    // --- times
+
+    fn context(&self) -> DurationContext {
+        let start_ms = self.params.steps.start_ms();
+        let step_ms = if self.params.instant { 0 } else { self.params.steps.step_ms() };
+        DurationContext { step_ms, range_ms: self.params.end_ms.saturating_sub(start_ms) }
+    }
+
+    pub(super) fn positive(&self, duration: &Duration) -> Result<i64, QueryError> {
+        let folded = fold_positive(duration, self.context());
+        folded.map_err(|fault| QueryError::Parse(fault.in_text(self.text)))
+    }
+
+    pub(super) fn when(&self, selector: &VectorSelector, steps: Steps) -> Result<When, QueryError> {
+        self.resolve(selector.at, selector.offset.as_ref(), steps)
+    }
+
+    fn resolve(
+        &self,
+        at: Option<AtModifier>,
+        offset: Option<&Duration>,
+        steps: Steps,
+    ) -> Result<When, QueryError> {
+        let offset_ms = match offset {
+            Some(duration) => fold(duration, self.context())
+                .map_err(|fault| QueryError::Parse(fault.in_text(self.text)))?,
+            None => 0,
+        };
+        // `start()` and `end()` are the query's, inside of subqueries too.
+        let fixed = match at {
+            Some(AtModifier::Time(t)) => Some(t),
+            Some(AtModifier::Start) => Some(self.params.steps.start_ms()),
+            Some(AtModifier::End) => Some(self.params.end_ms),
+            None => None,
+        };
+        let (base, spread) = match fixed {
+            Some(t) => (Steps::instant(t), steps.len() > 1),
+            None => (steps, false),
+        };
+        Ok(When { steps: base.shifted(offset_ms), spread, offset_ms, fixed: fixed.is_some() })
+    }
+}
+
+/// The node of `lhs op rhs`; two constants become one.
+fn operator(binary: &Binary, lhs: Node, rhs: Node, pos: PosRange) -> Node {
+    if let (Node::Constant(a), Node::Constant(b)) = (&lhs, &rhs)
+        && let Some(value) = scalar_op(binary.op, *a, *b)
+    {
+        return Node::Constant(value);
+    }
+    let (op, return_bool) = (binary.op, binary.return_bool);
+    let matching = binary.matching.clone();
+    Node::Binary(Box::new(BinaryNode { op, lhs, rhs, matching, return_bool, pos }))
+}
+
+/// The labels that `absent` gives its result: those that the selector fixes.
+fn absent_labels(matchers: &[Matcher]) -> Labels {
+    let mut builder = pando_model::LabelsBuilder::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for m in matchers.iter().filter(|m| m.name() != METRIC_NAME) {
+        if m.op() == MatchOp::Equal && !seen.contains(&m.name()) {
+            builder.set(m.name(), m.value());
+            seen.push(m.name());
+        } else {
+            builder.del(m.name());
+        }
+    }
+    builder.build()
+}

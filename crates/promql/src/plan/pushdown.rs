@@ -1,0 +1,140 @@
+//! Which parts of a query run where the data is: a selector, one range function over it, one aggregation over
+//! that. Everything else reads raw samples or works on columns here.
+
+use super::build::Builder;
+use super::{Leaf, Node};
+use crate::engine::range::RangeFunction;
+use crate::error::QueryError;
+use crate::fragment::{Aggregation, FragmentPlan, Read};
+use crate::steps::Steps;
+use crate::syntax::ast::{Aggregate, AggregateOp, Call, VectorSelector};
+use crate::syntax::{Expr, ExprKind, PosRange};
+
+/// A fragment plan that is not registered yet.
+struct Pushed {
+    plan: FragmentPlan,
+    spread: bool,
+    function_pos: PosRange,
+}
+
+impl Builder<'_> {
+    /// The fragment of `function(selector[range])`, where it can be one.
+    pub(super) fn pushed_range(
+        &mut self,
+        function: RangeFunction,
+        call: &Call,
+        steps: Steps,
+    ) -> Result<Option<Leaf>, QueryError> {
+        let Some(pushed) = self.range_plan(function, call, steps)? else { return Ok(None) };
+        let pos = pushed.function_pos;
+        self.leaf(pushed.plan, pushed.spread, pos, pos).map(Some)
+    }
+
+    fn range_plan(
+        &mut self,
+        function: RangeFunction,
+        call: &Call,
+        steps: Steps,
+    ) -> Result<Option<Pushed>, QueryError> {
+        let (mut args, mut range) = (Vec::new(), None);
+        for arg in &call.args {
+            match &arg.unwrapped().kind {
+                ExprKind::Matrix(matrix) => range = Some((matrix, arg.pos)),
+                ExprKind::Subquery(_) => return Ok(None),
+                _ => match self.node(arg, steps)? {
+                    Node::Constant(value) => args.push(value),
+                    _ => return Ok(None),
+                },
+            }
+        }
+        let Some((matrix, function_pos)) = range else { return Ok(None) };
+        self.check_extended(&matrix.selector, function.as_str())?;
+        if !self.params.push_down {
+            return Ok(None);
+        }
+        let when = self.when(&matrix.selector, steps)?;
+        match (function, args.as_mut_slice()) {
+            // These warn about or refuse their arguments, which executors do not.
+            (RangeFunction::Quantile, [q]) if !(0.0..=1.0).contains(q) => return Ok(None),
+            (RangeFunction::Smoothing, _) => return Ok(None),
+            // The line is asked for at the evaluation time, the window ends `offset` before it.
+            (RangeFunction::PredictLinear, _) if when.fixed => return Ok(None),
+            (RangeFunction::PredictLinear, [ahead]) => *ahead += when.offset_ms as f64 / 1000.0,
+            _ => {}
+        }
+        let range_ms = self.positive(&matrix.range)?;
+        let read = Read::Range { range_ms, function, args };
+        let plan = self.fragment_plan(&matrix.selector, when.steps, read);
+        Ok(Some(Pushed { plan, spread: when.spread, function_pos }))
+    }
+
+    /// The fragment of an aggregation over a selector or a range function of one, where it can be one.
+    pub(super) fn pushed_aggregate(
+        &mut self,
+        aggregate: &Aggregate,
+        param: Option<&Node>,
+        steps: Steps,
+    ) -> Result<Option<Leaf>, QueryError> {
+        if !self.params.push_down || !Aggregation::supports(aggregate.op) {
+            return Ok(None);
+        }
+        let k = match (aggregate.op.picks_series(), param) {
+            (false, _) => 0,
+            (true, Some(Node::Constant(k))) if (1.0..=1e6).contains(k) => *k as u32,
+            _ => return Ok(None),
+        };
+        let Some(pushed) = self.readable(&aggregate.expr, steps)? else { return Ok(None) };
+        let mut grouping = aggregate.grouping.clone();
+        grouping.sort_unstable();
+        grouping.dedup();
+        let aggregation = Aggregation { op: aggregate.op, k, grouping, without: aggregate.without };
+        let plan = FragmentPlan { aggregation: Some(aggregation), ..pushed.plan };
+        self.leaf(plan, pushed.spread, pushed.function_pos, aggregate.expr.pos).map(Some)
+    }
+
+    /// The plan of an expression that is read straight from series.
+    fn readable(&mut self, expr: &Expr, steps: Steps) -> Result<Option<Pushed>, QueryError> {
+        let inner = expr.unwrapped();
+        match &inner.kind {
+            ExprKind::Vector(selector) => {
+                let (plan, spread) = self.instant_plan(selector, steps, false)?;
+                Ok(Some(Pushed { plan, spread, function_pos: inner.pos }))
+            }
+            ExprKind::Call(call) => match RangeFunction::from_name(call.function.name) {
+                Some(function) => self.range_plan(function, call, steps),
+                None => Ok(None),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    /// The fragment that says at which steps a selector has any series.
+    pub(super) fn pushed_presence(
+        &mut self,
+        selector: &VectorSelector,
+        steps: Steps,
+        pos: PosRange,
+    ) -> Result<Leaf, QueryError> {
+        let (plan, spread) = self.instant_plan(selector, steps, false)?;
+        self.leaf(any(plan), spread, pos, pos)
+    }
+
+    /// The same for `present_over_time(selector[range])`.
+    pub(super) fn pushed_presence_over(
+        &mut self,
+        call: &Call,
+        steps: Steps,
+    ) -> Result<Option<Leaf>, QueryError> {
+        let pushed = self.range_plan(RangeFunction::Present, call, steps)?;
+        let Some(pushed) = pushed else { return Ok(None) };
+        let pos = pushed.function_pos;
+        self.leaf(any(pushed.plan), pushed.spread, pos, pos).map(Some)
+    }
+}
+
+/// `group(plan)`. Two series that become one by losing their names do no harm here.
+fn any(plan: FragmentPlan) -> FragmentPlan {
+    let aggregation =
+        Aggregation { op: AggregateOp::Group, k: 0, grouping: Vec::new(), without: false };
+    FragmentPlan { aggregation: Some(aggregation), delayed_name_removal: true, ..plan }
+}

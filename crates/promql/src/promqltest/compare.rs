@@ -1,0 +1,83 @@
+//! Whether a result is the expected one: relative tolerance 1e-6, NaN equals NaN, stale only stale.
+
+use pando_model::{Histogram, Labels, ResetHint, SampleValue, is_stale_nan};
+
+use super::histogram::buckets;
+
+const EPSILON: f64 = 1e-6;
+
+/// Whether two floats are equal enough.
+pub(super) fn floats_equal(a: f64, b: f64) -> bool {
+    if is_stale_nan(a) || is_stale_nan(b) {
+        return is_stale_nan(a) && is_stale_nan(b);
+    }
+    if a.is_nan() || b.is_nan() {
+        return a.is_nan() && b.is_nan();
+    }
+    if a == b {
+        return true;
+    }
+    let (sum, difference) = (a.abs() + b.abs(), (a - b).abs());
+    if a == 0.0 || b == 0.0 || sum < f64::MIN_POSITIVE {
+        return difference < EPSILON * f64::MIN_POSITIVE;
+    }
+    difference / sum.min(f64::MAX) < EPSILON
+}
+
+/// Whether `got` is what is expected; the reset hint counts only where one is expected.
+pub(super) fn values_equal(expected: &SampleValue, got: &SampleValue) -> bool {
+    match (expected, got) {
+        (SampleValue::Float(a), SampleValue::Float(b)) => floats_equal(*a, *b),
+        (SampleValue::Histogram(a), SampleValue::Histogram(b)) => histograms_equal(a, b),
+        _ => false,
+    }
+}
+
+fn histograms_equal(a: &Histogram, b: &Histogram) -> bool {
+    let hint = a.reset_hint == ResetHint::Unknown || a.reset_hint == b.reset_hint;
+    let same = |x: &Histogram, y: &Histogram, positive: bool| {
+        let of = |h: &Histogram| match positive {
+            true => buckets(&h.positive_spans, &h.positive_buckets),
+            false => buckets(&h.negative_spans, &h.negative_buckets),
+        };
+        let (x, y) = (of(x), of(y));
+        x.len() == y.len()
+            && x.iter().zip(&y).all(|((i, v), (j, w))| i == j && floats_equal(*v, *w))
+    };
+    hint && a.schema == b.schema
+        && floats_equal(a.count, b.count)
+        && floats_equal(a.sum, b.sum)
+        && floats_equal(a.zero_count, b.zero_count)
+        && a.zero_threshold == b.zero_threshold
+        && a.custom_values == b.custom_values
+        && same(a, b, true)
+        && same(a, b, false)
+}
+
+/// A result as `labels -> (time, value)*`, in its order.
+pub(super) type Rows = Vec<(Labels, Vec<(i64, SampleValue)>)>;
+
+/// Compares whole results; `Err` says what differs.
+pub(super) fn rows(expected: &Rows, got: &Rows, ordered: bool) -> Result<(), String> {
+    for (at, (labels, points)) in got.iter().enumerate() {
+        let wanted = expected.iter().position(|(l, _)| l == labels);
+        let Some(place) = wanted else { return Err(format!("unexpected series {labels}")) };
+        if ordered && place != at {
+            return Err(format!("series {labels} is at place {at}, expected {place}"));
+        }
+        let (_, wanted) = &expected[place];
+        if points.len() != wanted.len() {
+            let (n, m) = (points.len(), wanted.len());
+            return Err(format!("series {labels} has {n} points, expected {m}: {points:?}"));
+        }
+        for ((t, v), (s, w)) in points.iter().zip(wanted) {
+            if t != s || !values_equal(w, v) {
+                return Err(format!("series {labels} at {t}: {v:?}, expected {w:?} at {s}"));
+            }
+        }
+    }
+    match expected.iter().find(|(labels, _)| !got.iter().any(|(l, _)| l == labels)) {
+        Some((labels, _)) => Err(format!("missing series {labels}")),
+        None => Ok(()),
+    }
+}

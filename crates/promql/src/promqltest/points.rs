@@ -1,0 +1,155 @@
+//! Series lines: `metric{a="b"} 0+10x5 _x2 stale {{schema:0 count:1}}`.
+
+use std::sync::Arc;
+
+use pando_model::number::parse_go_float;
+use pando_model::{Histogram, Labels, STALE_NAN, SampleValue};
+
+use super::histogram;
+
+/// The most values of one line: scripts are written by hand.
+const POINTS_MAX: usize = 10_000_000;
+
+/// A value of a sequence; `None` where it is omitted (`_`).
+pub(super) type Point = Option<SampleValue>;
+
+/// Reads a series line: its labels and values.
+pub(super) fn series_line(line: &str) -> Result<(Labels, Vec<Point>), String> {
+    let (labels, end) = crate::syntax::parse_series(line).map_err(|e| e.to_string())?;
+    Ok((labels, points(&line[end..])?))
+}
+
+/// Reads a sequence of values.
+pub(super) fn points(text: &str) -> Result<Vec<Point>, String> {
+    let mut out = Vec::new();
+    for item in items(text) {
+        push_item(item, &mut out).map_err(|why| format!("{why}: item={item:?}"))?;
+        if out.len() > POINTS_MAX {
+            return Err(format!("too many values: points_max={POINTS_MAX}"));
+        }
+    }
+    Ok(out)
+}
+
+/// Items are parted by blanks, but not within `{{ }}`.
+fn items(text: &str) -> Vec<&str> {
+    let (mut out, mut start, mut inside) = (Vec::new(), None, false);
+    let bytes = text.as_bytes();
+    for (i, b) in bytes.iter().enumerate() {
+        let pair = |c: u8| *b == c && bytes.get(i + 1) == Some(&c);
+        if pair(b'{') {
+            inside = true;
+        } else if pair(b'}') {
+            inside = false;
+        }
+        let blank = b.is_ascii_whitespace() && !inside;
+        match (start, blank) {
+            (None, false) => start = Some(i),
+            (Some(from), true) => {
+                out.push(&text[from..i]);
+                start = None;
+            }
+            _ => {}
+        }
+    }
+    out.extend(start.map(|from| &text[from..]));
+    out
+}
+
+fn push_item(item: &str, out: &mut Vec<Point>) -> Result<(), &'static str> {
+    let (body, times) = split_times(item)?;
+    if times > POINTS_MAX {
+        return Err("too many repetitions");
+    }
+    match body {
+        "_" => out.extend(std::iter::repeat_n(None, times.max(1))),
+        "stale" => {
+            out.extend(std::iter::repeat_n(Some(SampleValue::Float(STALE_NAN)), times + 1));
+        }
+        _ if body.starts_with("{{") => push_histograms(body, times, out)?,
+        _ => push_floats(body, times, out)?,
+    }
+    Ok(())
+}
+
+/// `body x n`; no `x` is 0 more times.
+fn split_times(item: &str) -> Result<(&str, usize), &'static str> {
+    let tail = item.rfind('x').filter(|at| !item[*at..].contains('}'));
+    let Some(at) = tail else { return Ok((item, 0)) };
+    match item[at + 1..].parse() {
+        Ok(times) => Ok((&item[..at], times)),
+        Err(_) => Err("a number is expected behind x"),
+    }
+}
+
+fn push_floats(body: &str, times: usize, out: &mut Vec<Point>) -> Result<(), &'static str> {
+    let bytes = body.as_bytes();
+    // The sign of the increment: not the first byte, and not that of an exponent.
+    let sign = (1..bytes.len()).find(|i| {
+        matches!(bytes[*i], b'+' | b'-') && !matches!(bytes[i - 1], b'e' | b'E' | b'+' | b'-')
+    });
+    let number = |text: &str| parse_go_float(&text.replace('_', "")).ok_or("not a number");
+    let (first, step) = match sign {
+        Some(at) => (number(&body[..at])?, number(&body[at..])?),
+        None => (number(body)?, 0.0),
+    };
+    let mut value = first;
+    for i in 0..=times {
+        if i > 0 {
+            value += step;
+        }
+        out.push(Some(SampleValue::Float(value)));
+    }
+    Ok(())
+}
+
+fn push_histograms(body: &str, times: usize, out: &mut Vec<Point>) -> Result<(), &'static str> {
+    let end = body.find("}}").ok_or("unclosed histogram")? + 2;
+    let first = histogram::parse(&body[2..end - 2])?;
+    let rest = &body[end..];
+    let step = match rest.get(..1) {
+        None => None,
+        Some(sign @ ("+" | "-")) => {
+            let inner = rest[1..].strip_prefix("{{").and_then(|r| r.strip_suffix("}}"));
+            let step = histogram::parse(inner.ok_or("a histogram is expected")?)?;
+            Some((step, if sign == "-" { -1.0 } else { 1.0 }))
+        }
+        Some(_) => return Err("garbage behind a histogram"),
+    };
+    let mut value: Histogram = first;
+    for i in 0..=times {
+        if let (Some((step, sign)), true) = (&step, i > 0) {
+            value = histogram::add(&value, step, *sign).ok_or("histograms do not add up")?;
+        }
+        out.push(Some(SampleValue::Histogram(Arc::new(value.clone()))));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_unfold() {
+        let (labels, values) =
+            series_line(r#"m{a="x y"} 1 2x1 _x2 1-2x2 -1e-1+1x1 stale"#).expect("a line");
+        assert_eq!(labels.to_string(), r#"{__name__="m", a="x y"}"#);
+        let floats: Vec<Option<f64>> = values
+            .iter()
+            .map(|p| match p {
+                Some(SampleValue::Float(v)) => Some(*v),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            floats[..10],
+            [1.0, 2.0, 2.0, f64::NAN, f64::NAN, 1.0, -1.0, -3.0, -0.1, 0.9]
+                .map(|v: f64| (!v.is_nan()).then_some(v))
+        );
+        assert!(values[10].as_ref().is_some_and(SampleValue::is_stale));
+        let (_, histograms) =
+            series_line("{} {{schema:1 buckets:[1 2]}}+{{count:1}}x2").expect("h");
+        assert_eq!(histograms.len(), 3);
+    }
+}

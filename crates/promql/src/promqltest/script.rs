@@ -1,0 +1,243 @@
+//! Test scripts as commands. Blocks are parted by blank lines; `#` begins a comment.
+
+use pando_model::duration::parse_duration;
+use pando_model::number::parse_go_float;
+use pando_model::{GoRegex, Labels};
+
+use super::points::{Point, series_line};
+
+/// A command of a script.
+pub(super) enum Command {
+    /// Adds samples, `step_ms` apart, from time 0 on.
+    Load { step_ms: i64, series: Vec<(Labels, Vec<Point>)> },
+    /// Forgets all samples.
+    Clear,
+    /// Evaluates and compares.
+    Eval(Box<Eval>),
+}
+
+/// An evaluation and what is expected of it.
+pub(super) struct Eval {
+    pub(super) line: usize,
+    pub(super) expr: String,
+    pub(super) time: EvalTime,
+    pub(super) expect: Expect,
+}
+
+/// When an expression is evaluated.
+#[derive(Clone, Copy)]
+pub(super) enum EvalTime {
+    Instant { t_ms: i64 },
+    Range { start_ms: i64, end_ms: i64, step_ms: i64 },
+}
+
+/// How a text is compared.
+pub(super) enum TextTest {
+    Any,
+    Exact(String),
+    Regex(GoRegex),
+}
+
+impl TextTest {
+    pub(super) fn passes(&self, text: &str) -> bool {
+        match self {
+            TextTest::Any => true,
+            TextTest::Exact(wanted) => text == wanted,
+            TextTest::Regex(regex) => regex.is_match(text),
+        }
+    }
+}
+
+/// What is expected.
+#[derive(Default)]
+pub(super) struct Expect {
+    pub(super) fail: Option<TextTest>,
+    pub(super) warn: Vec<TextTest>,
+    pub(super) info: Vec<TextTest>,
+    pub(super) no_warn: bool,
+    pub(super) no_info: bool,
+    pub(super) ordered: bool,
+    pub(super) string: Option<String>,
+    /// The times of an expected range vector: first and step.
+    pub(super) range_vector: Option<(i64, i64)>,
+    pub(super) scalar: Option<f64>,
+    pub(super) series: Vec<(Labels, Vec<Point>)>,
+}
+
+/// Reads a script.
+///
+/// # Errors
+/// The first line that is no part of one, with its number.
+pub(super) fn parse(text: &str) -> Result<Vec<Command>, String> {
+    let lines: Vec<&str> = text.lines().map(without_comment).collect();
+    let (mut at, mut out) = (0, Vec::new());
+    while at < lines.len() {
+        let (number, line) = (at + 1, lines[at]);
+        at += 1;
+        if line.is_empty() {
+            continue;
+        }
+        let body: Vec<(usize, &str)> = lines[at..]
+            .iter()
+            .take_while(|l| !l.is_empty())
+            .enumerate()
+            .map(|(i, l)| (at + i + 1, *l))
+            .collect();
+        let word = line.split_whitespace().next().unwrap_or_default();
+        let command = match word {
+            "clear" => Command::Clear,
+            "load" | "load_with_nhcb" => {
+                load(line, &body).map_err(|e| format!("{e} line={number}"))?
+            }
+            _ if word.starts_with("eval") => {
+                let eval = eval(number, line, &body).map_err(|e| format!("{e} line={number}"))?;
+                Command::Eval(Box::new(eval))
+            }
+            _ => return Err(format!("unknown command {word:?} line={number}")),
+        };
+        if !matches!(command, Command::Clear) {
+            at += body.len();
+        }
+        out.push(command);
+    }
+    Ok(out)
+}
+
+/// Lines that begin with `#` are comments and end a block as blank lines do.
+fn without_comment(line: &str) -> &str {
+    let line = line.trim();
+    if line.starts_with('#') { "" } else { line }
+}
+
+fn duration(text: &str) -> Result<i64, String> {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text),
+    };
+    parse_duration(text).map(|ms| sign * ms).map_err(|e| e.to_string())
+}
+
+fn load(line: &str, body: &[(usize, &str)]) -> Result<Command, String> {
+    let step = line.split_whitespace().nth(1).unwrap_or_default();
+    let step_ms = duration(step)?;
+    let mut series = Vec::new();
+    for (number, line) in body {
+        // A line of start timestamps for the next one: the engine does not use them yet.
+        if line.contains("@st ") {
+            continue;
+        }
+        series.push(series_line(line).map_err(|e| format!("{e} line={number}"))?);
+    }
+    Ok(Command::Load { step_ms, series })
+}
+
+/// Takes the next word of `rest`.
+fn word<'a>(rest: &mut &'a str) -> &'a str {
+    let text = rest.trim_start();
+    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    *rest = &text[end..];
+    &text[..end]
+}
+
+fn eval(line: usize, text: &str, body: &[(usize, &str)]) -> Result<Eval, String> {
+    let mut rest = text;
+    let mut expect = Expect::default();
+    match word(&mut rest) {
+        "eval" => {}
+        "eval_fail" => expect.fail = Some(TextTest::Any),
+        "eval_warn" => expect.warn.push(TextTest::Any),
+        "eval_info" => expect.info.push(TextTest::Any),
+        "eval_ordered" => expect.ordered = true,
+        other => return Err(format!("unknown command {other:?}")),
+    }
+    let time = match word(&mut rest) {
+        "instant" => {
+            let mut ahead = rest;
+            let at = if word(&mut ahead) == "at" {
+                rest = ahead;
+                duration(word(&mut rest))?
+            } else {
+                0
+            };
+            EvalTime::Instant { t_ms: at }
+        }
+        "range" => {
+            let mut times = [0; 3];
+            for (name, time) in ["from", "to", "step"].iter().zip(&mut times) {
+                if word(&mut rest) != *name {
+                    return Err(format!("{name} is expected"));
+                }
+                *time = duration(word(&mut rest))?;
+            }
+            let [start_ms, end_ms, step_ms] = times;
+            EvalTime::Range { start_ms, end_ms, step_ms }
+        }
+        other => return Err(format!("unknown kind of eval {other:?}")),
+    };
+    for (_, line) in body {
+        expectation(line, &mut expect)?;
+    }
+    Ok(Eval { line, expr: rest.trim().to_string(), time, expect })
+}
+
+fn expectation(line: &str, expect: &mut Expect) -> Result<(), String> {
+    if let Some(message) = line.strip_prefix("expected_fail_message") {
+        expect.fail = Some(TextTest::Exact(message.trim().to_string()));
+        return Ok(());
+    }
+    if let Some(pattern) = line.strip_prefix("expected_fail_regexp") {
+        expect.fail = Some(TextTest::Regex(anywhere(pattern.trim())?));
+        return Ok(());
+    }
+    if let Some(rest) = line.strip_prefix("expect ") {
+        return expect_line(rest.trim(), expect);
+    }
+    if let Some(value) = parse_go_float(line) {
+        expect.scalar = Some(value);
+        return Ok(());
+    }
+    expect.series.push(series_line(line)?);
+    Ok(())
+}
+
+fn expect_line(text: &str, expect: &mut Expect) -> Result<(), String> {
+    if let Some(quoted) = text.strip_prefix("string ") {
+        let text = crate::syntax::unquote(quoted.trim()).map_err(str::to_string)?;
+        expect.string = Some(text);
+        return Ok(());
+    }
+    if let Some(times) = text.strip_prefix("range vector from ") {
+        let words: Vec<&str> = times.split_whitespace().collect();
+        let [from, "to", _, "step", step] = words[..] else {
+            return Err("expect range vector from a to b step c".to_string());
+        };
+        expect.range_vector = Some((duration(from)?, duration(step)?));
+        return Ok(());
+    }
+    let mut rest = text;
+    let kind = word(&mut rest);
+    let rest = rest.trim();
+    let test = match rest {
+        "" => TextTest::Any,
+        _ => match (rest.strip_prefix("msg:"), rest.strip_prefix("regex:")) {
+            (Some(message), _) => TextTest::Exact(message.trim().to_string()),
+            (_, Some(pattern)) => TextTest::Regex(anywhere(pattern.trim())?),
+            _ => return Err(format!("unknown expectation {text:?}")),
+        },
+    };
+    match kind {
+        "fail" => expect.fail = Some(test),
+        "warn" => expect.warn.push(test),
+        "info" => expect.info.push(test),
+        "no_warn" => expect.no_warn = true,
+        "no_info" => expect.no_info = true,
+        "ordered" => expect.ordered = true,
+        other => return Err(format!("unknown expectation {other:?}")),
+    }
+    Ok(())
+}
+
+/// A pattern that may match any part of a text.
+fn anywhere(pattern: &str) -> Result<GoRegex, String> {
+    GoRegex::new(&format!("(?s:.*)(?:{pattern})(?s:.*)")).map_err(|e| e.to_string())
+}

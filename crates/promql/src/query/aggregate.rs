@@ -1,0 +1,135 @@
+//! Aggregations over what is at the frontend.
+
+use super::evaluate::{Evaluator, wrong_type};
+use crate::annotations::Note;
+use crate::engine::aggregate::{Aggregator, Grouping, local};
+use crate::engine::bitmap::Bitmap;
+use crate::engine::functions::Value;
+use crate::engine::vector::{StepVector, join_same_labels};
+use crate::error::QueryError;
+use crate::fragment::Aggregation;
+use crate::plan::AggregateNode;
+use crate::steps::Steps;
+use crate::syntax::ast::AggregateOp;
+
+impl Evaluator<'_> {
+    pub(super) fn aggregate(
+        &mut self,
+        node: &AggregateNode,
+        steps: &Steps,
+    ) -> Result<Vec<StepVector>, QueryError> {
+        let param = node.param.as_ref().map(|p| self.node(p, steps)).transpose()?;
+        let input = self.vector(&node.input, steps)?;
+        let grouping = Grouping::new(&node.grouping, node.without);
+        let mut notes = Vec::new();
+        let out = match (node.op, param) {
+            (AggregateOp::TopK | AggregateOp::BottomK, Some(Value::Scalar(k))) => {
+                self.top(node, &k, input)
+            }
+            (op @ (AggregateOp::LimitK | AggregateOp::LimitRatio), Some(Value::Scalar(param))) => {
+                let param = self.limit_param(node, param)?;
+                Ok(local::limit(op, &param, &grouping, input))
+            }
+            (AggregateOp::CountValues, Some(Value::Text(label))) => {
+                if label.is_empty() {
+                    let message = format!("invalid label name {label:?}");
+                    return Err(QueryError::execution(message));
+                }
+                local::count_values(&label, &grouping, input)
+            }
+            (AggregateOp::Quantile, Some(Value::Scalar(q))) => {
+                let out = local::spread(node.op, &q, &grouping, input, &mut notes);
+                let (invalid, other): (Vec<_>, Vec<_>) =
+                    notes.drain(..).partition(|n| matches!(n, Note::InvalidQuantile(_)));
+                self.note_all(node.param_pos, invalid);
+                notes = other;
+                Ok(out)
+            }
+            (op @ (AggregateOp::Stddev | AggregateOp::Stdvar), None) => {
+                Ok(local::spread(op, &[], &grouping, input, &mut notes))
+            }
+            (op, None) => self.merged(node, op, 0, input),
+            _ => wrong_type(),
+        };
+        self.note_all(node.input_pos, notes);
+        out
+    }
+
+    fn merged(
+        &mut self,
+        node: &AggregateNode,
+        op: AggregateOp,
+        k: u32,
+        input: Vec<StepVector>,
+    ) -> Result<Vec<StepVector>, QueryError> {
+        let steps = input.first().map_or(0, |s| s.values.len());
+        let (grouping, without) = (node.grouping.clone(), node.without);
+        let mut aggregator = Aggregator::new(Aggregation { op, k, grouping, without }, steps);
+        for series in &input {
+            aggregator.add(series)?;
+        }
+        let notes = std::mem::take(&mut aggregator.notes);
+        self.note_all(node.input_pos, notes);
+        Ok(aggregator.finish())
+    }
+
+    /// `topk` and `bottomk`, whose parameter may change from step to step.
+    fn top(
+        &mut self,
+        node: &AggregateNode,
+        k: &[f64],
+        mut input: Vec<StepVector>,
+    ) -> Result<Vec<StepVector>, QueryError> {
+        if k.iter().any(|k| k.is_nan()) {
+            return Err(QueryError::execution("Parameter value is NaN"));
+        }
+        if let Some(k) = k.iter().find(|k| k.abs() >= 9.2e18) {
+            return Err(QueryError::execution(format!("Scalar value {k} overflows int64")));
+        }
+        let Some(first) = k.first() else { return Ok(Vec::new()) };
+        // More places than series are of no use.
+        let places = |k: f64| k.clamp(0.0, input.len() as f64) as u32;
+        if k.iter().all(|k| k == first) {
+            return match places(*first) {
+                0 => Ok(Vec::new()),
+                places => self.merged(node, node.op, places, input),
+            };
+        }
+        let all: Vec<u32> = k.iter().map(|k| places(*k)).collect();
+        let largest = all.iter().copied().max().unwrap_or_default();
+        let mut out: Vec<StepVector> = Vec::new();
+        for wanted in 1..=largest {
+            // The steps that keep this many, each evaluated on its own.
+            let mut mask = Bitmap::zeros(k.len());
+            all.iter().enumerate().filter(|(_, n)| **n == wanted).for_each(|(i, _)| mask.set(i));
+            if !mask.any() {
+                continue;
+            }
+            let mut part = input.clone();
+            part.iter_mut().for_each(|s| s.keep(&mask));
+            out.extend(self.merged(node, node.op, wanted, part)?);
+        }
+        input.clear();
+        join_same_labels(out)
+    }
+
+    fn limit_param(
+        &mut self,
+        node: &AggregateNode,
+        mut param: Vec<f64>,
+    ) -> Result<Vec<f64>, QueryError> {
+        let ratio = node.op == AggregateOp::LimitRatio;
+        if param.iter().any(|p| p.is_nan()) {
+            let what = if ratio { "Ratio" } else { "Parameter" };
+            return Err(QueryError::execution(format!("{what} value is NaN")));
+        }
+        for p in param.iter_mut().filter(|p| ratio && p.abs() > 1.0) {
+            let capped = p.signum();
+            let text = pando_model::number::go_float;
+            let note = Note::InvalidRatio(text(*p), text(capped));
+            self.annotations.add(node.param_pos, note);
+            *p = capped;
+        }
+        Ok(param)
+    }
+}

@@ -1,0 +1,38 @@
+//! Columns to samples and to the rows of an answer.
+
+use pando_model::{SampleValue, SeriesSamples};
+
+use super::output::MatrixSeries;
+use crate::engine::vector::StepVector;
+use crate::steps::Steps;
+
+/// The points of a column as samples.
+pub(super) fn samples_of(series: StepVector, steps: &Steps) -> SeriesSamples {
+    let points = series.presence();
+    let values = points.iter().filter_map(|i| Some((steps.at(i), series.value(i)?)));
+    SeriesSamples::from_values(series.labels.clone(), Default::default(), values)
+}
+
+pub(super) fn matrix_of_samples(series: &SeriesSamples) -> MatrixSeries {
+    let (mut floats, mut histograms) = (Vec::new(), Vec::new());
+    for (i, t) in series.axis.iter().enumerate() {
+        match series.value(i) {
+            value if value.is_stale() => {}
+            SampleValue::Float(v) => floats.push((*t, v)),
+            SampleValue::Histogram(h) => histograms.push((*t, h)),
+        }
+    }
+    MatrixSeries { labels: series.labels.clone(), floats, histograms }
+}
+
+/// Columns as a matrix, sorted by labels.
+pub(super) fn matrix(mut vector: Vec<StepVector>, steps: &Steps) -> Vec<MatrixSeries> {
+    vector.retain(|s| !s.is_empty());
+    vector.sort_by(|a, b| a.labels.cmp(&b.labels));
+    let series = |s: StepVector| MatrixSeries {
+        floats: s.present.iter().map(|i| (steps.at(i), s.values[i])).collect(),
+        histograms: s.histograms.iter().map(|(i, h)| (steps.at(*i as usize), h.clone())).collect(),
+        labels: s.labels,
+    };
+    vector.into_iter().map(series).collect()
+}

@@ -1,0 +1,411 @@
+//! Walks the plan: results of fragments in, the query's value out.
+
+use std::collections::BTreeMap;
+
+use pando_model::{Labels, SampleValue, SeriesSamples};
+
+use super::columns::{matrix, matrix_of_samples, samples_of};
+use super::output::{QueryOutput, QueryStats, QueryValue, VectorSample};
+use super::{Query, QueryParams};
+use crate::annotations::{Annotations, Note};
+use crate::budget::{Budget, CancelFlag, Ledger};
+use crate::engine::binary::{self, Side, Style};
+use crate::engine::functions::{self, Context, Value};
+use crate::engine::names::drop_metadata_labels;
+use crate::engine::range::{RangeArgs, RangeCall, RangeFunction};
+use crate::engine::vector::{StepVector, join_same_labels, require_distinct};
+use crate::engine::window::WindowCache;
+use crate::error::QueryError;
+use crate::fragment::{FragmentId, FragmentResult, NoteSite};
+use crate::plan::{BinaryNode, CallNode, Leaf, Node, RangeNode, RangeSource, SubqueryNode};
+use crate::steps::Steps;
+use crate::syntax::PosRange;
+
+pub(super) fn evaluate(
+    query: &Query,
+    results: BTreeMap<FragmentId, FragmentResult>,
+    budget: Budget,
+    cancel: CancelFlag,
+) -> Result<QueryOutput, QueryError> {
+    let uses = query.plan.uses.clone();
+    let mut ledger = Ledger::new(budget, cancel);
+    for result in results.values() {
+        let samples: usize = result.series.iter().map(StepVector::samples).sum();
+        let raw: usize = result.raw.iter().map(SeriesSamples::len).sum();
+        let bytes: usize = result.series.iter().map(StepVector::bytes).sum();
+        ledger.hold(samples + raw, bytes + raw * 16)?;
+    }
+    let fragment_samples = ledger.peak_samples;
+    let mut evaluator = Evaluator {
+        params: &query.params,
+        results,
+        uses,
+        ledger,
+        annotations: Annotations::default(),
+    };
+    let value = evaluator.root(&query.plan.root)?;
+    let (warnings, infos) = evaluator.annotations.texts(&query.text);
+    let peak_samples = evaluator.ledger.peak_samples;
+    let stats = QueryStats { peak_samples, fragment_samples };
+    Ok(QueryOutput { value, warnings, infos, stats })
+}
+
+pub(super) struct Evaluator<'a> {
+    pub(super) params: &'a QueryParams,
+    results: BTreeMap<FragmentId, FragmentResult>,
+    /// How many nodes still need each result: the last one takes it.
+    uses: Vec<u32>,
+    ledger: Ledger,
+    pub(super) annotations: Annotations,
+}
+
+impl Evaluator<'_> {
+    fn root(&mut self, node: &Node) -> Result<QueryValue, QueryError> {
+        let steps = self.params.steps;
+        let t_ms = steps.start_ms();
+        match node {
+            Node::Samples(leaf) => {
+                let result = self.take(leaf);
+                Ok(QueryValue::Matrix(result.raw.iter().map(matrix_of_samples).collect()))
+            }
+            Node::SubqueryPoints(subquery) => {
+                let points = self.subquery(subquery)?;
+                let points = self.final_names(points)?;
+                let steps = subquery.steps.unwrap_or(steps);
+                Ok(QueryValue::Matrix(matrix(points, &steps)))
+            }
+            node => match self.node(node, &steps)? {
+                Value::Text(text) => Ok(QueryValue::String { t_ms, text }),
+                Value::Scalar(values) if self.params.instant => {
+                    Ok(QueryValue::Scalar { t_ms, value: values[0] })
+                }
+                Value::Scalar(values) => {
+                    let series = StepVector {
+                        values,
+                        ..StepVector::constant(Labels::empty(), 0.0, steps.len())
+                    };
+                    Ok(QueryValue::Matrix(matrix(vec![series], &steps)))
+                }
+                Value::Vector(vector) => {
+                    let vector = self.final_names(vector)?;
+                    if !self.params.instant {
+                        return Ok(QueryValue::Matrix(matrix(vector, &steps)));
+                    }
+                    let sample = |s: StepVector| {
+                        let value = s.value(0)?;
+                        Some(VectorSample { labels: s.labels, t_ms, value })
+                    };
+                    Ok(QueryValue::Vector(vector.into_iter().filter_map(sample).collect()))
+                }
+            },
+        }
+    }
+
+    /// Drops the names that were only marked.
+    fn final_names(&self, mut vector: Vec<StepVector>) -> Result<Vec<StepVector>, QueryError> {
+        if !self.params.features.delayed_name_removal {
+            return Ok(vector);
+        }
+        for series in vector.iter_mut().filter(|s| s.drop_name) {
+            series.labels = drop_metadata_labels(&series.labels);
+        }
+        join_same_labels(vector)
+    }
+
+    fn take(&mut self, leaf: &Leaf) -> FragmentResult {
+        let uses = &mut self.uses[leaf.fragment.0 as usize];
+        *uses = uses.saturating_sub(1);
+        let result = if *uses == 0 {
+            self.results.remove(&leaf.fragment)
+        } else {
+            self.results.get(&leaf.fragment).cloned()
+        };
+        let result = result.unwrap_or_default();
+        for (site, note) in &result.notes {
+            let pos = match site {
+                NoteSite::Function => leaf.function_pos,
+                NoteSite::Aggregation => leaf.aggregation_pos,
+            };
+            self.annotations.add(pos, note.clone());
+        }
+        result
+    }
+
+    pub(super) fn node(&mut self, node: &Node, steps: &Steps) -> Result<Value, QueryError> {
+        self.ledger.check_cancel()?;
+        match node {
+            Node::Constant(v) => Ok(Value::Scalar(vec![*v; steps.len()])),
+            Node::Text(text) => Ok(Value::Text(text.clone())),
+            Node::Time => Ok(Value::Scalar(steps.iter().map(|t| t as f64 / 1000.0).collect())),
+            Node::Fragment(leaf) => {
+                let mut series = self.take(leaf).series;
+                if leaf.spread {
+                    self.ledger.hold(series.len() * steps.len(), series.len() * steps.len() * 8)?;
+                    series = series.into_iter().map(|s| s.spread(steps.len())).collect();
+                }
+                Ok(Value::Vector(series))
+            }
+            Node::RangeCall(range) => self.range_call(range, steps).map(Value::Vector),
+            Node::Absent { input, labels } => self.absent(input, labels, steps),
+            Node::Call(call) => self.call(call, steps),
+            Node::Aggregate(aggregate) => self.aggregate(aggregate, steps).map(Value::Vector),
+            Node::Binary(binary) => self.binary(binary, steps),
+            Node::Negate(inner) => match self.node(inner, steps)? {
+                Value::Scalar(values) => {
+                    Ok(Value::Scalar(values.into_iter().map(|v| -v).collect()))
+                }
+                Value::Vector(vector) => {
+                    let delayed = self.params.features.delayed_name_removal;
+                    functions::negate(vector, delayed).map(Value::Vector)
+                }
+                Value::Text(_) => wrong_type(),
+            },
+            Node::Samples(_) | Node::SubqueryPoints(_) => wrong_type(),
+        }
+    }
+
+    pub(super) fn vector(
+        &mut self,
+        node: &Node,
+        steps: &Steps,
+    ) -> Result<Vec<StepVector>, QueryError> {
+        match self.node(node, steps)? {
+            Value::Vector(vector) => Ok(vector),
+            _ => wrong_type(),
+        }
+    }
+
+    fn scalar(&mut self, node: &Node, steps: &Steps) -> Result<Vec<f64>, QueryError> {
+        match self.node(node, steps)? {
+            Value::Scalar(values) => Ok(values),
+            _ => wrong_type(),
+        }
+    }
+
+    pub(super) fn note_all(&mut self, pos: PosRange, notes: Vec<Note>) {
+        notes.into_iter().for_each(|note| self.annotations.add(pos, note));
+    }
+
+    // --- ranges
+
+    fn subquery(&mut self, subquery: &SubqueryNode) -> Result<Vec<StepVector>, QueryError> {
+        match &subquery.steps {
+            Some(steps) => self.vector(&subquery.inner, steps),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn range_call(
+        &mut self,
+        range: &RangeNode,
+        steps: &Steps,
+    ) -> Result<Vec<StepVector>, QueryError> {
+        let args =
+            range.args.iter().map(|a| self.scalar(a, steps)).collect::<Result<Vec<_>, _>>()?;
+        let args = self.checked_args(range, args, steps)?;
+        let mut notes = Vec::new();
+        let delayed = self.params.features.delayed_name_removal || range.presence_only;
+        let call = RangeCall {
+            function: range.function,
+            range_ms: range.range_ms,
+            steps: &range.ends,
+            args: RangeArgs::Columns(&args),
+            delayed_name_removal: delayed,
+        };
+        // One window end stands for all steps, unless an argument changes from step to step.
+        let (mut out, mut windows) = (Vec::new(), WindowCache::default());
+        let whole = range.ends.len() == steps.len();
+        let mut run = |series: &SeriesSamples, marked: bool| -> Result<(), QueryError> {
+            let mut vector = match whole {
+                true => call.run(series, &mut windows, &mut notes)?,
+                false => repeated(&call, series, steps, &mut windows, &mut notes)?,
+            };
+            vector.drop_name |= marked;
+            if !vector.is_empty() {
+                out.push(vector);
+            }
+            Ok(())
+        };
+        match &range.source {
+            RangeSource::Raw(fragment) => {
+                let pos = range.pos;
+                let leaf = Leaf {
+                    fragment: *fragment,
+                    spread: false,
+                    function_pos: pos,
+                    aggregation_pos: pos,
+                };
+                for series in self.take(&leaf).raw {
+                    run(&series, false)?;
+                }
+            }
+            RangeSource::Subquery(subquery) => {
+                let points = self.subquery(subquery)?;
+                let grid = subquery.steps.unwrap_or(*steps);
+                for series in points {
+                    let marked = series.drop_name;
+                    run(&samples_of(series, &grid), marked)?;
+                }
+            }
+        }
+        self.note_all(range.pos, notes);
+        if !delayed && range.function.drops_name() {
+            require_distinct(&out)?;
+        }
+        Ok(out)
+    }
+
+    /// The arguments, with what is wrong or to be said of them.
+    fn checked_args(
+        &mut self,
+        range: &RangeNode,
+        mut args: Vec<Vec<f64>>,
+        steps: &Steps,
+    ) -> Result<Vec<Vec<f64>>, QueryError> {
+        match range.function {
+            RangeFunction::Quantile => {
+                for q in args.iter().flatten().filter(|q| !(0.0..=1.0).contains(*q)) {
+                    self.annotations.add(range.pos, Note::invalid_quantile(*q));
+                }
+            }
+            RangeFunction::Smoothing => {
+                for (name, values) in ["smoothing", "trend"].iter().zip(&args) {
+                    if let Some(v) = values.iter().find(|v| **v <= 0.0 || **v >= 1.0) {
+                        let short = if *name == "trend" { "tf" } else { "sf" };
+                        return Err(QueryError::execution(format!(
+                            "invalid {name} factor. Expected: 0 < {short} < 1, got: {v:.6}"
+                        )));
+                    }
+                }
+            }
+            // The line is asked for relative to the evaluation time, windows may end elsewhere.
+            RangeFunction::PredictLinear => {
+                for (i, v) in args.iter_mut().flatten().enumerate() {
+                    let end = range.ends.at(if range.ends.len() == 1 { 0 } else { i });
+                    *v += steps.at(i).saturating_sub(end) as f64 / 1000.0;
+                }
+            }
+            _ => {}
+        }
+        Ok(args)
+    }
+
+    fn absent(
+        &mut self,
+        input: &Node,
+        labels: &Labels,
+        steps: &Steps,
+    ) -> Result<Value, QueryError> {
+        let mut out = StepVector::constant(labels.clone(), 1.0, steps.len());
+        for series in self.vector(input, steps)? {
+            out.present.subtract(&series.presence());
+        }
+        Ok(Value::Vector(if out.is_empty() { Vec::new() } else { vec![out] }))
+    }
+
+    // --- functions, aggregations, operators
+
+    fn call(&mut self, call: &CallNode, steps: &Steps) -> Result<Value, QueryError> {
+        let args = call.args.iter().map(|a| self.node(a, steps)).collect::<Result<_, _>>()?;
+        let mut context = Context {
+            steps,
+            instant: self.params.instant,
+            delayed_name_removal: self.params.features.delayed_name_removal,
+            pos: call.pos,
+            arg_pos: &call.arg_pos,
+            notes: Vec::new(),
+        };
+        let value = functions::call(call.function.name, args, &mut context)?;
+        for (pos, note) in context.notes {
+            self.annotations.add(pos, note);
+        }
+        Ok(value)
+    }
+
+    /// A chain of operators is as deep a tree as it is long: its left sides are walked without recursion.
+    fn binary(&mut self, node: &BinaryNode, steps: &Steps) -> Result<Value, QueryError> {
+        let mut chain = vec![node];
+        let mut left = &node.lhs;
+        while let Node::Binary(inner) = left {
+            chain.push(inner);
+            left = &inner.lhs;
+        }
+        let mut value = self.node(left, steps)?;
+        while let Some(node) = chain.pop() {
+            let rhs = self.node(&node.rhs, steps)?;
+            value = self.operator(node, value, rhs, steps)?;
+        }
+        Ok(value)
+    }
+
+    fn operator(
+        &mut self,
+        node: &BinaryNode,
+        lhs: Value,
+        rhs: Value,
+        steps: &Steps,
+    ) -> Result<Value, QueryError> {
+        let delayed_name_removal = self.params.features.delayed_name_removal;
+        let style = Style { return_bool: node.return_bool, delayed_name_removal };
+        let mut notes = Vec::new();
+        let out = match (lhs, rhs) {
+            (Value::Scalar(a), Value::Scalar(b)) => {
+                return Ok(Value::Scalar(binary::scalars(node.op, &a, &b)));
+            }
+            (Value::Vector(v), Value::Scalar(s)) => {
+                binary::vector_scalar(node.op, v, &s, Side::Left, style, &mut notes)?
+            }
+            (Value::Scalar(s), Value::Vector(v)) => {
+                binary::vector_scalar(node.op, v, &s, Side::Right, style, &mut notes)?
+            }
+            (Value::Vector(a), Value::Vector(b)) if node.op.is_set() => {
+                binary::set_op(node.op, a, b, &node.matching)?
+            }
+            (Value::Vector(a), Value::Vector(b)) => {
+                let matching = &node.matching;
+                binary::vectors(node.op, &a, &b, matching, style, steps.len(), &mut notes)?
+            }
+            _ => return wrong_type(),
+        };
+        self.note_all(node.pos, notes);
+        Ok(Value::Vector(out))
+    }
+}
+
+pub(super) fn wrong_type<T>() -> Result<T, QueryError> {
+    Err(QueryError::Internal("a value of a wrong type passed the type check".to_string()))
+}
+
+/// The function over the one window `ends`, at every step.
+fn repeated(
+    call: &RangeCall<'_>,
+    series: &SeriesSamples,
+    steps: &Steps,
+    windows: &mut WindowCache,
+    notes: &mut Vec<Note>,
+) -> Result<StepVector, QueryError> {
+    if matches!(call.args, RangeArgs::Columns([])) {
+        return Ok(call.run(series, windows, notes)?.spread(steps.len()));
+    }
+    // An argument per step: the same window again and again.
+    let mut out: Option<StepVector> = None;
+    for i in 0..steps.len() {
+        let args: Vec<Vec<f64>> = match call.args {
+            RangeArgs::Columns(columns) => columns.iter().map(|c| vec![c[i]]).collect(),
+            RangeArgs::Constant(values) => values.iter().map(|v| vec![*v]).collect(),
+        };
+        let one = RangeCall { args: RangeArgs::Columns(&args), ..*call };
+        let value = one.run(series, windows, notes)?;
+        let out = out.get_or_insert_with(|| {
+            let mut empty = StepVector::empty(value.labels.clone(), steps.len());
+            empty.drop_name = value.drop_name;
+            empty
+        });
+        match value.value(0) {
+            Some(SampleValue::Float(v)) => out.set(i, v),
+            Some(SampleValue::Histogram(h)) => out.histograms.push((i as u32, h)),
+            None => {}
+        }
+    }
+    Ok(out.unwrap_or_else(|| StepVector::empty(series.labels.clone(), steps.len())))
+}

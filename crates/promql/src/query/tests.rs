@@ -1,0 +1,178 @@
+//! The public way through: parse, execute, evaluate, with a default server's features.
+
+use pando_model::{ErrorKind, Labels, SampleValue};
+
+use super::*;
+use crate::local::evaluate_local;
+use crate::promqltest::MemorySource;
+
+/// `name{l="v"} a+bxn` lines, a sample every 10 s from 0 on.
+fn source(lines: &[(&str, &str, f64, f64)]) -> MemorySource {
+    let mut source = MemorySource::new();
+    for (name, label, first, step) in lines {
+        let labels = Labels::from_pairs([("__name__", *name), ("l", *label)]);
+        for i in 0..61 {
+            let value = SampleValue::Float(first + step * f64::from(i));
+            source.add(&labels, i64::from(i) * 10_000, value);
+        }
+    }
+    source
+}
+
+fn ask(text: &str, params: QueryParams, source: &MemorySource) -> Result<QueryOutput, QueryError> {
+    evaluate_local(&Query::parse(text, params)?, source, Budget::default())
+}
+
+fn vector(text: &str, source: &MemorySource) -> Vec<(String, f64)> {
+    let output = ask(text, QueryParams::instant(600_000), source).expect(text);
+    let QueryValue::Vector(vector) = output.value else { panic!("{text}: a vector") };
+    vector
+        .into_iter()
+        .map(|s| match s.value {
+            SampleValue::Float(v) => (s.labels.to_string(), v),
+            SampleValue::Histogram(_) => panic!("{text}: a float"),
+        })
+        .collect()
+}
+
+#[test]
+fn an_instant_vector_keeps_the_order_of_sort_and_topk() {
+    let source = source(&[("m", "a", 2.0, 0.0), ("m", "b", 3.0, 0.0), ("m", "c", 1.0, 0.0)]);
+    let values = |text| vector(text, &source).into_iter().map(|(_, v)| v).collect::<Vec<_>>();
+    assert_eq!(values("m"), [2.0, 3.0, 1.0]);
+    assert_eq!(values("sort(m)"), [1.0, 2.0, 3.0]);
+    assert_eq!(values("sort_desc(m)"), [3.0, 2.0, 1.0]);
+    assert_eq!(values("topk(2, m)"), [3.0, 2.0]);
+    assert_eq!(values("bottomk(2, m + 0)"), [1.0, 2.0]);
+}
+
+#[test]
+fn names_are_dropped_at_once_and_collide() {
+    let source = source(&[("a_total", "x", 0.0, 10.0), ("b_total", "x", 0.0, 20.0)]);
+    assert_eq!(vector("rate(a_total[1m])", &source), [("{l=\"x\"}".to_string(), 1.0)]);
+    assert_eq!(
+        vector("last_over_time(a_total[1m])", &source),
+        [("{__name__=\"a_total\", l=\"x\"}".to_string(), 600.0)]
+    );
+    let both = "{__name__=~\"[ab]_total\"}";
+    for text in [
+        format!("rate({both}[1m])"),
+        format!("sum(rate({both}[1m]))"),
+        format!("-{both}"),
+        format!("abs({both})"),
+        format!("{both} * 2"),
+        format!("timestamp({both})"),
+        format!("max_over_time(rate({both}[1m])[2m:1m])"),
+    ] {
+        let error = ask(&text, QueryParams::instant(600_000), &source).expect_err(&text);
+        assert_eq!(
+            error.to_string(),
+            "vector cannot contain metrics with the same labelset",
+            "{text}"
+        );
+        assert_eq!(error.kind(), ErrorKind::Execution);
+    }
+    assert_eq!(vector(&format!("sum({both})"), &source), [("{}".to_string(), 1800.0)]);
+}
+
+#[test]
+fn annotations_carry_the_place_in_the_text() {
+    let source = source(&[("gauge", "a", 0.0, 1.0), ("c_bucket", "a", 0.0, 1.0)]);
+    let output = ask(
+        "sum(\n  rate(gauge[1m])) + count(rate(gauge[1m]))",
+        QueryParams::instant(600_000),
+        &source,
+    )
+    .expect("an answer");
+    let text = "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"gauge\"";
+    assert_eq!(output.infos, [format!("{text} (2:8)"), format!("{text} (2:33)")]);
+    assert_eq!(output.warnings, Vec::<String>::new());
+    let output = ask("histogram_quantile(2, c_bucket)", QueryParams::instant(0), &source)
+        .expect("an answer");
+    assert_eq!(
+        output.warnings,
+        [
+            "PromQL warning: quantile value should be between 0 and 1, got 2 (1:20)",
+            "PromQL warning: bucket label \"le\" is missing or has a malformed value of \"\" for metric name \"c_bucket\" (1:23)",
+        ]
+    );
+}
+
+#[test]
+fn equal_selectors_are_one_fragment() {
+    let params = QueryParams::range(0, 600_000, 60_000).expect("steps");
+    let query = Query::parse("rate(a_total[1m]) / rate(a_total[1m]) + sum(b)", params).expect("ok");
+    assert_eq!(query.fragments().len(), 2);
+}
+
+#[test]
+fn range_queries_refuse_ranges_and_strings() {
+    let params = QueryParams::range(0, 600_000, 60_000).expect("steps");
+    let error = Query::parse("a[5m]", params.clone()).expect_err("a range vector");
+    assert_eq!(
+        error.to_string(),
+        "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"
+    );
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(Query::parse("\"a\"", params).is_err());
+}
+
+#[test]
+fn experimental_functions_are_off_by_default() {
+    let error =
+        Query::parse("ts_of_max_over_time(a[5m])", QueryParams::instant(0)).expect_err("off");
+    assert_eq!(
+        error.to_string(),
+        "1:1: parse error: function \"ts_of_max_over_time\" is not enabled"
+    );
+}
+
+#[test]
+fn a_matrix_is_sorted_and_leaves_gaps_out() {
+    let source = source(&[("m", "b", 0.0, 1.0), ("m", "a", 0.0, 2.0)]);
+    let params = QueryParams::range(0, 1_200_000, 300_000).expect("steps");
+    let output = ask("m > 25", params, &source).expect("an answer");
+    let QueryValue::Matrix(matrix) = output.value else { panic!("a matrix") };
+    let rows: Vec<_> = matrix.iter().map(|s| (s.labels.value("l"), s.floats.clone())).collect();
+    assert_eq!(
+        rows,
+        [
+            ("a", vec![(300_000, 60.0), (600_000, 120.0)]),
+            ("b", vec![(300_000, 30.0), (600_000, 60.0)]),
+        ]
+    );
+}
+
+#[test]
+fn budgets_hold_at_the_frontend_too() {
+    let source = source(&[("m", "a", 0.0, 1.0)]);
+    let params = QueryParams::range(0, 600_000, 1_000).expect("steps");
+    let query = Query::parse("m @ 0", params).expect("a query");
+    let error = evaluate_local(&query, &source, Budget { samples_max: 100, ..Budget::default() });
+    assert_eq!(error, Err(QueryError::Samples { samples_max: 100 }));
+    let cancel = CancelFlag::new();
+    cancel.cancel();
+    let canceled = query.evaluate(BTreeMap::new(), Budget::default(), cancel);
+    assert_eq!(canceled, Err(QueryError::Canceled));
+}
+
+#[test]
+fn the_largest_queries_are_evaluated_on_an_ordinary_stack() {
+    let source = source(&[("m", "a", 1.0, 0.0)]);
+    let chain = format!("m{}", " + m".repeat(crate::syntax::OPERATORS_MAX));
+    assert_eq!(vector(&chain, &source), [("{l=\"a\"}".to_string(), 501.0)]);
+    let deep = format!("{}m{}", "abs(-".repeat(49), ")".repeat(49));
+    assert_eq!(vector(&deep, &source), [("{l=\"a\"}".to_string(), 1.0)]);
+}
+
+#[test]
+fn comparisons_of_duplicates_fail_only_where_something_is_compared() {
+    let mut source = source(&[("dup", "a", 1.0, 0.0), ("dup", "b", 1.0, 0.0)]);
+    let labels = Labels::from_pairs([("__name__", "one")]);
+    source.add(&labels, 0, SampleValue::Float(1.0));
+    let params = QueryParams::range(400_000, 600_000, 100_000).expect("steps");
+    let output = ask("one == on() dup", params, &source).expect("one is gone by then");
+    assert_eq!(output.value, QueryValue::Matrix(Vec::new()));
+    let error = ask("one == on() dup", QueryParams::instant(0), &source).expect_err("duplicates");
+    assert!(error.to_string().contains("on the right hand-side of the operation"), "{error}");
+}

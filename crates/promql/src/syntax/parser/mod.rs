@@ -1,0 +1,227 @@
+//! The parser: tokens to a tree, by operator precedence (Pratt). Each construct is one function; recursion is
+//! bounded by [`DEPTH_MAX`], work by [`OPERATORS_MAX`] and [`QUERY_BYTES_MAX`].
+
+mod calls;
+mod durations;
+mod modifiers;
+mod operators;
+mod selectors;
+
+use super::ast::{Expr, ExprKind, Number, UnaryOp};
+use super::check;
+use super::error::{Fault, ParseError};
+use super::lexer;
+use super::position::PosRange;
+use super::token::{Token, TokenKind, describe};
+use super::{DEPTH_MAX, OPERATORS_MAX, QUERY_BYTES_MAX, SyntaxFeatures};
+
+/// Reads `text` as one expression and checks its types.
+pub(crate) fn parse(text: &str, features: &SyntaxFeatures) -> Result<Expr, ParseError> {
+    if text.len() > QUERY_BYTES_MAX {
+        let message =
+            format!("query too long: bytes={} query_bytes_max={QUERY_BYTES_MAX}", text.len());
+        return Err(ParseError::new("", PosRange::default(), message));
+    }
+    let mut parser =
+        Parser { text, tokens: lexer::tokens(text), at: 0, depth: 0, operators: 0, features };
+    parser.query().map_err(|fault| fault.in_text(text))
+}
+
+/// Reads `text` as a series selector alone, as `match[]` takes it.
+pub(crate) fn parse_selector(text: &str) -> Result<Expr, ParseError> {
+    let expr = parse(text, &SyntaxFeatures::default())?;
+    match &expr.kind {
+        ExprKind::Vector(s) if s.offset.is_none() && s.at.is_none() => Ok(expr),
+        _ => Err(ParseError::new(text, expr.pos, "expected a series selector without modifiers")),
+    }
+}
+
+/// Reads the series that `text` begins with, `name{a="b"}`: its labels and where it ends.
+pub(crate) fn parse_series(text: &str) -> Result<(pando_model::Labels, usize), ParseError> {
+    let features = SyntaxFeatures::default();
+    let tokens = lexer::tokens(text);
+    let mut parser = Parser { text, tokens, at: 0, depth: 0, operators: 0, features: &features };
+    parser.series().map_err(|fault| fault.in_text(text))
+}
+
+type Parsed<T> = Result<T, Fault>;
+
+pub(super) struct Parser<'a> {
+    text: &'a str,
+    tokens: Vec<Token>,
+    at: usize,
+    depth: usize,
+    operators: usize,
+    features: &'a SyntaxFeatures,
+}
+
+impl<'a> Parser<'a> {
+    fn query(&mut self) -> Parsed<Expr> {
+        if self.kind() == TokenKind::Eof {
+            return Err(Fault::new(PosRange::default(), "no expression found in input"));
+        }
+        let expr = self.expr(0)?;
+        if self.kind() != TokenKind::Eof {
+            return Err(self.unexpected("", ""));
+        }
+        check::check(&expr)?;
+        Ok(expr)
+    }
+
+    // --- tokens
+
+    fn token(&self) -> &Token {
+        // The last token is Eof or Error and is never passed.
+        &self.tokens[self.at.min(self.tokens.len() - 1)]
+    }
+
+    fn kind(&self) -> TokenKind {
+        self.token().kind
+    }
+
+    fn kind_after(&self, ahead: usize) -> TokenKind {
+        self.tokens[(self.at + ahead).min(self.tokens.len() - 1)].kind
+    }
+
+    fn pos(&self) -> PosRange {
+        self.token().pos
+    }
+
+    fn text_of(&self, pos: PosRange) -> &'a str {
+        &self.text[pos.start as usize..pos.end as usize]
+    }
+
+    /// The identifier at hand in lower case; empty for other tokens.
+    fn word(&self) -> String {
+        match self.kind() {
+            TokenKind::Identifier => self.text_of(self.pos()).to_ascii_lowercase(),
+            _ => String::new(),
+        }
+    }
+
+    /// Passes the token at hand and gives its place.
+    fn advance(&mut self) -> PosRange {
+        let pos = self.pos();
+        self.at = (self.at + 1).min(self.tokens.len() - 1);
+        pos
+    }
+
+    fn accept(&mut self, kind: TokenKind) -> Option<PosRange> {
+        (self.kind() == kind).then(|| self.advance())
+    }
+
+    fn accept_word(&mut self, word: &str) -> Option<PosRange> {
+        let here = self.kind() == TokenKind::Identifier
+            && self.text_of(self.pos()).eq_ignore_ascii_case(word);
+        here.then(|| self.advance())
+    }
+
+    /// The fault of finding the token at hand in `context` where `expected` should stand.
+    fn unexpected(&self, context: &str, expected: &str) -> Fault {
+        let token = self.token();
+        if let Some(error) = &token.error {
+            return Fault::new(token.pos, error.to_string());
+        }
+        let mut message = format!("unexpected {}", describe(token.kind, self.text_of(token.pos)));
+        if !context.is_empty() {
+            message.push_str(&format!(" in {context}"));
+        }
+        if !expected.is_empty() {
+            message.push_str(&format!(", expected {expected}"));
+        }
+        Fault::new(token.pos, message)
+    }
+
+    fn expect(&mut self, kind: TokenKind, context: &str, expected: &str) -> Parsed<PosRange> {
+        self.accept(kind).ok_or_else(|| self.unexpected(context, expected))
+    }
+
+    // --- expressions
+
+    /// Runs `inner` one level deeper.
+    fn deeper<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        if self.depth >= DEPTH_MAX {
+            let message = format!("query nests too deep: depth_max={DEPTH_MAX}");
+            return Err(Fault::new(self.pos(), message));
+        }
+        self.depth += 1;
+        let result = inner(self);
+        self.depth -= 1;
+        result
+    }
+
+    /// An expression whose operators bind at least as tight as `precedence`.
+    fn expr(&mut self, precedence: u8) -> Parsed<Expr> {
+        let mut lhs = self.operand()?;
+        while let Some(op) = self.binary_op() {
+            if op.precedence() < precedence {
+                break;
+            }
+            self.operators += 1;
+            if self.operators > OPERATORS_MAX {
+                let message = format!("query too large: operators_max={OPERATORS_MAX}");
+                return Err(Fault::new(self.pos(), message));
+            }
+            lhs = self.binary(op, lhs)?;
+        }
+        Ok(lhs)
+    }
+
+    /// A signed or plain operand with its modifiers.
+    fn operand(&mut self) -> Parsed<Expr> {
+        let op = match self.kind() {
+            TokenKind::Add => UnaryOp::Plus,
+            TokenKind::Sub => UnaryOp::Minus,
+            _ => {
+                let primary = self.primary()?;
+                return self.modifiers(primary);
+            }
+        };
+        let start = self.advance();
+        // A sign binds like a multiplication: looser than `^`, tighter than all else.
+        let power = super::ast::BinaryOp::Pow.precedence();
+        let inner = self.deeper(|p| p.expr(power))?;
+        let pos = start.to(inner.pos);
+        if let (ExprKind::Number(number), UnaryOp::Minus) = (&inner.kind, op) {
+            let number = Number { value: -number.value, ..*number };
+            return Ok(Expr::new(ExprKind::Number(number), pos));
+        }
+        if let (ExprKind::Number(_), UnaryOp::Plus) = (&inner.kind, op) {
+            return Ok(Expr::new(inner.kind, pos));
+        }
+        Ok(Expr::new(ExprKind::Unary(op, Box::new(inner)), pos))
+    }
+
+    fn primary(&mut self) -> Parsed<Expr> {
+        match self.kind() {
+            TokenKind::Number | TokenKind::Duration => {
+                let pos = self.pos();
+                let number = self.number()?;
+                Ok(Expr::new(ExprKind::Number(number), pos))
+            }
+            TokenKind::String => {
+                let pos = self.pos();
+                let text = self.string()?;
+                Ok(Expr::new(ExprKind::String(text), pos))
+            }
+            TokenKind::LeftParen => {
+                let start = self.advance();
+                let inner = self.deeper(|p| p.expr(0))?;
+                let end = self.expect(TokenKind::RightParen, "", "")?;
+                Ok(Expr::new(ExprKind::Paren(Box::new(inner)), start.to(end)))
+            }
+            TokenKind::LeftBrace => self.selector(None),
+            TokenKind::Identifier => self.named(),
+            _ => Err(self.unexpected("", "")),
+        }
+    }
+
+    /// A string literal, unquoted.
+    fn string(&mut self) -> Parsed<String> {
+        let pos = self.pos();
+        let text = super::strings::unquote(self.text_of(pos))
+            .map_err(|why| Fault::new(pos, format!("error unquoting string: {why}")))?;
+        self.advance();
+        Ok(text)
+    }
+}

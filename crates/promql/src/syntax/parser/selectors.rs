@@ -1,0 +1,131 @@
+//! Series selectors: `name{label="value", "quoted.label"=~"x"}`, `{"quoted.metric"}`.
+
+use pando_model::number::go_quote;
+use pando_model::{Labels, METRIC_NAME, MatchOp, Matcher};
+
+use super::{Parsed, Parser};
+use crate::syntax::ast::{Expr, ExprKind, VectorSelector};
+use crate::syntax::error::Fault;
+use crate::syntax::position::PosRange;
+use crate::syntax::token::TokenKind;
+
+const CONTEXT: &str = "label matching";
+
+impl Parser<'_> {
+    /// A selector; the name at `name_pos` has been passed, an opening brace may be at hand.
+    pub(super) fn selector(&mut self, name_pos: Option<PosRange>) -> Parsed<Expr> {
+        let mut pos = name_pos.unwrap_or_else(|| self.pos());
+        let mut name = name_pos.map(|p| self.text_of(p).to_string());
+        let mut matchers = Vec::new();
+        // A double brace begins a histogram, in the series lines of test scripts.
+        let open = self.pos().start as usize;
+        if self.kind() == TokenKind::LeftBrace && !self.text[open..].starts_with("{{") {
+            self.advance();
+            pos = pos.to(self.matchers(&mut name, &mut matchers, pos)?);
+        }
+        if let Some(name) = &name {
+            if let Some(other) = matchers.iter().find(|m: &&Matcher| m.name() == METRIC_NAME) {
+                let (a, b) = (go_quote(name), go_quote(other.value()));
+                return Err(Fault::new(
+                    pos,
+                    format!("metric name must not be set twice: {a} or {b}"),
+                ));
+            }
+            matchers.push(Matcher::equal(METRIC_NAME, name.as_str()));
+        }
+        let selector = VectorSelector {
+            name,
+            matchers,
+            offset: None,
+            at: None,
+            anchored: false,
+            smoothed: false,
+        };
+        Ok(Expr::new(ExprKind::Vector(Box::new(selector)), pos))
+    }
+
+    /// A series: a selector of equality matchers alone, in the order of its text.
+    pub(super) fn series(&mut self) -> Parsed<(Labels, usize)> {
+        let name_pos = match self.kind() {
+            TokenKind::Identifier => Some(self.advance()),
+            TokenKind::LeftBrace => None,
+            _ => return Err(self.unexpected("series", "metric name or \"{\"")),
+        };
+        let expr = self.selector(name_pos)?;
+        let ExprKind::Vector(selector) = expr.kind else {
+            return Err(Fault::new(expr.pos, "a series is expected"));
+        };
+        if let Some(m) = selector.matchers.iter().find(|m| m.op() != MatchOp::Equal) {
+            let message = format!("a series has no matchers but \"=\": {m}");
+            return Err(Fault::new(expr.pos, message));
+        }
+        let pairs = selector.matchers.iter().map(|m| (m.name(), m.value()));
+        Ok((Labels::from_pairs(pairs), expr.pos.end as usize))
+    }
+
+    /// The matchers up to the closing brace, whose place is the result.
+    fn matchers(
+        &mut self,
+        name: &mut Option<String>,
+        matchers: &mut Vec<Matcher>,
+        start: PosRange,
+    ) -> Parsed<PosRange> {
+        loop {
+            if let Some(end) = self.accept(TokenKind::RightBrace) {
+                return Ok(end);
+            }
+            let quoted = self.kind() == TokenKind::String;
+            let label_pos = self.pos();
+            let label = match self.kind() {
+                TokenKind::String => self.string()?,
+                TokenKind::Identifier => {
+                    self.advance();
+                    self.text_of(label_pos).to_string()
+                }
+                _ => return Err(self.unexpected(CONTEXT, "identifier or \"}\"")),
+            };
+            match self.match_op() {
+                Some(op) => matchers.push(self.matcher(label, op, label_pos)?),
+                None if quoted
+                    && matches!(self.kind(), TokenKind::Comma | TokenKind::RightBrace) =>
+                {
+                    if let Some(first) = name {
+                        let (a, b) = (go_quote(first), go_quote(&label));
+                        let message = format!("metric name must not be set twice: {a} or {b}");
+                        return Err(Fault::new(start.to(label_pos), message));
+                    }
+                    *name = Some(label);
+                }
+                None => return Err(self.unexpected(CONTEXT, "label matching operator")),
+            }
+            match self.kind() {
+                TokenKind::Comma => {
+                    self.advance();
+                }
+                TokenKind::RightBrace => {}
+                _ => return Err(self.unexpected(CONTEXT, "\",\" or \"}\"")),
+            }
+        }
+    }
+
+    fn match_op(&mut self) -> Option<MatchOp> {
+        let op = match self.kind() {
+            TokenKind::Equal => MatchOp::Equal,
+            TokenKind::NotEqual => MatchOp::NotEqual,
+            TokenKind::RegexMatch => MatchOp::Regex,
+            TokenKind::RegexNotMatch => MatchOp::NotRegex,
+            _ => return None,
+        };
+        self.advance();
+        Some(op)
+    }
+
+    fn matcher(&mut self, label: String, op: MatchOp, start: PosRange) -> Parsed<Matcher> {
+        if self.kind() != TokenKind::String {
+            return Err(self.unexpected(CONTEXT, "string"));
+        }
+        let pos = start.to(self.pos());
+        let value = self.string()?;
+        Matcher::new(label, op, value).map_err(|e| Fault::new(pos, e.to_string()))
+    }
+}

@@ -1,0 +1,75 @@
+//! String literals: Go's escapes in single and double quotes, none in backticks.
+
+/// The text of a literal `quoted` (quotes included), or what is wrong with it.
+pub(crate) fn unquote(quoted: &str) -> Result<String, &'static str> {
+    let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
+    if quoted.starts_with('`') {
+        return Ok(inner.replace('\r', ""));
+    }
+    if !inner.contains('\\') {
+        return Ok(inner.to_string());
+    }
+    let mut out: Vec<u8> = Vec::with_capacity(inner.len());
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
+            continue;
+        }
+        let escape = chars.next().ok_or("escape sequence not terminated")?;
+        let byte = match escape {
+            'a' => 7,
+            'b' => 8,
+            'f' => 12,
+            'n' => b'\n',
+            'r' => b'\r',
+            't' => b'\t',
+            'v' => 11,
+            '\\' | '\'' | '"' => escape as u8,
+            'x' => code(&mut chars, 2, 16, None)? as u8,
+            '0'..='7' => {
+                u8::try_from(code(&mut chars, 2, 8, Some(escape))?).map_err(|_| "invalid escape")?
+            }
+            'u' | 'U' => {
+                let digits = if escape == 'u' { 4 } else { 8 };
+                let c = char::from_u32(code(&mut chars, digits, 16, None)?)
+                    .ok_or("escape sequence is an invalid Unicode code point")?;
+                out.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
+                continue;
+            }
+            _ => return Err("unknown escape sequence"),
+        };
+        out.push(byte);
+    }
+    String::from_utf8(out).map_err(|_| "string is not valid UTF-8")
+}
+
+fn code(
+    chars: &mut std::str::Chars<'_>,
+    digits: usize,
+    radix: u32,
+    first: Option<char>,
+) -> Result<u32, &'static str> {
+    let mut value = first.and_then(|c| c.to_digit(radix)).unwrap_or(0);
+    for _ in 0..digits {
+        let digit = chars.next().and_then(|c| c.to_digit(radix));
+        let digit = digit.ok_or("invalid character in escape sequence")?;
+        value = value.wrapping_mul(radix).wrapping_add(digit);
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unquote;
+
+    #[test]
+    fn reads_go_escapes() {
+        assert_eq!(unquote(r#""a\n\x41\101\u00e9\"'""#), Ok("a\nAAé\"'".to_string()));
+        assert_eq!(unquote(r"'\'x\''"), Ok("'x'".to_string()));
+        assert_eq!(unquote(r"`\n`"), Ok(r"\n".to_string()));
+        for bad in [r#""\q""#, r#""\x4""#, r#""\uD800""#, r#""\xff""#, r#""\777""#] {
+            assert!(unquote(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Tests of the whole syntax: messages, bounds, printing, and promql-parser as a second opinion.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const ALL: SyntaxFeatures = SyntaxFeatures {
+    experimental_functions: true,
+    extended_range_selectors: true,
+    fill_modifiers: true,
+};
+
+#[test]
+fn messages_are_those_of_prometheus() {
+    let cases = [
+        ("", "1:1: parse error: no expression found in input"),
+        ("1+", "1:3: parse error: unexpected end of input"),
+        (".", "1:1: parse error: unexpected character: '.'"),
+        ("*1", "1:1: parse error: unexpected <op:*>"),
+        ("(1))", "1:4: parse error: unexpected right parenthesis ')'"),
+        ("((1)", "1:5: parse error: unclosed left parenthesis"),
+        ("1 /", "1:4: parse error: unexpected end of input"),
+        ("1 == 1", "1:3: parse error: comparisons between scalars must use BOOL modifier"),
+        (
+            "1 and 1",
+            "1:1: parse error: set operator \"and\" not allowed in binary scalar expression",
+        ),
+        (
+            "-test[5m]",
+            "1:1: parse error: unary expression only allowed on expressions of type scalar or instant vector, got \"range vector\"",
+        ),
+        (
+            "1 offset 1d",
+            "1:1: parse error: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery",
+        ),
+        ("a - on(b) ignoring(c) d", "1:11: parse error: unexpected <ignoring>"),
+        ("foo{", "1:5: parse error: unexpected end of input inside braces"),
+        (
+            "foo{gibberish}",
+            "1:14: parse error: unexpected \"}\" in label matching, expected label matching operator",
+        ),
+        ("foo{1}", "1:5: parse error: unexpected character inside braces: '1'"),
+        ("{}", "1:1: parse error: vector selector must contain at least one non-empty matcher"),
+        (
+            "rate(some_metric)",
+            "1:6: parse error: expected type range vector in call to \"rate\", got instant vector",
+        ),
+        ("\n  floor(a, b)", "2:3: parse error: expected 1 argument(s) in call to \"floor\", got 2"),
+        ("nope(a)", "1:1: parse error: unknown function with name \"nope\""),
+        (
+            "topk(a, b)",
+            "1:6: parse error: expected type scalar in aggregation parameter, got instant vector",
+        ),
+        ("foo[0m]", "1:5: parse error: duration must be greater than 0"),
+        ("foo[5m] offset 1h offset 1h", "1:1: parse error: offset may not be set multiple times"),
+        (
+            "sum(max_of(1, 2))",
+            "1:5: parse error: expected type instant vector in aggregation expression, got scalar",
+        ),
+    ];
+    for (text, message) in cases {
+        let error = parse(text, &ALL).expect_err(text);
+        assert_eq!(error.to_string(), message, "{text}");
+    }
+    let off = parse("max_of(1, 2)", &SyntaxFeatures::default()).expect_err("experimental");
+    assert!(off.to_string().ends_with("function \"max_of\" is not enabled"), "{off}");
+}
+
+#[test]
+fn printing_is_that_of_prometheus() {
+    let cases = [
+        ("SUM(a)BY(b,c)", "sum by (b, c) (a)"),
+        ("sum without()(a)", "sum without () (a)"),
+        ("a*ON(x)GROUP_LEFT(y)b", "a * on (x) group_left (y) b"),
+        ("a > bool 1", "a > bool 1"),
+        ("{\"a.b\",c='d'}", "{\"a.b\",c=\"d\"}"),
+        ("foo offset 5m @ 1.5", "foo @ 1.500 offset 5m"),
+        ("foo[300] offset -90", "foo[5m] offset -1m30s"),
+        ("foo[1h:]", "foo[1h:]"),
+        ("-a^2", "-a ^ 2"),
+        ("0x10 + 1_000 + 5m + Inf", "16 + 1000 + 5m + +Inf"),
+        ("a # comment\n+ b", "a + b"),
+        ("a + fill(0) b", "a + fill (0) b"),
+        ("rate(a[step() * 2] smoothed)", "rate(a[step() * 2] smoothed)"),
+    ];
+    for (text, printed) in cases {
+        let tree = parse(text, &ALL).expect(text);
+        assert_eq!(tree.to_string(), printed);
+        let again = parse(printed, &ALL).expect(printed);
+        assert_eq!(again.to_string(), printed);
+    }
+}
+
+#[test]
+fn precedence_and_associativity() {
+    let shape = |text: &str| {
+        fn show(e: &Expr) -> String {
+            match &e.kind {
+                ExprKind::Binary(b) => {
+                    format!("({}{}{})", show(&b.lhs), b.op.as_str(), show(&b.rhs))
+                }
+                ExprKind::Unary(op, inner) => format!("({}{})", op.as_str(), show(inner)),
+                _ => e.to_string(),
+            }
+        }
+        show(&parse(text, &ALL).expect(text))
+    };
+    for (text, want) in [
+        ("a+b*c^d^e", "(a+(b*(c^(d^e))))"),
+        ("a-b-c", "((a-b)-c)"),
+        ("-a^b", "(-(a^b))"),
+        ("-a*b", "((-a)*b)"),
+        ("a or b and c unless d", "(aor((bandc)unlessd))"),
+        ("a == b + c", "(a==(b+c))"),
+        ("a^-b*c", "((a^(-b))*c)"),
+    ] {
+        assert_eq!(shape(text), want, "{text}");
+    }
+}
+
+#[test]
+fn no_text_overflows_the_stack_or_takes_long() {
+    let deep =
+        |open: &str, close: &str, n: usize| format!("{}a{}", open.repeat(n), close.repeat(n));
+    for text in [
+        deep("(", ")", 10_000),
+        deep("-", "", 20_000),
+        deep("abs(", ")", 10_000),
+        deep("sum(", ")", 10_000),
+        format!("1{}", "^1".repeat(10_000)),
+        format!("1{}", "+1".repeat(10_000)),
+        format!("a{}", "[5m:1m]".repeat(5_000)),
+        format!("a[{}1{}]", "(".repeat(10_000), ")".repeat(10_000)),
+        format!("a[1{}]", "+1".repeat(10_000)),
+        format!("a[{}1]", "-".repeat(10_000)),
+        "a".repeat(QUERY_BYTES_MAX + 1),
+    ] {
+        assert!(parse(&text, &ALL).is_err(), "{}", &text[..20]);
+    }
+    // The deepest tree that is allowed is still walked, printed and dropped.
+    let chain = format!("a{}", " + a".repeat(OPERATORS_MAX));
+    let tree = parse(&chain, &ALL).expect("within the limits");
+    assert_eq!(tree.to_string(), chain);
+    assert!(parse(&deep("(", ")", DEPTH_MAX), &ALL).is_ok());
+}
+
+#[test]
+fn selectors_of_match_parameters() {
+    let matchers = parse_matchers(r#"{__name__=~"a.*", b!="c"}"#).expect("a selector");
+    assert_eq!(matchers.len(), 2);
+    for bad in ["rate(a[5m])", "a offset 5m", "a[5m]", "{}", "1"] {
+        assert!(parse_matchers(bad).is_err(), "{bad}");
+    }
+}
+
+/// Expressions of the grammar that promql-parser shares, as text.
+fn expression() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("foo".to_string()),
+        Just("bar{a=\"b\", c=~\"d.*\"}".to_string()),
+        Just("{__name__=\"x\"} offset 5m".to_string()),
+        Just("foo @ 12 offset -1h".to_string()),
+        Just("rate(foo[5m])".to_string()),
+        Just("max_over_time(rate(foo[1m])[1h:5m])".to_string()),
+        (0u32..1000).prop_map(|n| format!("vector({n})")),
+    ];
+    leaf.prop_recursive(4, 24, 3, |inner| {
+        let op = proptest::sample::select(vec![
+            "+",
+            "-",
+            "*",
+            "/",
+            "%",
+            "^",
+            "and",
+            "or",
+            "unless",
+            "atan2",
+            "> bool",
+            "<=",
+            "+ on (a)",
+            "* ignoring (a, b) group_left (c)",
+        ]);
+        let call = proptest::sample::select(vec![
+            "sum",
+            "avg by (a)",
+            "topk without (b)",
+            "abs",
+            "-",
+            "(",
+        ]);
+        prop_oneof![
+            (inner.clone(), op, inner.clone()).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+            (call, inner).prop_map(|(f, e)| match f {
+                "-" => format!("-{e}"),
+                "(" => format!("({e})"),
+                f if f.starts_with("topk") => format!("{f} (3, {e})"),
+                f => format!("{f}({e})"),
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn agrees_with_promql_parser_on_what_both_know(text in expression()) {
+        let ours = parse(&text, &ALL);
+        let theirs = promql_parser::parser::parse(&text);
+        prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{}: {:?} / {:?}", text, ours, theirs);
+        if let Ok(tree) = ours {
+            let printed = tree.to_string();
+            let again = parse(&printed, &ALL).map(|t| t.to_string());
+            prop_assert_eq!(again, Ok(printed.clone()));
+            // Printed differently, our text still means the same to the other parser.
+            let reread = promql_parser::parser::parse(&printed);
+            let plain = |e: promql_parser::parser::Expr| e.to_string();
+            prop_assert_eq!(reread.map(plain), theirs.map(plain));
+        }
+    }
+
+    #[test]
+    fn garbage_never_panics(text in "\\PC{0,60}", at in 0usize..60, part in "[-+(){}\\[\\],\"':=~!@0-9a-z ]{0,40}") {
+        let _ = parse(&text, &ALL);
+        let mut mixed: Vec<char> = "sum by (a) (rate(foo{b=\"c\"}[5m:1m] offset 2h))".chars().collect();
+        let at = at.min(mixed.len());
+        mixed.splice(at..at, part.chars());
+        let mixed: String = mixed.into_iter().collect();
+        let _ = parse(&mixed, &ALL);
+    }
+}

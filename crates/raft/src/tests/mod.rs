@@ -1,0 +1,4 @@
+//! Tests of hosted groups: members in one process, on simulated disks.
+
+mod cluster;
+mod log;

@@ -1,0 +1,63 @@
+//! `Batch`: samples of one tenant on their way, and `Receipt`: what became of them.
+
+use std::collections::BTreeMap;
+
+use pando_model::{Exemplar, Labels, Metadata, SampleValue, SeriesKey, TenantId};
+
+/// One sample on its way to its shard.
+#[derive(Clone, Debug)]
+pub struct ShipSample {
+    /// The series.
+    pub labels: Labels,
+    /// Its key.
+    pub key: SeriesKey,
+    /// Time, ms.
+    pub timestamp_ms: i64,
+    /// Value.
+    pub value: SampleValue,
+    /// Start timestamp, ms; 0: unknown.
+    pub start_ms: i64,
+    /// Exemplars that came with it.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// Samples of one tenant that are acknowledged together.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The samples, in any order.
+    pub samples: Vec<ShipSample>,
+    /// What is known of metric families, by family name. It travels with the first sample's shard.
+    pub metadata: Vec<(String, Metadata)>,
+}
+
+/// What became of a batch: everything in it was judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Samples that are stored now.
+    pub accepted: u64,
+    /// Samples refused for good, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// The first refusals in words.
+    pub messages: Vec<String>,
+}
+
+/// Refusals that a receipt describes in words.
+const MESSAGES_MAX: usize = 10;
+
+impl Receipt {
+    /// Samples refused for any reason.
+    pub fn refused_total(&self) -> u64 {
+        self.refused.values().sum()
+    }
+
+    pub(crate) fn merge(&mut self, other: Receipt) {
+        self.accepted += other.accepted;
+        for (reason, samples) in other.refused {
+            *self.refused.entry(reason).or_default() += samples;
+        }
+        let room = MESSAGES_MAX.saturating_sub(self.messages.len());
+        self.messages.extend(other.messages.into_iter().take(room));
+    }
+}

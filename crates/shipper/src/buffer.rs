@@ -1,0 +1,543 @@
+//! `DiskBuffer`: batches that wait on disk, oldest first, until they can be shipped.
+//!
+//! ```text
+//! file    = "PANDOBUF", u8 version = 1, record*              <number of 16 hex digits>.buffer
+//! record  = u32 payload bytes, u32 samples, u32 crc32c of the 8 bytes before, u64 xxh3 of the payload, payload
+//! payload = a write block (codec) that is based on nothing before it
+//! ```
+//!
+//! Numbers are little endian. Records are appended to the newest segment; a segment is removed when all of its
+//! records are acknowledged. Two checksums: where the payload is damaged one record is lost, where the header is,
+//! nothing behind it can be found. A crash tears at most the tail of the newest segment, and a new start never
+//! appends to what it finds.
+//!
+//! Nothing here knows why a batch waits. Calls block on the disk.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pando_codec::write_block::{
+    BLOCK_BYTES_MAX, Decoder, Frame, GroupId, KeyedEncoder, KeyedSample, Op,
+};
+use pando_model::{ErrorKind, Labels, SampleValue, SeriesKey, TenantId};
+use pando_runtime::disk::{Disk, DiskFile};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::batch::{Batch, ShipSample};
+
+const MAGIC: &[u8; 8] = b"PANDOBUF";
+const VERSION: u8 = 1;
+const FILE_HEADER_BYTES: usize = MAGIC.len() + 1;
+const RECORD_HEADER_BYTES: usize = 20;
+const EXTENSION: &str = ".buffer";
+/// A segment is ended here: it is read back in one piece, and dropped in one piece when the buffer is full.
+const SEGMENT_BYTES: u64 = 8 << 20;
+/// A full buffer loses at most this part of itself at once.
+const SEGMENTS_MIN: u64 = 8;
+
+/// Where a buffer lives, and how large it may be.
+#[derive(Clone, Debug)]
+pub struct BufferConfig {
+    /// Its folder, which holds nothing else.
+    pub folder: PathBuf,
+    /// Bytes on disk; the oldest batches are dropped beyond it. 0: nothing is kept.
+    pub bytes_max: u64,
+}
+
+/// Why a batch is not in the buffer.
+#[derive(Debug, thiserror::Error)]
+pub enum BufferError {
+    /// The disk's error.
+    #[error("disk buffer cannot be written: path={path}: {source}")]
+    Disk {
+        /// The file.
+        path: String,
+        /// What the disk said.
+        source: std::io::Error,
+    },
+    /// The batch cannot be encoded.
+    #[error("batch cannot be encoded for the disk buffer: {0}")]
+    Encode(String),
+    /// The batch alone is larger than the buffer.
+    #[error("batch is larger than the disk buffer: bytes={bytes} bytes_max={bytes_max}")]
+    TooLarge {
+        /// Its bytes.
+        bytes: u64,
+        /// The buffer's limit.
+        bytes_max: u64,
+    },
+}
+
+impl BufferError {
+    /// What the error means.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            BufferError::Disk { .. } => ErrorKind::Unavailable,
+            BufferError::Encode(_) | BufferError::TooLarge { .. } => ErrorKind::LimitExceeded,
+        }
+    }
+}
+
+/// A batch that was taken out: its place, to be acknowledged or given back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct BufferEntry {
+    segment: u64,
+    at: usize,
+}
+
+/// What a buffer has lost since it was opened.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct BufferStats {
+    /// Samples that were dropped because the buffer was full.
+    pub dropped_samples: u64,
+    /// Records, or ends of segments, that could not be read back.
+    pub damaged_records: u64,
+}
+
+#[derive(Debug, Default)]
+struct Segment {
+    number: u64,
+    bytes: u64,
+    /// Samples of the records that are not acknowledged yet.
+    samples: u64,
+    /// Where the next record begins that was not taken out.
+    next: usize,
+    /// Records that were taken out and not acknowledged: samples by place.
+    out: BTreeMap<usize, u64>,
+}
+
+/// See the module.
+pub struct DiskBuffer {
+    config: BufferConfig,
+    disk: Arc<dyn Disk>,
+    /// Oldest first.
+    segments: VecDeque<Segment>,
+    next_number: u64,
+    /// The newest segment, while it is appended to.
+    open: Option<Box<dyn DiskFile>>,
+    /// What was read last.
+    reading: Option<(u64, Vec<u8>)>,
+    /// What was given back, to be taken out first.
+    returned: BTreeSet<BufferEntry>,
+    stats: BufferStats,
+}
+
+impl DiskBuffer {
+    /// Opens the buffer, with whatever is left of the last run.
+    ///
+    /// # Errors
+    /// The folder cannot be made or listed. A segment that cannot be read is not an error, but counted.
+    pub fn open(config: BufferConfig, disk: Arc<dyn Disk>) -> Result<Self, BufferError> {
+        let failed = |source| BufferError::Disk { path: config.folder.display().to_string(), source };
+        disk.create_dir(&config.folder).map_err(failed)?;
+        let names = disk.list(&config.folder).map_err(failed)?;
+        let mut buffer = DiskBuffer {
+            config,
+            disk,
+            segments: VecDeque::new(),
+            next_number: 1,
+            open: None,
+            reading: None,
+            returned: BTreeSet::new(),
+            stats: BufferStats::default(),
+        };
+        let number = |name: &String| u64::from_str_radix(name.strip_suffix(EXTENSION)?, 16).ok();
+        let mut numbers: Vec<u64> = names.iter().filter_map(number).collect();
+        numbers.sort_unstable();
+        for number in numbers {
+            buffer.next_number = number.saturating_add(1);
+            buffer.adopt(number);
+        }
+        buffer.make_room(0);
+        Ok(buffer)
+    }
+
+    /// Whether nothing waits: neither on disk nor taken out without an acknowledgement.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Whether [`DiskBuffer::pop`] has anything to give.
+    pub fn has_next(&self) -> bool {
+        !self.returned.is_empty() || self.segments.iter().any(|s| (s.next as u64) < s.bytes)
+    }
+
+    /// Bytes on disk.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Samples that wait.
+    pub fn samples(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.samples).sum()
+    }
+
+    /// What was lost since the buffer was opened.
+    pub fn stats(&self) -> BufferStats {
+        self.stats
+    }
+
+    /// Appends a batch. It survives a crash after the next [`DiskBuffer::sync`].
+    ///
+    /// # Errors
+    /// The disk's, or the batch cannot be encoded; then nothing of it is kept.
+    pub fn push(&mut self, batch: &Batch) -> Result<(), BufferError> {
+        let payload = encode(batch).map_err(BufferError::Encode)?;
+        let Some(payload) = payload else { return Ok(()) };
+        if payload.len() > BLOCK_BYTES_MAX {
+            return self.push_halves(batch, payload.len());
+        }
+        let record = record(&payload, batch.samples.len());
+        let bytes = (record.len() + FILE_HEADER_BYTES) as u64;
+        if bytes > self.config.bytes_max {
+            let bytes_max = self.config.bytes_max;
+            return Err(BufferError::TooLarge { bytes, bytes_max });
+        }
+        self.make_room(bytes);
+        self.append(&record).map_err(|source| {
+            // What of the record is in the file is not known: nothing may follow it there.
+            self.open = None;
+            let path = self.config.folder.display().to_string();
+            BufferError::Disk { path, source }
+        })?;
+        if let Some(segment) = self.segments.back_mut() {
+            segment.bytes += record.len() as u64;
+            segment.samples += batch.samples.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Makes everything that was pushed durable.
+    ///
+    /// # Errors
+    /// The disk's. What was pushed since the last sync may be lost in a crash; later pushes go to a new file.
+    pub fn sync(&mut self) -> Result<(), BufferError> {
+        let Some(file) = &self.open else { return Ok(()) };
+        file.sync().and_then(|()| self.disk.sync_dir(&self.config.folder)).map_err(|source| {
+            self.open = None;
+            BufferError::Disk { path: self.config.folder.display().to_string(), source }
+        })
+    }
+
+    /// Takes out the oldest batch. It stays on disk until it is acknowledged.
+    pub fn pop(&mut self) -> Option<(BufferEntry, Batch)> {
+        while let Some(entry) = self.returned.pop_first() {
+            match self.read(entry) {
+                Some((batch, _)) => return Some((entry, batch)),
+                None => self.ack(entry),
+            }
+        }
+        loop {
+            let segment = self.segments.iter().find(|s| (s.next as u64) < s.bytes)?;
+            let entry = BufferEntry { segment: segment.number, at: segment.next };
+            if self.segments.back().is_some_and(|newest| newest.number == entry.segment) {
+                // What is read is not appended to.
+                self.open = None;
+            }
+            let Some((header, found)) = self.next_record(entry) else {
+                self.end_of_segment(entry.segment);
+                continue;
+            };
+            let segment = self.segments.iter_mut().find(|s| s.number == entry.segment)?;
+            segment.next = header.end;
+            segment.out.insert(entry.at, u64::from(header.samples));
+            match found {
+                Some(batch) => return Some((entry, batch)),
+                None => {
+                    self.stats.damaged_records += 1;
+                    tracing::warn!(segment = entry.segment, at = entry.at, "damaged record skipped");
+                    self.ack(entry);
+                }
+            }
+        }
+    }
+
+    /// The batch was shipped, or never will be.
+    pub fn ack(&mut self, entry: BufferEntry) {
+        self.returned.remove(&entry);
+        let Some(at) = self.segments.iter().position(|s| s.number == entry.segment) else { return };
+        let segment = &mut self.segments[at];
+        if let Some(samples) = segment.out.remove(&entry.at) {
+            segment.samples = segment.samples.saturating_sub(samples);
+        }
+        self.remove_if_done(at);
+    }
+
+    /// The batch was not shipped: it is the next again.
+    pub fn give_back(&mut self, entry: BufferEntry) {
+        let mut segments = self.segments.iter();
+        // Its segment may have been dropped meanwhile.
+        if segments.any(|s| s.number == entry.segment && s.out.contains_key(&entry.at)) {
+            self.returned.insert(entry);
+        }
+    }
+
+    fn push_halves(&mut self, batch: &Batch, bytes: usize) -> Result<(), BufferError> {
+        if batch.samples.len() < 2 {
+            return Err(BufferError::Encode(format!(
+                "one sample and its metadata are too large: bytes={bytes} bytes_max={BLOCK_BYTES_MAX}"
+            )));
+        }
+        let (first, second) = batch.samples.split_at(batch.samples.len() / 2);
+        for (samples, metadata) in [(first, batch.metadata.clone()), (second, Vec::new())] {
+            let tenant = batch.tenant.clone();
+            self.push(&Batch { tenant, samples: samples.to_vec(), metadata })?;
+        }
+        Ok(())
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.config.folder.join(format!("{number:016x}{EXTENSION}"))
+    }
+
+    /// Takes in a segment of an earlier run.
+    fn adopt(&mut self, number: u64) {
+        let mut segment = Segment { number, next: FILE_HEADER_BYTES, ..Segment::default() };
+        match self.disk.read_all(&self.path(number)) {
+            Ok(bytes) if is_ours(&bytes) => {
+                let mut at = FILE_HEADER_BYTES;
+                while let Some(header) = header_at(&bytes, at) {
+                    segment.samples += u64::from(header.samples);
+                    at = header.end;
+                }
+                segment.bytes = at as u64;
+                if at == bytes.len() && at == FILE_HEADER_BYTES {
+                    return self.remove_file(number);
+                }
+                if at < bytes.len() {
+                    let lost = bytes.len() - at;
+                    tracing::warn!(number, at, lost, "end of a disk buffer's segment is damaged");
+                    self.stats.damaged_records += 1;
+                }
+            }
+            Ok(_) => {
+                tracing::warn!(number, "file in the disk buffer's folder is not of a known version");
+                self.stats.damaged_records += 1;
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(number, %error, "disk buffer's segment cannot be read");
+                self.stats.damaged_records += 1;
+                return;
+            }
+        }
+        self.segments.push_back(segment);
+        let newest = self.segments.len() - 1;
+        self.remove_if_done(newest);
+    }
+
+    /// Drops the oldest segments until `bytes` more fit.
+    fn make_room(&mut self, bytes: u64) {
+        while self.bytes().saturating_add(bytes) > self.config.bytes_max {
+            let Some(segment) = self.segments.pop_front() else { return };
+            if self.segments.is_empty() {
+                self.open = None;
+            }
+            self.stats.dropped_samples += segment.samples;
+            self.returned.retain(|entry| entry.segment != segment.number);
+            self.remove_file(segment.number);
+            let (number, samples) = (segment.number, segment.samples);
+            tracing::warn!(number, samples, "disk buffer is full: its oldest samples are dropped");
+        }
+    }
+
+    fn append(&mut self, record: &[u8]) -> std::io::Result<()> {
+        let limit = SEGMENT_BYTES.min(self.config.bytes_max / SEGMENTS_MIN);
+        let newest = self.segments.back();
+        if newest.is_some_and(|s| s.bytes + record.len() as u64 > limit)
+            && let Some(full) = self.open.take()
+        {
+            full.sync()?;
+        }
+        if self.open.is_none() {
+            let number = self.next_number;
+            self.next_number += 1;
+            let file = self.disk.create(&self.path(number))?;
+            file.append(MAGIC)?;
+            file.append(&[VERSION])?;
+            let (bytes, next) = (FILE_HEADER_BYTES as u64, FILE_HEADER_BYTES);
+            self.segments.push_back(Segment { number, bytes, next, ..Segment::default() });
+            self.open = Some(file);
+        }
+        match &self.open {
+            Some(file) => file.append(record),
+            None => Ok(()),
+        }
+    }
+
+    /// The record at `entry`: its header, and its batch where the payload is whole. `None`: no header.
+    fn next_record(&mut self, entry: BufferEntry) -> Option<(Header, Option<Batch>)> {
+        if self.reading.as_ref().is_none_or(|(number, _)| *number != entry.segment) {
+            let bytes = self.disk.read_all(&self.path(entry.segment));
+            let report = |error: &std::io::Error| {
+                tracing::warn!(number = entry.segment, %error, "disk buffer cannot be read");
+            };
+            self.reading = Some((entry.segment, bytes.inspect_err(report).unwrap_or_default()));
+        }
+        let (_, bytes) = self.reading.as_ref()?;
+        let header = header_at(bytes, entry.at)?;
+        let payload = bytes.get(entry.at + RECORD_HEADER_BYTES..header.end)?;
+        let whole = xxh3_64(payload) == header.hash;
+        Some((header, if whole { decode(payload) } else { None }))
+    }
+
+    fn read(&mut self, entry: BufferEntry) -> Option<(Batch, u32)> {
+        let (header, batch) = self.next_record(entry)?;
+        Some((batch?, header.samples))
+    }
+
+    /// Nothing more can be read of a segment.
+    fn end_of_segment(&mut self, number: u64) {
+        self.reading = None;
+        let Some(at) = self.segments.iter().position(|s| s.number == number) else { return };
+        self.stats.damaged_records += 1;
+        let segment = &mut self.segments[at];
+        segment.next = usize::try_from(segment.bytes).unwrap_or(usize::MAX);
+        segment.samples = segment.out.values().sum();
+        self.remove_if_done(at);
+    }
+
+    fn remove_if_done(&mut self, at: usize) {
+        let Some(segment) = self.segments.get(at) else { return };
+        if (segment.next as u64) < segment.bytes || !segment.out.is_empty() {
+            return;
+        }
+        let number = segment.number;
+        let newest = at + 1 == self.segments.len();
+        if newest && self.open.is_some() {
+            return;
+        }
+        self.segments.remove(at);
+        self.remove_file(number);
+    }
+
+    fn remove_file(&mut self, number: u64) {
+        if self.reading.as_ref().is_some_and(|(reading, _)| *reading == number) {
+            self.reading = None;
+        }
+        if let Err(error) = self.disk.remove(&self.path(number))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            // It comes back at the next start, and is shipped again: harmless.
+            tracing::warn!(number, %error, "disk buffer's segment cannot be removed");
+        }
+    }
+}
+
+struct Header {
+    samples: u32,
+    hash: u64,
+    /// Where the record ends.
+    end: usize,
+}
+
+fn is_ours(bytes: &[u8]) -> bool {
+    bytes.strip_prefix(MAGIC).is_some_and(|rest| rest.first() == Some(&VERSION))
+}
+
+fn record(payload: &[u8], samples: usize) -> Vec<u8> {
+    let mut record = Vec::with_capacity(RECORD_HEADER_BYTES + payload.len());
+    record.extend((payload.len() as u32).to_le_bytes());
+    record.extend(u32::try_from(samples).unwrap_or(u32::MAX).to_le_bytes());
+    record.extend(crc32c::crc32c(&record).to_le_bytes());
+    record.extend(xxh3_64(payload).to_le_bytes());
+    record.extend(payload);
+    record
+}
+
+fn header_at(bytes: &[u8], at: usize) -> Option<Header> {
+    let header = bytes.get(at..at.checked_add(RECORD_HEADER_BYTES)?)?;
+    let number = |at: usize| Some(u32::from_le_bytes(header.get(at..at + 4)?.try_into().ok()?));
+    if number(8)? != crc32c::crc32c(header.get(..8)?) {
+        return None;
+    }
+    let end = at.checked_add(RECORD_HEADER_BYTES)?.checked_add(number(0)? as usize)?;
+    let hash = u64::from_le_bytes(header.get(12..20)?.try_into().ok()?);
+    (end <= bytes.len()).then_some(Header { samples: number(4)?, hash, end })
+}
+
+/// One write block with all of a batch, readable by itself; `None` where there is nothing in it.
+fn encode(batch: &Batch) -> Result<Option<Vec<u8>>, String> {
+    let mut encoder = KeyedEncoder::new();
+    let mut order: Vec<&ShipSample> = batch.samples.iter().collect();
+    order.sort_by_key(|sample| sample.key.0 >> 32);
+    for run in order.chunk_by(|a, b| a.key.0 >> 32 == b.key.0 >> 32) {
+        let samples: Vec<KeyedSample<'_>> = run.iter().map(|sample| keyed(sample)).collect();
+        let half = (run[0].key.0 >> 32) as u32;
+        encoder.push(&batch.tenant, half, &samples).map_err(|error| error.to_string())?;
+    }
+    for (family, metadata) in &batch.metadata {
+        encoder.encoder().push_metadata(&batch.tenant, family, metadata);
+    }
+    Ok(encoder.finish(u64::MAX))
+}
+
+fn keyed(sample: &ShipSample) -> KeyedSample<'_> {
+    KeyedSample {
+        labels: &sample.labels,
+        timestamp_ms: sample.timestamp_ms,
+        value: sample.value.clone(),
+        start_ms: sample.start_ms,
+        exemplars: &sample.exemplars,
+    }
+}
+
+/// The batch of a payload; `None` where it is none.
+fn decode(payload: &[u8]) -> Option<Batch> {
+    let block = Decoder::new().decode(payload);
+    let block = block.inspect_err(|error| tracing::warn!(%error, "record is not a write block"));
+    let mut tenant: Option<TenantId> = None;
+    let mut series: BTreeMap<GroupId, Vec<Option<Labels>>> = BTreeMap::new();
+    let (mut samples, mut metadata) = (Vec::new(), Vec::new());
+    for op in block.ok()?.ops {
+        match op {
+            Op::Register { group, spec } => {
+                tenant = Some(spec.tenant);
+                series.insert(group, spec.series);
+            }
+            Op::Edit { group, added, .. } => {
+                series.entry(group).or_default().extend(added.into_iter().map(Some));
+            }
+            Op::Frame(frame) => {
+                let slots = series.get(&frame.group).map_or(&[][..], Vec::as_slice);
+                push_frame(tenant.as_ref()?, slots, &frame, &mut samples);
+            }
+            Op::Metadata { tenant: owner, family, metadata: said } => {
+                tenant = Some(owner);
+                metadata.push((family, said));
+            }
+            Op::Drop { .. } => {}
+        }
+    }
+    Some(Batch { tenant: tenant?, samples, metadata })
+}
+
+fn push_frame(
+    tenant: &TenantId,
+    slots: &[Option<Labels>],
+    frame: &Frame,
+    samples: &mut Vec<ShipSample>,
+) {
+    let floats = frame.floats().map(|(slot, value)| (slot, SampleValue::Float(value)));
+    let histograms =
+        frame.histograms.iter().map(|(slot, value)| (*slot, SampleValue::Histogram(value.clone())));
+    for (slot, value) in floats.chain(histograms) {
+        let Some(Some(labels)) = slots.get(slot as usize) else { continue };
+        let offset = frame.offsets.binary_search_by_key(&slot, |(slot, _)| *slot);
+        let offset_ms = offset.map_or(0, |at| frame.offsets[at].1);
+        let starts = frame.starts.as_ref();
+        let exemplars = frame.exemplars.iter().filter(|(of, _)| *of == slot);
+        samples.push(ShipSample {
+            labels: labels.clone(),
+            key: SeriesKey::of(tenant, labels),
+            timestamp_ms: frame.time_ms.wrapping_add(offset_ms),
+            value,
+            start_ms: starts.and_then(|starts| starts.get(slot as usize)).copied().unwrap_or(0),
+            exemplars: exemplars.map(|(_, exemplar)| exemplar.clone()).collect(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,378 @@
+//! `ShardStream`: numbers, encodes and sends the write blocks of one shard.
+//!
+//! One request is under way at a time; it carries one block for each parcel that queued up meanwhile, so that
+//! a parcel's verdicts are its own. A block that could not be applied is encoded anew with those behind it; one
+//! whose outcome is unknown is sent again as it was (INV-2 makes that harmless).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pando_cluster::CatalogFollower;
+use pando_codec::CodecError;
+use pando_codec::write_block::{KeyedEncoder, KeyedSample};
+use pando_model::{Epoch, Metadata, NodeId, ProducerId, ShardId, TenantId};
+use pando_proto::v1::ingester_client::IngesterClient;
+use pando_proto::v1::write_outcome::Outcome;
+use pando_proto::v1::{WriteApplied, WriteBlock, WriteRequest, WriteResponse};
+use pando_rpc::{Channels, MESSAGE_BYTES_MAX};
+use pando_runtime::Tasks;
+use tokio::sync::{mpsc, oneshot};
+use tonic::{Request, Status};
+
+use crate::batch::{Receipt, ShipSample};
+use crate::error::ShipError;
+
+/// Parcels that wait for one shard.
+const QUEUE_MAX: usize = 256;
+/// Blocks of one request, and their bytes: some blocks of ~1 MiB.
+const BLOCKS_MAX: usize = 64;
+const REQUEST_BYTES_MAX: usize = 8 << 20;
+/// A request that takes longer is sent again.
+const SEND_TIMEOUT: Duration = Duration::from_secs(12);
+/// Pause before the next try, doubled up to the second value.
+const PAUSE_MIN: Duration = Duration::from_millis(30);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Series and groups that no block of this many named are forgotten by the encoder.
+const IDLE_BLOCKS_MAX: u64 = 4096;
+
+/// Samples for one shard, and who waits for their verdict.
+pub(crate) struct Parcel {
+    pub(crate) tenant: TenantId,
+    pub(crate) samples: Vec<ShipSample>,
+    pub(crate) metadata: Vec<(String, Metadata)>,
+    pub(crate) reply: oneshot::Sender<Answer>,
+}
+
+/// What became of a parcel.
+pub(crate) enum Answer {
+    /// Every sample was judged.
+    Judged(Receipt),
+    /// The shard is not the place (any more): route the samples again.
+    Elsewhere { samples: Vec<ShipSample>, metadata: Vec<(String, Metadata)>, why: String },
+    /// It will never pass.
+    Failed(ShipError),
+}
+
+/// The door to one shard's stream. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct ShardStream {
+    parcels: mpsc::Sender<Parcel>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl ShardStream {
+    pub(crate) fn start(
+        shard: ShardId,
+        producer: ProducerId,
+        epoch: Epoch,
+        follower: CatalogFollower,
+        channels: Channels,
+        tasks: &Tasks,
+    ) -> Self {
+        let (parcels, queue) = mpsc::channel(QUEUE_MAX);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let sender = Sender {
+            shard,
+            producer,
+            epoch,
+            follower,
+            channels,
+            encoder: KeyedEncoder::new(),
+            next: 1,
+            under_way: VecDeque::new(),
+            leader: None,
+            pause: PAUSE_MIN,
+            waiting: waiting.clone(),
+        };
+        tasks.spawn_until_stopped("shard stream", sender.run(queue));
+        ShardStream { parcels, waiting }
+    }
+
+    pub(crate) async fn send(&self, parcel: Parcel) -> Result<(), ShipError> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let stopped = |_| ShipError::Unavailable("shipper is stopping".to_string());
+        self.parcels.send(parcel).await.map_err(stopped)
+    }
+
+    /// Whether no parcel waits for a verdict.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) == 0
+    }
+}
+
+/// A parcel with its place in the stream.
+struct Numbered {
+    parcel: Parcel,
+    sequence: u64,
+    bytes: Bytes,
+}
+
+struct Sender {
+    shard: ShardId,
+    producer: ProducerId,
+    epoch: Epoch,
+    follower: CatalogFollower,
+    channels: Channels,
+    encoder: KeyedEncoder,
+    /// The sequence of the next block.
+    next: u64,
+    under_way: VecDeque<Numbered>,
+    /// Who led when it was asked last.
+    leader: Option<(NodeId, String)>,
+    pause: Duration,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Sender {
+    async fn run(mut self, mut queue: mpsc::Receiver<Parcel>) {
+        loop {
+            if self.under_way.is_empty() {
+                match queue.recv().await {
+                    Some(parcel) => self.take(parcel),
+                    None => return,
+                }
+            }
+            let mut bytes: usize = self.under_way.iter().map(|n| n.bytes.len()).sum();
+            while self.under_way.len() < BLOCKS_MAX && bytes < REQUEST_BYTES_MAX {
+                let Ok(parcel) = queue.try_recv() else { break };
+                self.take(parcel);
+                bytes += self.under_way.back().map_or(0, |numbered| numbered.bytes.len());
+            }
+            // Parcels whose shipper has given up need no answer, but their blocks keep their numbers.
+            if self.under_way.is_empty() {
+                continue;
+            }
+            match self.send().await {
+                Ok(response) => self.judge(response).await,
+                Err(status) => {
+                    tracing::debug!(shard = %self.shard, status = status.message(), "write failed");
+                    self.leader = None;
+                    if self.shard_has_ended() {
+                        self.give_back(status.message());
+                    } else {
+                        self.rest().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Numbers and encodes a parcel.
+    fn take(&mut self, parcel: Parcel) {
+        if parcel.reply.is_closed() {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            return;
+        }
+        match encode(&mut self.encoder, &parcel) {
+            Ok(Some(bytes)) => {
+                let sequence = self.next;
+                self.next += 1;
+                self.under_way.push_back(Numbered { parcel, sequence, bytes: bytes.into() });
+            }
+            Ok(None) => self.answer(parcel, |_| Answer::Judged(Receipt::default())),
+            Err(error) => {
+                self.answer(parcel, |_| Answer::Failed(error));
+            }
+        }
+    }
+
+    async fn send(&mut self) -> Result<WriteResponse, Status> {
+        let (node, address) = self.leader()?;
+        let peer = self.channels.peer(&address, Some(node))?;
+        let blocks = self.under_way.iter().map(|numbered| WriteBlock {
+            sequence: numbered.sequence,
+            skip_from: 0,
+            skip_to: 0,
+            block: numbered.bytes.clone(),
+        });
+        let mut request = Request::new(WriteRequest {
+            shard: self.shard.0,
+            producer: self.producer.0,
+            epoch: self.epoch.0,
+            blocks: blocks.collect(),
+        });
+        request.set_timeout(SEND_TIMEOUT);
+        let mut client = IngesterClient::new(peer).max_encoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(client.write(request).await?.into_inner())
+    }
+
+    /// The member to ask: the last known leader, else the members in turn.
+    fn leader(&mut self) -> Result<(NodeId, String), Status> {
+        if let Some(leader) = &self.leader {
+            return Ok(leader.clone());
+        }
+        let routing = self.follower.routing();
+        let unknown = || Status::unavailable(format!("shard is not known here: shard={}", self.shard));
+        let info = routing.shard(self.shard).ok_or_else(unknown)?;
+        let members: Vec<(NodeId, String)> = info
+            .members
+            .iter()
+            .filter_map(|id| Some((*id, routing.node(*id)?.grpc_address.clone())))
+            .collect();
+        let turn = (self.pause.as_millis() as usize / PAUSE_MIN.as_millis() as usize).ilog2() as usize;
+        let at = (turn + self.next as usize) % members.len().max(1);
+        let member = members.get(at).cloned().ok_or_else(unknown)?;
+        Ok(self.leader.insert(member).clone())
+    }
+
+    /// Answers the parcels of the blocks that were judged, and prepares the rest to be sent again.
+    async fn judge(&mut self, response: WriteResponse) {
+        if let Some(not_leader) = response.not_leader {
+            let known = not_leader.node != 0 && !not_leader.address.is_empty();
+            self.leader = known.then_some((NodeId(not_leader.node), not_leader.address));
+            return self.rest().await;
+        }
+        for outcome in response.outcomes {
+            let Some(sequence) = self.under_way.front().map(|n| n.sequence) else { return };
+            match outcome.outcome {
+                Some(Outcome::Applied(applied)) => self.done(receipt(applied)),
+                Some(Outcome::Expect(expected)) if expected > sequence => {
+                    // An earlier try was applied and its answer lost, with its verdicts.
+                    let accepted = self.under_way.front().map_or(0, |n| n.parcel.samples.len());
+                    self.done(Receipt { accepted: accepted as u64, ..Receipt::default() });
+                }
+                Some(Outcome::Malformed(malformed)) => {
+                    tracing::error!(shard = %self.shard, malformed.message, "own write block is malformed");
+                    if let Some(numbered) = self.under_way.pop_front() {
+                        let error = ShipError::Encode(malformed.message);
+                        self.answer(numbered.parcel, |_| Answer::Failed(error));
+                    }
+                }
+                Some(Outcome::Sealed(sealed)) => {
+                    while self.under_way.front().is_some_and(|n| n.sequence <= sealed.last_sequence) {
+                        let accepted = self.under_way.front().map_or(0, |n| n.parcel.samples.len());
+                        self.done(Receipt { accepted: accepted as u64, ..Receipt::default() });
+                    }
+                    return self.give_back("shard is sealed");
+                }
+                Some(Outcome::Moved(_)) => return self.give_back("keys have moved"),
+                Some(Outcome::NewEpoch(_)) => {
+                    self.restart();
+                    return self.encode_again();
+                }
+                Some(Outcome::Expect(expected)) if expected < sequence => {
+                    // The shard has less of this stream than it acknowledged: begin anew.
+                    self.restart();
+                    return self.encode_again();
+                }
+                Some(Outcome::SendFull(_)) => {
+                    self.encoder.encoder().force_full_all();
+                    return self.encode_again();
+                }
+                Some(Outcome::Expect(_) | Outcome::Damaged(_)) => return,
+                Some(Outcome::Unavailable(_)) | None => return self.rest().await,
+            }
+        }
+        self.pause = PAUSE_MIN;
+    }
+
+    fn done(&mut self, receipt: Receipt) {
+        if let Some(numbered) = self.under_way.pop_front() {
+            self.answer(numbered.parcel, |_| Answer::Judged(receipt));
+        }
+    }
+
+    /// Begins a new epoch of the stream.
+    fn restart(&mut self) {
+        self.epoch = self.epoch.next();
+        self.encoder = KeyedEncoder::new();
+        self.next = 1;
+        for numbered in &mut self.under_way {
+            numbered.sequence = 0;
+        }
+    }
+
+    /// Encodes all that is under way anew, with the numbers that it has or, after a restart, from 1.
+    fn encode_again(&mut self) {
+        let Some(first) = self.under_way.front().map(|n| n.sequence.max(1)) else { return };
+        self.next = first;
+        for mut numbered in std::mem::take(&mut self.under_way) {
+            match encode(&mut self.encoder, &numbered.parcel) {
+                Ok(Some(bytes)) => {
+                    numbered.sequence = self.next;
+                    numbered.bytes = bytes.into();
+                    self.next += 1;
+                    self.under_way.push_back(numbered);
+                }
+                Ok(None) => self.answer(numbered.parcel, |_| Answer::Judged(Receipt::default())),
+                Err(error) => self.answer(numbered.parcel, |_| Answer::Failed(error)),
+            }
+        }
+    }
+
+    /// Gives everything under way back to be routed again.
+    fn give_back(&mut self, why: &str) {
+        for numbered in std::mem::take(&mut self.under_way) {
+            let why = format!("{why}: shard={}", self.shard);
+            self.answer(numbered.parcel, |parcel| Answer::Elsewhere {
+                samples: std::mem::take(&mut parcel.samples),
+                metadata: std::mem::take(&mut parcel.metadata),
+                why,
+            });
+        }
+        // The shard has applied none of them, so its state and the encoder's have parted.
+        self.restart();
+    }
+
+    fn answer(&self, mut parcel: Parcel, answer: impl FnOnce(&mut Parcel) -> Answer) {
+        let answer = answer(&mut parcel);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        // Nobody may wait any more: the shipper's time has run out.
+        let _ = parcel.reply.send(answer);
+    }
+
+    fn shard_has_ended(&self) -> bool {
+        use pando_catalog::ShardStage;
+        let routing = self.follower.routing();
+        routing.version().0 > 0
+            && routing.shard(self.shard).is_none_or(|info| info.stage == ShardStage::Closed)
+    }
+
+    async fn rest(&mut self) {
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// One write block with all of a parcel; `None` where there is nothing in it.
+fn encode(encoder: &mut KeyedEncoder, parcel: &Parcel) -> Result<Option<Vec<u8>>, ShipError> {
+    push(encoder, parcel).map_err(|error| {
+        // What was pushed before the fault is not sent, and the shard does not know it.
+        drop(encoder.finish(IDLE_BLOCKS_MAX));
+        encoder.encoder().force_full_all();
+        ShipError::Encode(error.to_string())
+    })?;
+    Ok(encoder.finish(IDLE_BLOCKS_MAX))
+}
+
+fn push(encoder: &mut KeyedEncoder, parcel: &Parcel) -> Result<(), CodecError> {
+    let mut order: Vec<&ShipSample> = parcel.samples.iter().collect();
+    order.sort_by_key(|sample| sample.key.0 >> 32);
+    for run in order.chunk_by(|a, b| a.key.0 >> 32 == b.key.0 >> 32) {
+        let samples: Vec<KeyedSample<'_>> = run.iter().map(|sample| keyed(sample)).collect();
+        let half = (run[0].key.0 >> 32) as u32;
+        encoder.push(&parcel.tenant, half, &samples)?;
+    }
+    for (family, metadata) in &parcel.metadata {
+        encoder.encoder().push_metadata(&parcel.tenant, family, metadata);
+    }
+    Ok(())
+}
+
+fn keyed(sample: &ShipSample) -> KeyedSample<'_> {
+    KeyedSample {
+        labels: &sample.labels,
+        timestamp_ms: sample.timestamp_ms,
+        value: sample.value.clone(),
+        start_ms: sample.start_ms,
+        exemplars: &sample.exemplars,
+    }
+}
+
+fn receipt(applied: WriteApplied) -> Receipt {
+    let refused = applied.refusals.into_iter().map(|r| (r.reason, r.samples)).collect();
+    Receipt { accepted: applied.accepted, refused, messages: applied.messages }
+}

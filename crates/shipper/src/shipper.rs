@@ -1,0 +1,170 @@
+//! `Shipper`: routes batches to shards, and again where a shard has ended meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use pando_catalog::{RoutingView, ShardStage};
+use pando_cluster::CatalogFollower;
+use pando_model::{Epoch, ProducerId, ShardId, TenantId};
+use pando_rpc::Channels;
+use pando_runtime::Tasks;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::batch::{Batch, Receipt, ShipSample};
+use crate::error::ShipError;
+use crate::shard_stream::{Answer, Parcel, ShardStream};
+
+/// How long a shipper waits for news of the routing table before it looks again.
+const ROUTE_PATIENCE: Duration = Duration::from_secs(1);
+/// Local restarts of a stream use the low bits of its epoch; starts of the process the rest.
+const RESTART_BITS: u32 = 24;
+
+/// Who ships.
+#[derive(Clone, Debug)]
+pub struct ShipperConfig {
+    /// The producer.
+    pub producer: ProducerId,
+    /// Its start.
+    pub epoch: Epoch,
+    /// How long a batch may take to be acknowledged.
+    pub timeout: Duration,
+}
+
+/// Ships batches. Cloning shares its streams.
+#[derive(Clone)]
+pub struct Shipper {
+    config: ShipperConfig,
+    follower: CatalogFollower,
+    channels: Channels,
+    tasks: Tasks,
+    streams: Arc<Mutex<BTreeMap<ShardId, ShardStream>>>,
+}
+
+impl Shipper {
+    /// A shipper without streams: they begin when they are needed.
+    pub fn new(
+        config: ShipperConfig,
+        follower: CatalogFollower,
+        channels: Channels,
+        tasks: Tasks,
+    ) -> Self {
+        Shipper { config, follower, channels, tasks, streams: Arc::default() }
+    }
+
+    /// Ships a batch; returns when every sample of it was judged.
+    ///
+    /// # Errors
+    /// Some of it was not acknowledged in time. It may be stored all the same; sending it again is harmless.
+    pub async fn ship(&self, batch: Batch) -> Result<Receipt, ShipError> {
+        let timeout = self.config.timeout;
+        let trouble = Mutex::new("no answer".to_string());
+        match tokio::time::timeout(timeout, self.ship_all(batch, &trouble)).await {
+            Ok(result) => result,
+            Err(_) => Err(ShipError::Timeout { timeout, last: trouble.into_inner() }),
+        }
+    }
+
+    async fn ship_all(&self, batch: Batch, trouble: &Mutex<String>) -> Result<Receipt, ShipError> {
+        let Batch { tenant, mut samples, mut metadata } = batch;
+        let mut receipt = Receipt::default();
+        while !samples.is_empty() || !metadata.is_empty() {
+            let routing = self.route_of(&tenant, trouble).await;
+            let shards = split(&routing, &tenant, std::mem::take(&mut samples));
+            let mut answers = Vec::new();
+            for (shard, samples) in shards {
+                let (reply, answer) = oneshot::channel();
+                let metadata = std::mem::take(&mut metadata);
+                let parcel = Parcel { tenant: tenant.clone(), samples, metadata, reply };
+                self.stream(shard).send(parcel).await?;
+                answers.push(answer);
+            }
+            let mut again = false;
+            for answer in join_all(answers).await {
+                match answer {
+                    Ok(Answer::Judged(part)) => receipt.merge(part),
+                    Ok(Answer::Elsewhere { samples: back, metadata: back_metadata, why }) => {
+                        *trouble.lock() = why;
+                        samples.extend(back);
+                        metadata.extend(back_metadata);
+                        again = true;
+                    }
+                    Ok(Answer::Failed(error)) => return Err(error),
+                    Err(_) => return Err(ShipError::Unavailable("shipper is stopping".to_string())),
+                }
+            }
+            if again {
+                self.news(&routing).await;
+            }
+        }
+        Ok(receipt)
+    }
+
+    /// A routing view that routes `tenant`; asks the controller for a route where there is none.
+    async fn route_of(&self, tenant: &TenantId, trouble: &Mutex<String>) -> Arc<RoutingView> {
+        loop {
+            let routing = self.follower.routing();
+            if routing.route(tenant).is_some() {
+                return routing;
+            }
+            match self.follower.client().assign_tenant(tenant).await {
+                Ok(version) => {
+                    self.follower.routing_reaches(version, ROUTE_PATIENCE).await;
+                }
+                Err(status) => {
+                    *trouble.lock() = format!("tenant has no route yet: {}", status.message());
+                    self.news(&routing).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for a routing view other than `seen`, but not for long.
+    async fn news(&self, seen: &RoutingView) {
+        let mut watch = self.follower.watch_routing();
+        let newer = watch.wait_for(|view| view.version() > seen.version());
+        let _ = tokio::time::timeout(ROUTE_PATIENCE, newer).await;
+    }
+
+    fn stream(&self, shard: ShardId) -> ShardStream {
+        let mut streams = self.streams.lock();
+        let routing = self.follower.routing();
+        // Streams of shards that have ended have nothing left to send.
+        streams.retain(|id, stream| {
+            let open = routing.shard(*id).is_none_or(|info| info.stage == ShardStage::Open);
+            *id == shard || open || !stream.is_idle()
+        });
+        let start = || {
+            let epoch = Epoch(self.config.epoch.0 << RESTART_BITS);
+            ShardStream::start(
+                shard,
+                self.config.producer,
+                epoch,
+                self.follower.clone(),
+                self.channels.clone(),
+                &self.tasks,
+            )
+        };
+        streams.entry(shard).or_insert_with(start).clone()
+    }
+}
+
+/// The samples of each shard, in the order of the batch.
+fn split(
+    routing: &RoutingView,
+    tenant: &TenantId,
+    samples: Vec<ShipSample>,
+) -> BTreeMap<ShardId, Vec<ShipSample>> {
+    let mut shards: BTreeMap<ShardId, Vec<ShipSample>> = BTreeMap::new();
+    let Some(route) = routing.route(tenant) else { return shards };
+    if samples.is_empty() {
+        // Metadata alone goes where the tenant's first key is.
+        shards.insert(route.shard_of(pando_model::SeriesKey(0)), Vec::new());
+    }
+    for sample in samples {
+        shards.entry(route.shard_of(sample.key)).or_default().push(sample);
+    }
+    shards
+}

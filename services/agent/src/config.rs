@@ -1,0 +1,46 @@
+//! `AgentConfig`: what an agent is told beside its scrape configs.
+
+use std::time::Duration;
+
+use pando_model::TenantId;
+use pando_shipper::BufferConfig;
+
+/// Settings of an agent.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// The tenant of everything that it scrapes.
+    pub tenant: TenantId,
+    /// Bytes of samples that wait in memory, some 120 a sample. Beyond it they wait on disk.
+    pub queue_bytes_max: usize,
+    /// Batches that are under way to their shards at a time. One batch is one scrape: shards gather them.
+    pub in_flight_max: usize,
+    /// What waits on disk while it cannot be shipped.
+    pub buffer: BufferConfig,
+    /// How long a graceful end tries to ship what is left before it goes to disk.
+    pub flush_timeout: Duration,
+}
+
+impl AgentConfig {
+    /// The defaults: 64 MiB in memory, 128 batches under way, 5 s to flush.
+    pub fn new(tenant: TenantId, buffer: BufferConfig) -> Self {
+        AgentConfig {
+            tenant,
+            queue_bytes_max: 64 << 20,
+            in_flight_max: 128,
+            buffer,
+            flush_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// Everything that is wrong with the settings.
+    pub fn validate(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.queue_bytes_max < 1 << 20 {
+            faults.push(format!("queue is below 1 MiB: queue_bytes_max={}", self.queue_bytes_max));
+        }
+        if self.in_flight_max == 0 {
+            faults.push("no batch may be under way: in_flight_max=0".to_string());
+        }
+        faults
+    }
+}

@@ -1,0 +1,65 @@
+//! `Roster`: who shares the targets, and whether this agent still belongs to them.
+
+use std::sync::Arc;
+
+use pando_catalog::{Node, Role};
+use pando_cluster::{CatalogFollower, Membership, TargetRing};
+use pando_model::NodeId;
+use parking_lot::Mutex;
+
+/// The agents of the cluster as this one sees them.
+pub trait Roster: Send + Sync + 'static {
+    /// This agent.
+    fn me(&self) -> NodeId;
+
+    /// Whether the others still count on this agent. One that may have been replaced does not scrape.
+    fn is_alive(&self) -> bool;
+
+    /// The same number at every agent of the cluster: spreads the scrapes of targets over their intervals so
+    /// that a target keeps its phase when it moves.
+    fn offset_seed(&self) -> u64;
+
+    /// Which agent scrapes which target. Asked about once a second: an unchanged ring is the same `Arc`.
+    fn ring(&self) -> Arc<TargetRing>;
+}
+
+/// The roster that the catalog gives.
+pub struct ClusterRoster {
+    me: NodeId,
+    follower: CatalogFollower,
+    membership: Membership,
+    last: Mutex<(Vec<Arc<Node>>, Arc<TargetRing>)>,
+}
+
+impl ClusterRoster {
+    /// The roster of agent `me`.
+    pub fn new(me: NodeId, follower: CatalogFollower, membership: Membership) -> Self {
+        let last = Mutex::new((Vec::new(), Arc::new(TargetRing::new([]))));
+        ClusterRoster { me, follower, membership, last }
+    }
+}
+
+impl Roster for ClusterRoster {
+    fn me(&self) -> NodeId {
+        self.me
+    }
+
+    fn is_alive(&self) -> bool {
+        self.membership.is_alive()
+    }
+
+    fn offset_seed(&self) -> u64 {
+        self.follower.routing().cluster().map_or(0, |cluster| cluster.0)
+    }
+
+    fn ring(&self) -> Arc<TargetRing> {
+        let agents: Vec<Arc<Node>> =
+            self.follower.routing().nodes_with(Role::Agent).cloned().collect();
+        let mut last = self.last.lock();
+        if last.0 != agents {
+            let ring = TargetRing::new(agents.iter().map(Arc::as_ref));
+            *last = (agents, Arc::new(ring));
+        }
+        last.1.clone()
+    }
+}

@@ -1,0 +1,22 @@
+//! `BatchSink`: where batches go.
+
+use async_trait::async_trait;
+use pando_shipper::{Batch, Receipt, ShipError, Shipper};
+
+/// Takes batches until they are acknowledged.
+#[async_trait]
+pub trait BatchSink: Send + Sync + 'static {
+    /// Ships a batch; returns when every sample of it was judged.
+    ///
+    /// # Errors
+    /// Some of it was not acknowledged. Sending it again is harmless, and useless only for
+    /// [`ShipError::Encode`].
+    async fn ship(&self, batch: Batch) -> Result<Receipt, ShipError>;
+}
+
+#[async_trait]
+impl BatchSink for Shipper {
+    async fn ship(&self, batch: Batch) -> Result<Receipt, ShipError> {
+        Shipper::ship(self, batch).await
+    }
+}

@@ -1,0 +1,98 @@
+//! Configuration of the controller.
+
+use std::time::Duration;
+
+use pando_catalog::{Catalog, Role, TenantLimits};
+use pando_cluster::{CompactionSettings, PlacementSettings, Presence};
+
+/// How a controller behaves. The values of the leading controller count.
+#[derive(Clone, Debug)]
+pub struct ControllerConfig {
+    /// gRPC addresses of all controllers, this one's included, as members reach them: one or three.
+    pub controllers: Vec<String>,
+    /// This controller's own address among them.
+    pub own_address: String,
+    /// Replicas of each shard, 1 or 3; `None`: as many as there are controllers.
+    pub replication_factor: Option<usize>,
+    /// Open shards that a new cluster begins with, at least 1.
+    pub shards: usize,
+    /// Key ranges that a new tenant begins with, at least 1.
+    pub tenant_ranges: usize,
+    /// Limits of tenants without their own.
+    pub limits: TenantLimits,
+    /// How long samples of tenants without their own retention are kept, ms; 0 for ever.
+    pub retention_ms: u64,
+    /// Bytes that all blocks may take; 0 for no limit.
+    pub retention_bytes: u64,
+    /// Blocks younger than this are not compacted, ms.
+    pub min_block_age_ms: i64,
+    /// How long a replaced object is kept, ms.
+    pub delete_delay_ms: i64,
+    /// A member that was silent for this long is not alive any more.
+    pub member_timeout: Duration,
+    /// What a heartbeat grants; shorter than `member_timeout` by more than clocks drift in that time.
+    pub member_lease: Duration,
+}
+
+impl ControllerConfig {
+    /// Every fault at once.
+    pub fn validate(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let controllers = self.controllers.len();
+        if controllers != 1 && controllers != 3 {
+            faults.push(format!("there are one or three controllers: given={controllers}"));
+        }
+        if !self.controllers.contains(&self.own_address) {
+            let (own, all) = (&self.own_address, self.controllers.join(","));
+            faults.push(format!(
+                "this member's gRPC address is not among the controllers: own={own} controllers={all}"
+            ));
+        }
+        if let Some(factor) = self.replication_factor.filter(|f| *f != 1 && *f != 3) {
+            faults.push(format!("a shard has one or three replicas: given={factor}"));
+        }
+        for (name, value) in [("shards", self.shards), ("tenant ranges", self.tenant_ranges)] {
+            if value == 0 {
+                faults.push(format!("at least one is needed: setting={name}"));
+            }
+        }
+        if self.member_lease >= self.member_timeout {
+            let (lease, timeout) = (self.member_lease, self.member_timeout);
+            faults.push(format!("lease is not shorter than timeout: lease={lease:?} timeout={timeout:?}"));
+        }
+        faults
+    }
+
+    /// Replicas of each shard.
+    pub fn replicas(&self) -> usize {
+        self.replication_factor.unwrap_or(self.controllers.len())
+    }
+
+    /// How shards are placed when they are healed or succeeded.
+    pub(crate) fn placement(&self) -> PlacementSettings {
+        PlacementSettings { replicas: self.replicas(), ..PlacementSettings::default() }
+    }
+
+    /// How shards are opened: `shards` of them once enough ingesters for the replicas are there, not one more
+    /// later on. `None`: there is nothing to open.
+    pub(crate) fn placement_of(
+        &self,
+        catalog: &Catalog,
+        presence: &Presence,
+        fresh: bool,
+    ) -> Option<PlacementSettings> {
+        let replicas = self.replicas();
+        let nodes = catalog.nodes().values().filter(|node| node.has(Role::Ingester));
+        let alive = nodes.filter(|node| presence.is_alive(node.id)).count();
+        if !fresh || alive < replicas {
+            return None;
+        }
+        let shards_per_node = (self.shards * replicas).div_ceil(alive);
+        Some(PlacementSettings { replicas, shards_per_node, ..PlacementSettings::default() })
+    }
+
+    /// How blocks are merged.
+    pub(crate) fn compaction(&self) -> CompactionSettings {
+        CompactionSettings { quiet_ms: self.min_block_age_ms, ..CompactionSettings::default() }
+    }
+}

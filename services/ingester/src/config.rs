@@ -1,0 +1,83 @@
+//! Configuration of the ingester.
+
+use std::time::Duration;
+
+use pando_model::NodeId;
+
+/// How an ingester behaves.
+#[derive(Clone, Debug)]
+pub struct IngesterConfig {
+    /// This node.
+    pub node: NodeId,
+    /// A generation with samples ends after this time at the latest.
+    pub cut_interval: Duration,
+    /// A generation ends when its samples take about this much memory, bytes.
+    pub cut_bytes: u64,
+    /// Samples of all shards that are not in blocks yet may take about this much, bytes; then writes are
+    /// refused.
+    pub disk_bytes: u64,
+    /// The longest query: what may still be named by a query that began before is kept for so long.
+    pub query_timeout: Duration,
+    /// Blocks younger than this are kept in the local folder, ms.
+    pub keep_ms: i64,
+    /// Write blocks that wait for their outcome, of all shards, bytes.
+    pub write_bytes_max: usize,
+    /// A member whose clock is further off the controllers' takes no writes, ms.
+    pub clock_skew_ms_max: i64,
+}
+
+impl IngesterConfig {
+    /// The usual values: cuts each 10 min or 512 MiB, 16 GiB before writes are refused, queries of 2 min, blocks
+    /// kept for 3 h, 256 MiB of writes under way, clocks at most 1 min off.
+    pub fn new(node: NodeId) -> Self {
+        IngesterConfig {
+            node,
+            cut_interval: Duration::from_secs(600),
+            cut_bytes: 512 << 20,
+            disk_bytes: 16 << 30,
+            query_timeout: Duration::from_secs(120),
+            keep_ms: 3 * 3_600_000,
+            write_bytes_max: 256 << 20,
+            clock_skew_ms_max: 60_000,
+        }
+    }
+
+    /// Every fault at once.
+    pub fn validate(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.cut_interval < Duration::from_secs(1) {
+            faults.push(format!("cuts are at least 1 s apart: cut_interval={:?}", self.cut_interval));
+        }
+        if self.cut_bytes == 0 || self.disk_bytes < self.cut_bytes {
+            let (cut, disk) = (self.cut_bytes, self.disk_bytes);
+            faults.push(format!("a generation does not fit: cut_bytes={cut} disk_bytes={disk}"));
+        }
+        if self.keep_ms < 0 {
+            faults.push(format!("blocks cannot be kept for less than no time: keep_ms={}", self.keep_ms));
+        }
+        if self.write_bytes_max < crate::grpc::REQUEST_BYTES_MAX {
+            let (given, least) = (self.write_bytes_max, crate::grpc::REQUEST_BYTES_MAX);
+            faults.push(format!("one request does not fit: write_bytes_max={given} at_least={least}"));
+        }
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        let good = IngesterConfig::new(NodeId(1));
+        assert_eq!(good.validate(), [] as [String; 0]);
+        let bad = IngesterConfig {
+            cut_interval: Duration::ZERO,
+            disk_bytes: 1,
+            keep_ms: -1,
+            write_bytes_max: 1,
+            ..good
+        };
+        assert_eq!(bad.validate().len(), 4);
+    }
+}

@@ -1,0 +1,168 @@
+//! `HeadState`: a shard's head as the replicated state of its Raft group.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pando_codec::entry::Entry;
+use pando_consensus::StateMachine;
+use pando_head::{Applied, Shard, ShardConfig};
+use pando_model::{BlockId, Cut, ShardId};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+/// The block that a "committed" entry names for a generation without samples: none has this id.
+pub(crate) const NO_BLOCK: BlockId = BlockId(0);
+
+/// Outcomes that wait for their proposer. A leader has one proposal in flight, so that more than a few belong
+/// to nobody: entries of other leaders.
+const OUTCOMES_MAX: usize = 16;
+/// Blocks that [`Progress::committed`] remembers.
+const COMMITTED_MAX: usize = 64;
+
+/// What the outside has to know of a shard's generations.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Progress {
+    /// Cuts that have ended here and are not committed, oldest first. Those that differ from the block that
+    /// the catalog has are not among them: nobody can commit them.
+    pub(crate) uncommitted: Vec<Cut>,
+    /// Committed cuts whose samples are still in memory.
+    pub(crate) droppable: Vec<Cut>,
+    /// Committed blocks since the start of this process, newest last: members keep them in their caches.
+    pub(crate) committed: VecDeque<(Cut, BlockId)>,
+    /// Generations whose samples here are not those of the block: an alarm, and they stay.
+    pub(crate) differing: BTreeSet<Cut>,
+    /// Whether the shard is sealed.
+    pub(crate) sealed: bool,
+}
+
+impl Progress {
+    /// Whether `cut` waits for its commit.
+    pub(crate) fn waits(&self, cut: Cut) -> bool {
+        self.uncommitted.contains(&cut)
+    }
+}
+
+/// A shard's head, replicated.
+pub(crate) struct HeadState {
+    id: ShardId,
+    shard: RwLock<Shard>,
+    outcomes: Mutex<VecDeque<(u64, Applied)>>,
+    progress: watch::Sender<Progress>,
+}
+
+impl HeadState {
+    /// An empty shard.
+    pub(crate) fn new(config: ShardConfig) -> Self {
+        let state = HeadState {
+            id: config.shard,
+            shard: RwLock::new(Shard::new(config)),
+            outcomes: Mutex::default(),
+            progress: watch::Sender::default(),
+        };
+        state.publish(|_| {});
+        state
+    }
+
+    /// Reads the head. Do not await inside.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Shard) -> T) -> T {
+        look(&self.shard.read())
+    }
+
+    /// What the entry at `index` came to, if it was applied lately. Each outcome is handed out once.
+    pub(crate) fn outcome(&self, index: u64) -> Option<Applied> {
+        let mut outcomes = self.outcomes.lock();
+        let at = outcomes.iter().position(|(i, _)| *i == index)?;
+        outcomes.remove(at).map(|(_, applied)| applied)
+    }
+
+    /// Follows generations.
+    pub(crate) fn watch(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// The generations now.
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.borrow().clone()
+    }
+
+    /// Drops the samples of committed generations up to `cut` from memory.
+    pub(crate) fn drop_committed(&self, cut: Cut) {
+        self.shard.write().drop_committed(cut);
+        self.publish(|_| {});
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut Progress)) {
+        let (ended, sealed) = self.read(|shard| {
+            let ended: Vec<_> = shard.generations().filter(|g| !g.open).collect();
+            (ended, shard.is_sealed())
+        });
+        self.progress.send_modify(|progress| {
+            change(progress);
+            let here: BTreeSet<Cut> = ended.iter().map(|g| g.cut).collect();
+            progress.differing.retain(|cut| here.contains(cut));
+            let differing = &progress.differing;
+            let waiting = ended.iter().filter(|g| !g.committed && !differing.contains(&g.cut));
+            progress.uncommitted = waiting.map(|g| g.cut).collect();
+            progress.droppable = ended.iter().filter(|g| g.committed).map(|g| g.cut).collect();
+            progress.sealed = sealed;
+        });
+    }
+
+    fn committed(&self, cut: Cut, block: BlockId, matches: bool) {
+        if !matches {
+            let shard = self.id;
+            tracing::error!(%shard, %cut, %block, "samples of this replica differ from those of the block");
+        }
+        self.publish(|progress| {
+            if !matches {
+                progress.differing.insert(cut);
+            }
+            if block != NO_BLOCK {
+                progress.committed.push_back((cut, block));
+            }
+            while progress.committed.len() > COMMITTED_MAX {
+                progress.committed.pop_front();
+            }
+        });
+    }
+}
+
+impl StateMachine for HeadState {
+    fn apply(&self, index: u64, entry: &[u8]) -> Vec<u8> {
+        let entry = match Entry::decode(&Bytes::copy_from_slice(entry)) {
+            Ok(entry) => entry,
+            Err(error) => {
+                // Every replica of one version reads alike; the feature level keeps versions apart.
+                let shard = self.id;
+                tracing::error!(%shard, %error, index, "log entry cannot be read");
+                return Vec::new();
+            }
+        };
+        let applied = self.shard.write().apply(index, &entry);
+        match (&entry, &applied) {
+            (Entry::Committed { cut, block, .. }, Applied::Committed { matches, .. }) => {
+                self.committed(*cut, *block, *matches);
+            }
+            (_, Applied::Cut(_) | Applied::Sealed { .. }) => self.publish(|_| {}),
+            _ => {}
+        }
+        let mut outcomes = self.outcomes.lock();
+        outcomes.push_back((index, applied));
+        while outcomes.len() > OUTCOMES_MAX {
+            outcomes.pop_front();
+        }
+        Vec::new()
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        self.read(Shard::checkpoint)
+    }
+
+    fn restore(&self, bytes: &[u8]) -> Result<(), String> {
+        let restored = Shard::restore(self.id, bytes).map_err(|error| error.to_string())?;
+        *self.shard.write() = restored;
+        self.publish(|progress| progress.differing.clear());
+        Ok(())
+    }
+}

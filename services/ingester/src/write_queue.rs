@@ -1,0 +1,258 @@
+//! `WriteQueue`: write blocks wait here while a proposal is in flight; the next one carries all of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pando_codec::entry::{BLOCKS_PER_ENTRY_MAX, CutReason, Entry, ShardRules, StreamBlock, Write};
+use pando_consensus::{Group, Member, ProposeError};
+use pando_head::{Applied, BlockOutcome, CutOutcome, SealAnswer};
+use pando_model::{Cut, ErrorKind};
+use pando_runtime::{SharedClock, Tasks};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::rules::rules_due;
+use crate::state::HeadState;
+
+/// Requests that wait for one shard; more are refused with `Unavailable`.
+const QUEUE_MAX: usize = 1024;
+/// Bytes of write blocks in one proposal: some blocks of about 1 MiB. One request more may come on top, so that
+/// a proposal stays well below a message's limit.
+const PROPOSAL_BYTES_MAX: usize = 8 << 20;
+/// How long one proposal may take before its blocks are answered "unknown".
+const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why something was not applied, or is not known to be.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError {
+    /// Another member leads.
+    #[error("another member leads the shard: leader={0:?}")]
+    NotLeader(Option<Member>),
+    /// Time heals it; the outcome is unknown.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl WriteError {
+    /// What the error means.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::Unavailable
+    }
+}
+
+type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
+type Blocks = (Vec<StreamBlock>, Reply<Vec<BlockOutcome>>);
+
+/// What the queue carries.
+enum Job {
+    Blocks(Blocks),
+    Cut(Option<Cut>, CutReason, Reply<Option<CutOutcome>>),
+    Seal(Reply<Option<(CutOutcome, SealAnswer)>>),
+    Committed(Entry, Reply<()>),
+}
+
+/// The rules that are in force now, as the catalog says: asked before each proposal.
+pub(crate) type Rules = Arc<dyn Fn() -> Arc<ShardRules> + Send + Sync>;
+
+/// The door to a shard's log. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct WriteQueue {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl WriteQueue {
+    /// A queue before `group`.
+    pub(crate) fn start(
+        group: Group,
+        state: Arc<HeadState>,
+        rules: Rules,
+        clock: SharedClock,
+        tasks: &Tasks,
+    ) -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        let runner = Runner { group, state, rules, clock };
+        tasks.spawn_until_stopped("write queue", runner.run(queue));
+        WriteQueue { jobs }
+    }
+
+    /// Applies write blocks, in order and in one entry; answers with the outcome of each.
+    ///
+    /// # Errors
+    /// The queue is full, another member leads, or the outcome is unknown.
+    pub(crate) async fn write(&self, blocks: Vec<StreamBlock>) -> Result<Vec<BlockOutcome>, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        let full =
+            |_| WriteError::Unavailable(format!("too many write requests wait: limit={QUEUE_MAX}"));
+        self.jobs.try_send(Job::Blocks((blocks, reply))).map_err(full)?;
+        answered(answer).await
+    }
+
+    /// Ends the open generation, or does nothing where `expected` is not the open one: `None`.
+    ///
+    /// # Errors
+    /// As [`WriteQueue::write`].
+    pub(crate) async fn cut(
+        &self,
+        expected: Option<Cut>,
+        reason: CutReason,
+    ) -> Result<Option<CutOutcome>, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Cut(expected, reason, reply)).await?;
+        answered(answer).await
+    }
+
+    /// Seals the shard. `None`: it was sealed before.
+    ///
+    /// # Errors
+    /// As [`WriteQueue::write`].
+    pub(crate) async fn seal(&self) -> Result<Option<(CutOutcome, SealAnswer)>, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Seal(reply)).await?;
+        answered(answer).await
+    }
+
+    /// Tells all replicas that a generation is in a block.
+    ///
+    /// # Errors
+    /// As [`WriteQueue::write`].
+    pub(crate) async fn committed(&self, entry: Entry) -> Result<(), WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Committed(entry, reply)).await?;
+        answered(answer).await
+    }
+
+    async fn send(&self, job: Job) -> Result<(), WriteError> {
+        self.jobs.send(job).await.map_err(|_| stopping())
+    }
+}
+
+async fn answered<T>(answer: oneshot::Receiver<Result<T, WriteError>>) -> Result<T, WriteError> {
+    answer.await.unwrap_or_else(|_| Err(stopping()))
+}
+
+fn stopping() -> WriteError {
+    WriteError::Unavailable("the shard is being closed".to_string())
+}
+
+struct Runner {
+    group: Group,
+    state: Arc<HeadState>,
+    rules: Rules,
+    clock: SharedClock,
+}
+
+impl Runner {
+    async fn run(self, mut queue: mpsc::Receiver<Job>) {
+        let mut next = None;
+        loop {
+            let job = match next.take() {
+                Some(job) => job,
+                None => match queue.recv().await {
+                    Some(job) => job,
+                    None => return,
+                },
+            };
+            // Who went away meanwhile gets no answer: `send` fails, and that is all right.
+            match job {
+                Job::Blocks(blocks) => {
+                    let mut requests = vec![blocks];
+                    next = gather(&mut queue, &mut requests);
+                    self.write(requests).await;
+                }
+                Job::Cut(expected, reason, reply) => {
+                    let _ = reply.send(self.cut(expected, reason).await);
+                }
+                Job::Seal(reply) => {
+                    let sealed = self.apply(Entry::Seal).await;
+                    let _ = reply.send(sealed.map(|applied| match applied {
+                        Applied::Sealed { cut, answer } => Some((cut, answer)),
+                        _ => None,
+                    }));
+                }
+                Job::Committed(entry, reply) => {
+                    let _ = reply.send(self.apply(entry).await.map(|_| ()));
+                }
+            }
+        }
+    }
+
+    async fn write(&self, requests: Vec<Blocks>) {
+        let mut replies = Vec::with_capacity(requests.len());
+        let mut all = Vec::new();
+        for (blocks, reply) in requests {
+            replies.push((blocks.len(), reply));
+            all.extend(blocks);
+        }
+        let rules = (self.rules)();
+        let due = self.state.read(|shard| rules_due(&rules, shard.rules()));
+        let write = Write {
+            leader_time_ms: self.clock.now_ms(),
+            rules: due.then(|| ShardRules::clone(&rules)),
+            blocks: all,
+        };
+        let mut outcomes = match self.apply(Entry::Write(write)).await {
+            Ok(Applied::Write(outcomes)) => Ok(outcomes.into_iter()),
+            Ok(other) => {
+                Err(WriteError::Unavailable(format!("write blocks were not applied: {other:?}")))
+            }
+            Err(error) => Err(error),
+        };
+        for (blocks, reply) in replies {
+            let own = match &mut outcomes {
+                Ok(outcomes) => Ok(outcomes.by_ref().take(blocks).collect()),
+                Err(error) => Err(error.clone()),
+            };
+            let _ = reply.send(own);
+        }
+    }
+
+    async fn cut(
+        &self,
+        expected: Option<Cut>,
+        reason: CutReason,
+    ) -> Result<Option<CutOutcome>, WriteError> {
+        let open = self.state.read(|shard| shard.open_cut());
+        if expected.is_some_and(|expected| expected != open) {
+            return Ok(None);
+        }
+        Ok(match self.apply(Entry::Cut { cut: open, reason }).await? {
+            Applied::Cut(outcome) => Some(outcome),
+            _ => None,
+        })
+    }
+
+    /// Proposes one entry and waits until it is applied here.
+    async fn apply(&self, entry: Entry) -> Result<Applied, WriteError> {
+        let proposal = self.group.propose(entry.encode());
+        let index = match tokio::time::timeout(PROPOSE_TIMEOUT, proposal).await {
+            Ok(Ok((index, _))) => index,
+            Ok(Err(ProposeError::NotLeader { leader })) => return Err(WriteError::NotLeader(leader)),
+            Ok(Err(error)) => return Err(WriteError::Unavailable(error.to_string())),
+            Err(_) => {
+                let text = format!("no majority answered: timeout={PROPOSE_TIMEOUT:?}");
+                return Err(WriteError::Unavailable(text));
+            }
+        };
+        let lost =
+            || WriteError::Unavailable(format!("outcome is not known any more: index={index}"));
+        self.state.outcome(index).ok_or_else(lost)
+    }
+}
+
+/// Takes what waits, up to a proposal's size; returns the first job that carries no write blocks.
+fn gather(queue: &mut mpsc::Receiver<Job>, requests: &mut Vec<Blocks>) -> Option<Job> {
+    let bytes_of = |blocks: &[StreamBlock]| blocks.iter().map(|b| b.bytes.len()).sum::<usize>();
+    let mut bytes: usize = requests.iter().map(|(blocks, _)| bytes_of(blocks)).sum();
+    let mut count: usize = requests.iter().map(|(blocks, _)| blocks.len()).sum();
+    while bytes < PROPOSAL_BYTES_MAX && count < BLOCKS_PER_ENTRY_MAX / 2 {
+        match queue.try_recv() {
+            Ok(Job::Blocks((blocks, reply))) => {
+                bytes += bytes_of(&blocks);
+                count += blocks.len();
+                requests.push((blocks, reply));
+            }
+            Ok(other) => return Some(other),
+            Err(_) => return None,
+        }
+    }
+    None
+}

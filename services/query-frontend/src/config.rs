@@ -1,0 +1,80 @@
+//! Configuration of the query frontend.
+
+use std::time::Duration;
+
+use pando_promql::{Budget, Features};
+
+/// How a query frontend behaves.
+#[derive(Clone, Debug)]
+pub struct FrontendConfig {
+    /// Queries that run at the same time; more wait (`--query.max-concurrency`, default 20).
+    pub concurrency_max: usize,
+    /// How long a query may take, waiting included (`--query.timeout`, default 2 min). A request may ask for less.
+    pub timeout: Duration,
+    /// Samples that a query may hold in memory (`--query.max-samples`, default 50 million).
+    pub samples_max: u64,
+    /// Bytes that a query may hold in memory, and as many encoded ones that it may have received (default 2 GiB).
+    pub bytes_max: u64,
+    /// Series that one fragment may read (default 10 million).
+    pub series_max: u64,
+    /// How old the latest sample may be, ms (`--query.lookback-delta`, default 5 min).
+    pub lookback_ms: i64,
+    /// The step of a subquery that names none, ms (Prometheus' global evaluation interval, default 1 min).
+    pub subquery_step_ms: i64,
+    /// Switches of the language.
+    pub features: Features,
+    /// Whether functions and aggregations run where the data is (default true).
+    pub push_down: bool,
+    /// Fragments of one query that are under way at the same time (default 64).
+    pub fragments_in_flight_max: usize,
+    /// How long a query goes on looking for members that answer, while leaders change (default 10 s).
+    pub members_patience: Duration,
+    /// How long one request waits for a catalog that it can pin (default 5 s).
+    pub pin_patience: Duration,
+    /// The largest form in a request's body (default 10 MiB, as in Go's net/http).
+    pub form_bytes_max: usize,
+}
+
+impl Default for FrontendConfig {
+    fn default() -> Self {
+        let budget = Budget::default();
+        FrontendConfig {
+            concurrency_max: 20,
+            timeout: Duration::from_secs(120),
+            samples_max: budget.samples_max,
+            bytes_max: budget.bytes_max,
+            series_max: budget.series_max,
+            lookback_ms: pando_promql::query::LOOKBACK_MS,
+            subquery_step_ms: pando_promql::query::SUBQUERY_STEP_MS,
+            features: Features::default(),
+            push_down: true,
+            fragments_in_flight_max: 64,
+            members_patience: Duration::from_secs(10),
+            pin_patience: Duration::from_secs(5),
+            form_bytes_max: 10 << 20,
+        }
+    }
+}
+
+impl FrontendConfig {
+    /// Every fault at once.
+    pub fn validate(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let positive = [
+            ("concurrency_max", self.concurrency_max as u64),
+            ("timeout", self.timeout.as_millis() as u64),
+            ("samples_max", self.samples_max),
+            ("bytes_max", self.bytes_max),
+            ("series_max", self.series_max),
+            ("lookback_ms", self.lookback_ms.max(0) as u64),
+            ("subquery_step_ms", self.subquery_step_ms.max(0) as u64),
+            ("fragments_in_flight_max", self.fragments_in_flight_max as u64),
+        ];
+        for (name, value) in positive {
+            if value == 0 {
+                faults.push(format!("query frontend: must be greater than 0: setting={name}"));
+            }
+        }
+        faults
+    }
+}

@@ -1,0 +1,381 @@
+//! Queries: gate, pin, fan-out, merge, evaluation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use pando_catalog::CatalogView;
+use pando_executor::{Sources, wire};
+use pando_model::{ErrorKind, TenantId};
+use pando_promql::{
+    Budget, CancelFlag, FragmentId, FragmentPlan, FragmentResult, FragmentSpec, PartialBatch,
+    PartialMerge, Query, QueryError, QueryOutput, QueryParams,
+};
+use pando_proto::v1::executor_client::ExecutorClient;
+use pando_proto::v1::{self, FragmentRequest};
+use pando_rpc::{MESSAGE_BYTES_MAX, Peer};
+use tonic::{Request, Status};
+
+use crate::error::FrontendError;
+use crate::fan_out::{Question, Scope};
+use crate::frontend::Frontend;
+
+/// What a caller may set for one query.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QueryOptions {
+    /// A shorter time than the frontend's.
+    pub timeout: Option<Duration>,
+    /// How old the latest sample may be, ms; 0: the frontend's setting.
+    pub lookback_ms: i64,
+    /// Whether an answer may lack what no member answers for; warnings say what.
+    pub partial_response: bool,
+}
+
+/// Where the time of a query went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueryTimings {
+    /// Waiting for a turn.
+    pub queue: Duration,
+    /// Pinning the catalog and planning.
+    pub prepare: Duration,
+    /// Fragments: fan-out and merge.
+    pub fragments: Duration,
+    /// The evaluation at the frontend.
+    pub evaluate: Duration,
+}
+
+/// The answer of a query.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Value and annotations.
+    pub output: QueryOutput,
+    /// What the cluster has to say: what a partial answer lacks.
+    pub warnings: Vec<String>,
+    /// Where the time went.
+    pub timings: QueryTimings,
+    /// Series that members read.
+    pub series_read: u64,
+    /// Samples that members read.
+    pub samples_read: u64,
+}
+
+impl Frontend {
+    /// Answers an instant query at `t_ms`.
+    ///
+    /// # Errors
+    /// [`FrontendError`]; nothing is answered in part unless the options allow it.
+    pub async fn query_instant(
+        &self,
+        tenant: &TenantId,
+        text: &str,
+        t_ms: i64,
+        options: QueryOptions,
+    ) -> Result<Answer, FrontendError> {
+        self.query(tenant, text, QueryParams::instant(t_ms), options).await
+    }
+
+    /// Answers a range query: start, end and step in ms.
+    ///
+    /// # Errors
+    /// As [`Frontend::query_instant`].
+    pub async fn query_range(
+        &self,
+        tenant: &TenantId,
+        text: &str,
+        (start_ms, end_ms, step_ms): (i64, i64, i64),
+        options: QueryOptions,
+    ) -> Result<Answer, FrontendError> {
+        let params = QueryParams::range(start_ms, end_ms, step_ms)?;
+        self.query(tenant, text, params, options).await
+    }
+
+    async fn query(
+        &self,
+        tenant: &TenantId,
+        text: &str,
+        params: QueryParams,
+        options: QueryOptions,
+    ) -> Result<Answer, FrontendError> {
+        let config = self.config();
+        let params = QueryParams {
+            subquery_step_ms: config.subquery_step_ms,
+            push_down: config.push_down,
+            lookback_ms: config.lookback_ms,
+            ..params
+        };
+        let params = params.with_lookback(options.lookback_ms).with_features(config.features);
+        let query = Arc::new(Query::parse(text, params)?);
+        let timeout = options.timeout.map_or(config.timeout, |asked| asked.min(config.timeout));
+        let cancel = CancelOnDrop(CancelFlag::new());
+        let began = self.clock().monotonic();
+        let stage = Stage::default();
+        let run = self.run(tenant, query, options, cancel.0.clone(), &stage);
+        let result = match tokio::time::timeout(timeout, run).await {
+            Ok(result) => result,
+            Err(_) => Err(FrontendError::Timeout { stage: stage.name() }),
+        };
+        let took = self.clock().monotonic().saturating_sub(began);
+        self.metrics().query_ended(took, &result);
+        result
+    }
+
+    async fn run(
+        &self,
+        tenant: &TenantId,
+        query: Arc<Query>,
+        options: QueryOptions,
+        cancel: CancelFlag,
+        stage: &Stage,
+    ) -> Result<Answer, FrontendError> {
+        let mut timings = QueryTimings::default();
+        let mut lap = self.clock().monotonic();
+        let mut since_last = || {
+            let now = self.clock().monotonic();
+            now.saturating_sub(std::mem::replace(&mut lap, now))
+        };
+        let _turn = self.gate().enter().await;
+        timings.queue = since_last();
+        stage.evaluates();
+        let _active = self.metrics().active_query();
+        let mut answer = Execution::default();
+        let view = match query.fragments().is_empty() {
+            true => None,
+            false => self.pin_for(tenant).await?,
+        };
+        timings.prepare = since_last();
+        let mut budget = self.budget();
+        if let Some(view) = &view {
+            let own_max = view.routing.limits(tenant).query_samples_max;
+            if own_max > 0 {
+                budget.samples_max = budget.samples_max.min(own_max);
+            }
+            answer = self.execute(view, tenant, &query, budget, options, &cancel).await?;
+        }
+        timings.fragments = since_last();
+        let Execution { results, missing, series_read, samples_read } = answer;
+        let output = blocking(move || query.evaluate(results, budget, cancel)).await?;
+        timings.evaluate = since_last();
+        Ok(Answer { output, warnings: missing, timings, series_read, samples_read })
+    }
+
+    fn budget(&self) -> Budget {
+        let config = self.config();
+        Budget {
+            samples_max: config.samples_max,
+            series_max: config.series_max,
+            bytes_max: config.bytes_max,
+        }
+    }
+
+    /// Executes all fragments of `query`.
+    async fn execute(
+        &self,
+        view: &CatalogView,
+        tenant: &TenantId,
+        query: &Query,
+        budget: Budget,
+        options: QueryOptions,
+        cancel: &CancelFlag,
+    ) -> Result<Execution, FrontendError> {
+        let received = AtomicU64::new(0);
+        let partial = options.partial_response;
+        let each = query.fragments().iter().map(|spec| {
+            let scope = Scope { tenant, time: spec.range, partial };
+            self.execute_one(view, scope, spec, budget, cancel, &received)
+        });
+        let mut all = Execution::default();
+        for (id, result, one) in try_join_all(each).await? {
+            all.results.insert(id, result);
+            all.missing.extend(one.missing);
+            all.series_read += one.series_read;
+            all.samples_read += one.samples_read;
+        }
+        all.missing.sort();
+        all.missing.dedup();
+        Ok(all)
+    }
+
+    async fn execute_one(
+        &self,
+        view: &CatalogView,
+        scope: Scope<'_>,
+        spec: &FragmentSpec,
+        budget: Budget,
+        cancel: &CancelFlag,
+        received: &AtomicU64,
+    ) -> Result<(FragmentId, FragmentResult, Execution), FrontendError> {
+        let question = FragmentQuestion {
+            plan: spec.plan.encode().into(),
+            raw: spec.plan.raw().encode().into(),
+            budget,
+            received,
+        };
+        let answers = self.fan_out(view, scope, &question).await?;
+        let mut read = Execution { missing: answers.missing, ..Execution::default() };
+        for answer in &answers.answers {
+            read.series_read += answer.stats.series;
+            read.samples_read += answer.stats.samples;
+        }
+        self.metrics().fragments.inc_by(answers.answers.len() as u64);
+        let (plan, cancel) = (spec.plan.clone(), cancel.clone());
+        let result = blocking(move || merge(plan, answers.answers, budget, cancel)).await?;
+        Ok((spec.id, result, read))
+    }
+}
+
+/// Merges the batches of all executors in the order of their keys, so that equal answers are equal bit by bit.
+fn merge(
+    plan: FragmentPlan,
+    answers: Vec<FragmentAnswer>,
+    budget: Budget,
+    cancel: CancelFlag,
+) -> Result<FragmentResult, QueryError> {
+    let mut merge = PartialMerge::new(plan, budget, cancel);
+    for batch in answers.into_iter().flat_map(|answer| answer.batches) {
+        merge.push(PartialBatch::decode(&batch)?)?;
+    }
+    merge.finish()
+}
+
+/// Runs the engine where it blocks no socket.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, QueryError> + Send + 'static,
+) -> Result<T, FrontendError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(QueryError::Internal("the engine stopped with a fault of its own".into()).into()),
+    }
+}
+
+/// What the fragments came to.
+#[derive(Debug, Default)]
+struct Execution {
+    results: BTreeMap<FragmentId, FragmentResult>,
+    missing: Vec<String>,
+    series_read: u64,
+    samples_read: u64,
+}
+
+/// Asks for one fragment.
+struct FragmentQuestion<'a> {
+    plan: Bytes,
+    /// The same without functions and aggregation, for members that do not know a node of the plan.
+    raw: Bytes,
+    budget: Budget,
+    /// Encoded bytes that the whole query holds.
+    received: &'a AtomicU64,
+}
+
+/// A fragment's batches, encoded: decoded ones take many times their space.
+struct FragmentAnswer {
+    batches: Vec<Bytes>,
+    stats: v1::QueryStats,
+}
+
+impl Question for FragmentQuestion<'_> {
+    type Answer = FragmentAnswer;
+
+    async fn ask(&self, peer: Peer, sources: &Sources) -> Result<FragmentAnswer, Status> {
+        match self.execute(peer.clone(), sources, &self.plan).await {
+            Err(status) if pando_rpc::kind_of(&status) == ErrorKind::Unsupported => {
+                self.execute(peer, sources, &self.raw).await
+            }
+            answered => answered,
+        }
+    }
+}
+
+impl FragmentQuestion<'_> {
+    async fn execute(
+        &self,
+        peer: Peer,
+        sources: &Sources,
+        plan: &Bytes,
+    ) -> Result<FragmentAnswer, Status> {
+        let mut client = ExecutorClient::new(peer)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let budget = v1::Budget {
+            samples_max: self.budget.samples_max,
+            bytes_max: self.budget.bytes_max,
+            series_max: self.budget.series_max,
+        };
+        let request = FragmentRequest {
+            sources: Some(wire::sources_to_proto(sources)),
+            plan: plan.clone(),
+            budget: Some(budget),
+        };
+        let mut stream = client.execute(Request::new(request)).await?.into_inner();
+        let mut held = Held { bytes: 0, received: self.received };
+        let mut batches = Vec::new();
+        while let Some(message) = stream.message().await? {
+            if !message.batch.is_empty() {
+                held.add(message.batch.len() as u64, self.budget.bytes_max)?;
+                batches.push(message.batch);
+            }
+            if let Some(stats) = message.stats {
+                held.keep();
+                return Ok(FragmentAnswer { batches, stats });
+            }
+        }
+        // INV-6: the last message carries statistics; without it nobody knows what is missing.
+        Err(Status::unavailable("answer of a fragment is cut short"))
+    }
+}
+
+/// Bytes of one try: they are given back unless its answer is kept.
+struct Held<'a> {
+    bytes: u64,
+    received: &'a AtomicU64,
+}
+
+impl Held<'_> {
+    fn add(&mut self, bytes: u64, bytes_max: u64) -> Result<(), Status> {
+        self.bytes += bytes;
+        let all = self.received.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if all > bytes_max {
+            let error = QueryError::Budget { what: "bytes", limit: bytes_max };
+            return Err(pando_rpc::status(error.kind(), error));
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.received.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Where a query is, for the text of its timeout.
+#[derive(Debug, Default)]
+struct Stage(std::sync::atomic::AtomicBool);
+
+impl Stage {
+    fn evaluates(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn name(&self) -> &'static str {
+        if self.0.load(Ordering::Relaxed) { "expression evaluation" } else { "query queue" }
+    }
+}
+
+/// Tells the engine when nobody waits any more: the caller left, or time is up. Streams end by being dropped.
+struct CancelOnDrop(CancelFlag);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests;
