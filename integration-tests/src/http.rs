@@ -30,8 +30,19 @@ pub async fn ok(url: &str) -> Result<Option<()>> {
 /// # Errors
 /// No answer, or not JSON.
 pub async fn json(url: &str, parameters: &[(&str, &str)]) -> Result<Value> {
-    let response = client().get(url).query(parameters).send().await?;
-    let text = response.text().await?;
+    json_of("", url, parameters).await
+}
+
+/// [`json`] as `tenant`; without a tenant's header where that is empty.
+///
+/// # Errors
+/// No answer, or not JSON.
+pub async fn json_of(tenant: &str, url: &str, parameters: &[(&str, &str)]) -> Result<Value> {
+    let mut request = client().get(url).query(parameters);
+    if !tenant.is_empty() {
+        request = request.header("X-Scope-OrgID", tenant);
+    }
+    let text = request.send().await?.text().await?;
     serde_json::from_str(&text).with_context(|| format!("not JSON: {text:.300}"))
 }
 
@@ -40,7 +51,15 @@ pub async fn json(url: &str, parameters: &[(&str, &str)]) -> Result<Value> {
 /// # Errors
 /// No answer, or an error of the API.
 pub async fn data(url: &str, parameters: &[(&str, &str)]) -> Result<Value> {
-    let mut answer = json(url, parameters).await?;
+    data_of("", url, parameters).await
+}
+
+/// [`data`] as `tenant`.
+///
+/// # Errors
+/// No answer, or an error of the API.
+pub async fn data_of(tenant: &str, url: &str, parameters: &[(&str, &str)]) -> Result<Value> {
+    let mut answer = json_of(tenant, url, parameters).await?;
     if answer["status"] != "success" {
         bail!("{url} {parameters:?}: {answer}");
     }

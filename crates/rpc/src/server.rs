@@ -1,14 +1,16 @@
 //! `GrpcServer`: all gRPC services of a process on one listener, behind one check of identity.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pando_model::{ClusterId, ErrorKind, NodeId};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic::service::{Routes, RoutesBuilder};
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tower::Service;
 
@@ -37,21 +39,23 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
         .map_err(|e| std::io::Error::new(e.kind(), format!("cannot listen: address={address}: {e}")))
 }
 
-/// The gRPC side of a process, while services are added.
+/// The gRPC side of a process. Services may be added while it serves: a process answers for itself before it
+/// knows its cluster. Cloning shares the services.
+#[derive(Clone)]
 pub struct GrpcServer {
     identity: Identity,
     tls: Option<TlsConfig>,
-    routes: RoutesBuilder,
+    routes: Arc<Mutex<Routes>>,
 }
 
 impl GrpcServer {
     /// A server without services.
     pub fn new(identity: Identity, tls: Option<TlsConfig>) -> Self {
-        GrpcServer { identity, tls, routes: Routes::builder() }
+        GrpcServer { identity, tls, routes: Arc::default() }
     }
 
     /// Adds a service; wrap generated servers with [`limited!`](crate::limited).
-    pub fn add<S>(&mut self, service: S) -> &mut Self
+    pub fn add<S>(&self, service: S) -> &Self
     where
         S: Service<http::Request<Body>, Error = std::convert::Infallible>
             + NamedService
@@ -62,7 +66,8 @@ impl GrpcServer {
         S::Response: axum::response::IntoResponse,
         S::Future: Send + 'static,
     {
-        self.routes.add_service(service);
+        let mut routes = self.routes.lock();
+        *routes = std::mem::take(&mut *routes).add_service(service);
         self
     }
 
@@ -75,7 +80,7 @@ impl GrpcServer {
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        let identity = self.identity;
+        let identity = self.identity.clone();
         let check = tower::layer::layer_fn(move |inner| Checked { inner, identity: identity.clone() });
         let mut server = Server::builder()
             .concurrency_limit_per_connection(STREAMS_PER_CONNECTION_MAX as usize)
@@ -88,11 +93,41 @@ impl GrpcServer {
         if let Some(tls) = &self.tls {
             server = server.tls_config(tls.server())?;
         }
+        let current = Current { routes: self.routes };
         server
             .layer(check)
-            .add_routes(self.routes.routes())
+            .add_routes(Routes::from(axum::Router::new().fallback_service(current)))
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
             .await
+    }
+}
+
+/// The services that there are when a call comes in.
+#[derive(Clone)]
+struct Current {
+    routes: Arc<Mutex<Routes>>,
+}
+
+impl Service<http::Request<axum::body::Body>> for Current {
+    type Response = http::Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = std::pin::Pin<
+        Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send + 'static>,
+    >;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<axum::body::Body>) -> Self::Future {
+        let mut routes = self.routes.lock().clone();
+        Box::pin(async move {
+            let answered = routes.call(request).await;
+            Ok(answered.unwrap_or_else(|_| status(ErrorKind::Internal, "no answer").into_http()))
+        })
     }
 }
 

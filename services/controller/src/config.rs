@@ -22,8 +22,6 @@ pub struct ControllerConfig {
     pub limits: TenantLimits,
     /// How long samples of tenants without their own retention are kept, ms; 0 for ever.
     pub retention_ms: u64,
-    /// Bytes that all blocks may take; 0 for no limit.
-    pub retention_bytes: u64,
     /// Blocks younger than this are not compacted, ms.
     pub min_block_age_ms: i64,
     /// How long a replaced object is kept, ms.

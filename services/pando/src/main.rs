@@ -1,15 +1,60 @@
 //! The `pando` binary: arguments, configuration files, wiring, tools. The only part that reads any of them.
 
 mod args;
+mod config_file;
 mod data_dir;
 mod logging;
 mod object_stores;
+mod run;
+mod tools;
 
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
 use clap::Parser as _;
+
+use crate::args::{CheckCommand, Cli, Command};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {
-    let _ = args::Cli::parse();
+fn main() -> ExitCode {
+    if let Err(text) = args::refuse_prometheus_flags(std::env::args()) {
+        return fail(&text);
+    }
+    let cli = Cli::parse();
+    match run(&cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("{error:#}")),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a command line program")]
+fn fail(text: &str) -> ExitCode {
+    eprintln!("pando: {text}");
+    ExitCode::FAILURE
+}
+
+fn run(command: &Command) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    let result = runtime.block_on(async {
+        if let Some(plan) = run::Plan::of(command) {
+            logging::install(&plan.log)?;
+            return run::run(plan).await;
+        }
+        pando_rpc::tls::install_provider();
+        match command {
+            Command::Check(CheckCommand::Config { file }) => tools::check::config(file),
+            Command::Query(command) => tools::query::run(command).await,
+            Command::Block(command) => tools::block::run(command).await,
+            Command::Admin(command) => tools::admin::run(command).await,
+            _ => Ok(()),
+        }
+    });
+    // Blocking work of a process that was told to end is not waited for.
+    runtime.shutdown_background();
+    result
 }

@@ -1,44 +1,76 @@
 //! `JsonWriter`: JSON as Prometheus' HTTP API writes it, byte by byte, appended to one buffer. It writes what it is
 //! told and knows neither queries nor HTTP; commas are its own business.
 
+use bytes::Bytes;
 use pando_model::number::{push_api_float, push_api_time};
 use pando_model::{Histogram, Labels, SampleValue};
+use tokio::sync::mpsc;
 
 use crate::buckets::buckets;
 
-/// Appends JSON to a text. Calls have to nest as JSON does.
+/// A chunk of a streamed text is sent when it has grown to this size.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Writes JSON to a text, or to a stream of chunks. Calls have to nest as JSON does.
 #[derive(Debug, Default)]
-pub struct JsonWriter {
+pub(crate) struct JsonWriter {
     out: String,
     /// Whether the next value stands behind another one of its array or object.
     comma: bool,
+    /// Where full chunks go.
+    chunks: Option<mpsc::Sender<Bytes>>,
 }
 
 impl JsonWriter {
     /// An empty text.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// The text.
-    pub fn finish(self) -> String {
+    /// A writer that sends its text chunk by chunk and waits for a slow reader. Not for a thread that serves
+    /// sockets.
+    pub(crate) fn to_chunks(chunks: mpsc::Sender<Bytes>) -> Self {
+        JsonWriter { chunks: Some(chunks), ..Self::default() }
+    }
+
+    /// The text, or the end of it where the rest is sent.
+    pub(crate) fn finish(mut self) -> String {
+        if self.chunks.is_some() {
+            self.send();
+        }
         self.out
     }
 
+    /// Whether the reader of a streamed text is gone.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.chunks.as_ref().is_some_and(mpsc::Sender::is_closed)
+    }
+
     fn separate(&mut self) {
+        if self.out.len() >= CHUNK_BYTES && self.chunks.is_some() {
+            self.send();
+        }
         if self.comma {
             self.out.push(',');
         }
         self.comma = true;
     }
 
+    fn send(&mut self) {
+        let chunk = Bytes::from(std::mem::take(&mut self.out));
+        if let Some(chunks) = &self.chunks {
+            // Nobody reads: `is_unread` tells the caller, and the chunk is dropped.
+            let _ = chunks.blocking_send(chunk);
+        }
+    }
+
     /// `{`, what `inside` writes, `}`.
-    pub fn object(&mut self, inside: impl FnOnce(&mut Self)) {
+    pub(crate) fn object(&mut self, inside: impl FnOnce(&mut Self)) {
         self.nested('{', '}', inside);
     }
 
     /// `[`, what `inside` writes, `]`.
-    pub fn array(&mut self, inside: impl FnOnce(&mut Self)) {
+    pub(crate) fn array(&mut self, inside: impl FnOnce(&mut Self)) {
         self.nested('[', ']', inside);
     }
 
@@ -52,61 +84,61 @@ impl JsonWriter {
     }
 
     /// A field's name; its value comes next.
-    pub fn key(&mut self, name: &str) {
+    pub(crate) fn key(&mut self, name: &str) {
         self.string(name);
         self.out.push(':');
         self.comma = false;
     }
 
     /// A string.
-    pub fn string(&mut self, text: &str) {
+    pub(crate) fn string(&mut self, text: &str) {
         self.separate();
         push_quoted(&mut self.out, text);
     }
 
     /// A whole number.
-    pub fn int(&mut self, number: i64) {
+    pub(crate) fn int(&mut self, number: i64) {
         self.separate();
         self.out.push_str(&number.to_string());
     }
 
     /// A number that counts.
-    pub fn count(&mut self, number: u64) {
+    pub(crate) fn count(&mut self, number: u64) {
         self.separate();
         self.out.push_str(&number.to_string());
     }
 
     /// A float as a JSON number; what JSON has no number for becomes 0, as in Prometheus' statistics.
-    pub fn number(&mut self, v: f64) {
+    pub(crate) fn number(&mut self, v: f64) {
         self.separate();
         push_api_float(&mut self.out, if v.is_finite() { v } else { 0.0 });
     }
 
     /// `true` or `false`.
-    pub fn bool(&mut self, v: bool) {
+    pub(crate) fn bool(&mut self, v: bool) {
         self.raw(if v { "true" } else { "false" });
     }
 
     /// A value that is JSON already.
-    pub fn raw(&mut self, json: &str) {
+    pub(crate) fn raw(&mut self, json: &str) {
         self.separate();
         self.out.push_str(json);
     }
 
     /// A field with a string.
-    pub fn field(&mut self, name: &str, text: &str) {
+    pub(crate) fn field(&mut self, name: &str, text: &str) {
         self.key(name);
         self.string(text);
     }
 
     /// A field with an array of strings.
-    pub fn strings<T: AsRef<str>>(&mut self, name: &str, texts: impl IntoIterator<Item = T>) {
+    pub(crate) fn strings<T: AsRef<str>>(&mut self, name: &str, texts: impl IntoIterator<Item = T>) {
         self.key(name);
         self.array(|json| texts.into_iter().for_each(|text| json.string(text.as_ref())));
     }
 
     /// A sample's float: a string.
-    pub fn float(&mut self, v: f64) {
+    pub(crate) fn float(&mut self, v: f64) {
         self.separate();
         self.out.push('"');
         push_api_float(&mut self.out, v);
@@ -114,18 +146,18 @@ impl JsonWriter {
     }
 
     /// A time, ms: a number of seconds.
-    pub fn time(&mut self, t_ms: i64) {
+    pub(crate) fn time(&mut self, t_ms: i64) {
         self.separate();
         push_api_time(&mut self.out, t_ms);
     }
 
     /// A label set: an object.
-    pub fn labels(&mut self, labels: &Labels) {
+    pub(crate) fn labels(&mut self, labels: &Labels) {
         self.object(|json| labels.iter().for_each(|(name, value)| json.field(name, value)));
     }
 
     /// `[time,"float"]`.
-    pub fn float_point(&mut self, t_ms: i64, v: f64) {
+    pub(crate) fn float_point(&mut self, t_ms: i64, v: f64) {
         self.array(|json| {
             json.time(t_ms);
             json.float(v);
@@ -133,7 +165,7 @@ impl JsonWriter {
     }
 
     /// `[time,{histogram}]`.
-    pub fn histogram_point(&mut self, t_ms: i64, h: &Histogram) {
+    pub(crate) fn histogram_point(&mut self, t_ms: i64, h: &Histogram) {
         self.array(|json| {
             json.time(t_ms);
             json.histogram(h);
@@ -141,7 +173,7 @@ impl JsonWriter {
     }
 
     /// A field `value` or `histogram` with the point.
-    pub fn sample(&mut self, t_ms: i64, value: &SampleValue) {
+    pub(crate) fn sample(&mut self, t_ms: i64, value: &SampleValue) {
         match value {
             SampleValue::Float(v) => {
                 self.key("value");
@@ -155,7 +187,7 @@ impl JsonWriter {
     }
 
     /// A native histogram: count, sum, and the buckets that are not empty, from the lowest up.
-    pub fn histogram(&mut self, h: &Histogram) {
+    pub(crate) fn histogram(&mut self, h: &Histogram) {
         self.object(|json| {
             json.key("count");
             json.float(h.count);
@@ -280,6 +312,29 @@ mod tests {
         for (t_ms, json) in times {
             assert_eq!(written(|w| w.time(t_ms)), json);
         }
+    }
+
+    #[tokio::test]
+    async fn a_streamed_text_is_the_same_text() {
+        let write = |json: &mut JsonWriter| {
+            json.array(|json| (0..40_000).for_each(|i| json.float_point(i * 1000, i as f64)));
+        };
+        let whole = written(write);
+        let (sender, mut chunks) = mpsc::channel(1);
+        let writing = tokio::task::spawn_blocking(move || {
+            let mut json = JsonWriter::to_chunks(sender);
+            write(&mut json);
+            json.finish()
+        });
+        let mut text = String::new();
+        let mut count = 0;
+        while let Some(chunk) = chunks.recv().await {
+            text.push_str(std::str::from_utf8(&chunk).expect("whole characters"));
+            count += 1;
+        }
+        assert_eq!(writing.await.expect("written"), "");
+        assert_eq!(text, whole);
+        assert!(count > 5, "chunks={count}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod buckets;
 mod catalog_source;
 mod config;
 mod error;
+mod exemplars;
 mod fan_out;
 mod frontend;
 mod gate;

@@ -32,16 +32,13 @@ async fn write(
 ) -> Response {
     let started = receiver.monotonic();
     let answer = answer(&receiver, tenant, request).await;
+    receiver.show_in_flight();
     let took = receiver.monotonic().saturating_sub(started);
     receiver.metrics.request_seconds.observe(took.as_secs_f64());
     answer.into_response()
 }
 
-async fn answer(
-    receiver: &Inner,
-    tenant: Result<Tenant, ApiError>,
-    request: Request,
-) -> Answer {
+async fn answer(receiver: &Inner, tenant: Result<Tenant, ApiError>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let tenant = match tenant {
         Ok(Tenant(tenant)) => tenant,

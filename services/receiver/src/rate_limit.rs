@@ -112,7 +112,10 @@ mod tests {
         let mut limits = RateLimits::default();
         let a = tenant("a");
         assert_eq!(limits.take(&a, 10, 1_100, at(5)), Ok(()));
-        assert_eq!(limits.take(&a, 10, 1, at(104)), Err(TooFast { retry_after: Duration::from_millis(1_100) }));
+        assert_eq!(
+            limits.take(&a, 10, 1, at(104)),
+            Err(TooFast { retry_after: Duration::from_millis(1_100) })
+        );
         assert_eq!(limits.take(&a, 10, 1, at(106)), Ok(()));
     }
 

@@ -119,7 +119,7 @@ impl Inner {
     /// A place for a body of `bytes`, taken before it is read.
     pub(crate) async fn admit(&self, bytes: usize) -> Result<Held, Answer> {
         let held = self.bodies.acquire(bytes).await;
-        self.metrics.in_flight_bytes.set(self.bodies.in_flight_bytes() as i64);
+        self.show_in_flight();
         held.map_err(|full| Answer::refused(full.kind(), full))
     }
 
@@ -138,6 +138,10 @@ impl Inner {
     pub(crate) fn count(&self, answer: &Answer, version: &'static str) {
         let labels = RequestLabels { version, code: answer.status.as_u16() };
         self.metrics.requests.get_or_create(&labels).inc();
+    }
+
+    /// Shows what is in flight, after a body has given its place back.
+    pub(crate) fn show_in_flight(&self) {
         self.metrics.in_flight_bytes.set(self.bodies.in_flight_bytes() as i64);
     }
 
@@ -212,7 +216,8 @@ impl Inner {
         self.metrics.invalid_labels_samples.inc_by(skipped.samples);
         let now_ms = self.clock.monotonic().as_millis() as u64;
         let mut log = self.skipped_log.lock();
-        let due = log.last_ms.is_none_or(|last| now_ms.saturating_sub(last) >= SKIPPED_LOG_INTERVAL_MS);
+        let due =
+            log.last_ms.is_none_or(|last| now_ms.saturating_sub(last) >= SKIPPED_LOG_INTERVAL_MS);
         if !due {
             log.suppressed += skipped.series;
             return;

@@ -162,11 +162,14 @@ impl Builder<'_> {
         if let Some(leaf) = self.pushed_range(function, call, steps)? {
             return Ok(Node::Fragment(leaf));
         }
-        let (mut args, mut range) = (Vec::new(), None);
+        let (mut args, mut arg_pos, mut range) = (Vec::new(), Vec::new(), None);
         for arg in &call.args {
             match &arg.unwrapped().kind {
                 ExprKind::Matrix(_) | ExprKind::Subquery(_) => range = Some(arg),
-                _ => args.push(self.node(arg, steps)?),
+                _ => {
+                    args.push(self.node(arg, steps)?);
+                    arg_pos.push(arg.pos);
+                }
             }
         }
         let range = range.ok_or_else(|| QueryError::Internal("no range argument".to_string()))?;
@@ -191,6 +194,7 @@ impl Builder<'_> {
         Ok(Node::RangeCall(Box::new(RangeNode {
             function,
             args,
+            arg_pos,
             source,
             range_ms,
             presence_only,

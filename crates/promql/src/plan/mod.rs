@@ -76,6 +76,8 @@ pub(crate) struct RangeNode {
     pub(crate) function: RangeFunction,
     /// Scalars, one per argument.
     pub(crate) args: Vec<Node>,
+    /// The places of `args`.
+    pub(crate) arg_pos: Vec<PosRange>,
     pub(crate) source: RangeSource,
     pub(crate) range_ms: i64,
     /// Whether only presence counts, so that equal label sets do no harm.

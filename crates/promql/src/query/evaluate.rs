@@ -265,7 +265,8 @@ impl Evaluator<'_> {
         match range.function {
             RangeFunction::Quantile => {
                 for q in args.iter().flatten().filter(|q| !(0.0..=1.0).contains(*q)) {
-                    self.annotations.add(range.pos, Note::invalid_quantile(*q));
+                    let pos = range.arg_pos.first().copied().unwrap_or(range.pos);
+                    self.annotations.add(pos, Note::invalid_quantile(*q));
                 }
             }
             RangeFunction::Smoothing => {

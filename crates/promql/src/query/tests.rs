@@ -99,6 +99,18 @@ fn annotations_carry_the_place_in_the_text() {
 }
 
 #[test]
+fn a_wrong_quantile_is_pointed_at_where_it_stands() {
+    let source = source(&[("gauge", "a", 0.0, 1.0)]);
+    for (text, place) in
+        [("quantile_over_time(2, gauge[1m])", "(1:20)"), ("quantile by (l) (2, gauge)", "(1:18)")]
+    {
+        let output = ask(text, QueryParams::instant(600_000), &source).expect(text);
+        let message = "PromQL warning: quantile value should be between 0 and 1, got 2";
+        assert_eq!(output.warnings, [format!("{message} {place}")], "{text}");
+    }
+}
+
+#[test]
 fn equal_selectors_are_one_fragment() {
     let params = QueryParams::range(0, 600_000, 60_000).expect("steps");
     let query = Query::parse("rate(a_total[1m]) / rate(a_total[1m]) + sum(b)", params).expect("ok");

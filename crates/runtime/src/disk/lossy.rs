@@ -1,5 +1,8 @@
 //! `LossyDisk`: keeps appended bytes in memory until they are synced, so that `kill -9` of a real process loses
 //! what a power cut would have lost. For tests of whole processes; names are durable at once, as on the disk below.
+//!
+//! A lying one says that it has synced and has not, as a drive with a volatile cache does: a test of durability
+//! that does not notice it is no test.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,24 +19,32 @@ type Tail = Arc<Mutex<Vec<u8>>>;
 /// A disk that has really only what was synced.
 pub struct LossyDisk {
     below: Arc<dyn Disk>,
+    lies: bool,
     tails: Mutex<BTreeMap<PathBuf, Tail>>,
 }
 
 impl LossyDisk {
     /// Loses what is appended to `below` and not synced.
     pub fn new(below: Arc<dyn Disk>) -> Self {
-        LossyDisk { below, tails: Mutex::default() }
+        LossyDisk { below, lies: false, tails: Mutex::default() }
+    }
+
+    /// Loses whatever is appended to `below`, synced or not. Only a rename writes the renamed file's bytes, as
+    /// journaling file systems do, so that small files that are replaced whole survive.
+    pub fn lying(below: Arc<dyn Disk>) -> Self {
+        LossyDisk { lies: true, ..LossyDisk::new(below) }
     }
 
     fn file(&self, path: &Path, below: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
         let tail = self.tails.lock().entry(path.to_path_buf()).or_default().clone();
-        Box::new(LossyFile { below, tail })
+        Box::new(LossyFile { below, tail, lies: self.lies })
     }
 }
 
 struct LossyFile {
     below: Box<dyn DiskFile>,
     tail: Tail,
+    lies: bool,
 }
 
 impl Disk for LossyDisk {
@@ -63,15 +74,19 @@ impl Disk for LossyDisk {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
         tail.truncate(kept);
-        let file = self.below.open(path)?;
-        file.append(&tail)?;
-        file.sync()?;
-        tail.clear();
-        Ok(())
+        match self.lies {
+            true => Ok(()),
+            false => write_out(self.below.open(path)?.as_ref(), &mut tail),
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut tails = self.tails.lock();
+        if self.lies
+            && let Some(tail) = tails.get(from)
+        {
+            write_out(self.below.open(from)?.as_ref(), &mut tail.lock())?;
+        }
         self.below.rename(from, to)?;
         tails.remove(to);
         if let Some(tail) = tails.remove(from) {
@@ -137,11 +152,18 @@ impl DiskFile for LossyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut tail = self.tail.lock();
-        if !tail.is_empty() {
-            self.below.append(&tail)?;
-            tail.clear();
+        match self.lies {
+            true => Ok(()),
+            false => write_out(self.below.as_ref(), &mut self.tail.lock()),
         }
-        self.below.sync()
     }
+}
+
+/// Makes the bytes of a tail durable.
+fn write_out(file: &dyn DiskFile, tail: &mut Vec<u8>) -> io::Result<()> {
+    if !tail.is_empty() {
+        file.append(tail)?;
+        tail.clear();
+    }
+    file.sync()
 }

@@ -47,6 +47,7 @@ fn every_disk_behaves_alike() {
     scenario(&OsDisk, &root.path().join("os"));
     scenario(&LossyDisk::new(OsDisk::shared()), &root.path().join("lossy"));
     scenario(&LossyDisk::new(SimDisk::new().shared()), Path::new("/lossy"));
+    scenario(&LossyDisk::lying(SimDisk::new().shared()), Path::new("/lying"));
 }
 
 #[test]
@@ -125,4 +126,18 @@ fn a_lossy_disk_has_below_only_what_was_synced() {
     disk.rename(Path::new("/f"), Path::new("/g")).expect("rename");
     assert_eq!(disk.read_all(Path::new("/g")).expect("read"), b"syncedlost");
     assert_eq!(below.read_all(Path::new("/g")).expect("read"), b"synced");
+}
+
+#[test]
+fn a_lying_disk_has_below_only_what_was_renamed() {
+    let below = SimDisk::new();
+    let disk = LossyDisk::lying(below.shared());
+    disk.create_dir(Path::new("/")).expect("create_dir");
+    let file = disk.create(Path::new("/f")).expect("create");
+    file.append(b"synced").expect("append");
+    file.sync().expect("sync");
+    disk.replace(Path::new("/g"), b"replaced").expect("replace");
+    assert_eq!(disk.read_all(Path::new("/f")).expect("read"), b"synced");
+    assert_eq!(below.read_all(Path::new("/f")).expect("read"), b"");
+    assert_eq!(below.read_all(Path::new("/g")).expect("read"), b"replaced");
 }

@@ -194,3 +194,43 @@ pub(crate) struct AdminTarget {
     #[arg(long)]
     pub(crate) shard: Option<u64>,
 }
+
+/// The flags that were given, by name without dashes, for `/api/v1/status/flags`.
+pub(crate) fn given_flags(
+    args: impl Iterator<Item = String>,
+) -> std::collections::BTreeMap<String, String> {
+    let mut flags = std::collections::BTreeMap::new();
+    let mut args = args.peekable();
+    while let Some(arg) = args.next() {
+        let Some(flag) = arg.strip_prefix("--") else { continue };
+        let (name, value) = match flag.split_once('=') {
+            Some((name, value)) => (name, value.to_string()),
+            None => match args.next_if(|next| !next.starts_with("--")) {
+                Some(value) => (flag, value),
+                None => (flag, "true".to_string()),
+            },
+        };
+        flags.insert(name.to_string(), value);
+    }
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn given_flags_are_named_without_dashes() {
+        let args = ["--a.b=1", "--c", "2", "--d"].map(str::to_string);
+        let flags = given_flags(args.into_iter());
+        let pairs: Vec<(&str, &str)> = flags.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        assert_eq!(pairs, [("a.b", "1"), ("c", "2"), ("d", "true")]);
+    }
+}

@@ -28,7 +28,7 @@ pub(crate) struct WebArgs {
 #[command(next_help_heading = "gRPC between members")]
 pub(crate) struct GrpcArgs {
     /// Address to listen on for other members.
-    #[arg(long = "grpc.listen-address", default_value = "127.0.0.1:9095")]
+    #[arg(id = "grpc_listen_address", long = "grpc.listen-address", default_value = "127.0.0.1:9095")]
     pub(crate) listen_address: SocketAddr,
     /// The address (host:port) by which other members reach this one; the listen address where absent.
     #[arg(long = "grpc.advertise-address")]
@@ -84,7 +84,7 @@ pub(crate) struct StorageArgs {
 pub(crate) struct StoreArgs {
     /// File with the object store's configuration in the form of Thanos' objstore.yml (type:, config:).
     /// Absent: the folder `bucket` below the storage path.
-    #[arg(long = "objstore.config-file")]
+    #[arg(id = "objstore_config_file", long = "objstore.config-file")]
     pub(crate) config_file: Option<String>,
 }
 
@@ -126,7 +126,7 @@ pub(crate) struct QueryArgs {
     #[arg(long = "query.lookback-delta", default_value = "5m")]
     pub(crate) lookback_delta: String,
     /// Maximum time a query may take before being aborted.
-    #[arg(long = "query.timeout", default_value = "2m")]
+    #[arg(id = "engine_timeout", long = "query.timeout", default_value = "2m")]
     pub(crate) timeout: String,
     /// Maximum number of queries executed concurrently.
     #[arg(long = "query.max-concurrency", default_value_t = 20)]

@@ -1,0 +1,235 @@
+//! `Scraper`: everything that is known of one target, and one scrape of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pando_exposition::{Line, LineCache, ScrapeFormat};
+use pando_runtime::SharedClock;
+use pando_shipper::{Batch, ShipSample};
+use parking_lot::Mutex;
+
+use super::body::{Fetched, fetch};
+use super::limits::ScrapeError;
+use super::metadata::KnownMetadata;
+use super::report::{Outcome, Report};
+use super::series::{Counts, LineValue, Moment, SeriesTable};
+use super::settings::ScrapeSettings;
+use crate::metrics::AgentMetrics;
+use crate::outbox::Outbox;
+use crate::target::Target;
+
+/// Samples of one batch: a scrape that is larger is shipped in parts, so that its write blocks stay small.
+const SAMPLES_PER_BATCH_MAX: usize = 100_000;
+
+/// What the API shows of a target's last scrape.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TargetStatus {
+    /// When it began, ms; `None`: never.
+    pub(crate) scraped_ms: Option<i64>,
+    /// How long it took.
+    pub(crate) duration: Duration,
+    /// Why it failed; empty: it did not.
+    pub(crate) error: String,
+}
+
+/// What the scrapes of all targets use.
+#[derive(Clone)]
+pub(crate) struct ScrapeContext {
+    pub(crate) clock: SharedClock,
+    pub(crate) outbox: Outbox,
+    pub(crate) metrics: AgentMetrics,
+}
+
+/// One target and its state.
+pub(crate) struct Scraper {
+    target: Arc<Target>,
+    settings: Arc<ScrapeSettings>,
+    context: ScrapeContext,
+    status: Arc<Mutex<TargetStatus>>,
+    cache: LineCache,
+    series: SeriesTable,
+    metadata: KnownMetadata,
+    report: Report,
+    scraped_before: Option<i64>,
+}
+
+impl Scraper {
+    /// A target that was never scraped.
+    pub(crate) fn new(
+        target: Arc<Target>,
+        settings: Arc<ScrapeSettings>,
+        context: ScrapeContext,
+        status: Arc<Mutex<TargetStatus>>,
+    ) -> Self {
+        let cache = LineCache::new(settings.cache_options());
+        let report = Report::new(&target.public_labels, &settings);
+        Scraper {
+            target,
+            settings,
+            context,
+            status,
+            cache,
+            series: SeriesTable::default(),
+            metadata: KnownMetadata::default(),
+            report,
+            scraped_before: None,
+        }
+    }
+
+    /// The target.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Whether there is anything that could go stale.
+    pub(crate) fn has_scraped(&self) -> bool {
+        self.scraped_before.is_some()
+    }
+
+    /// Scrapes once; the samples bear the time `at_ms`.
+    pub(crate) async fn scrape(&mut self, at_ms: i64) {
+        let begin = self.context.clock.monotonic();
+        let now_ms = self.context.clock.now_ms();
+        if let Some(before_ms) = self.scraped_before.replace(now_ms) {
+            self.context.metrics.interval(self.target.interval_ms, now_ms - before_ms);
+        }
+        let forced = self.settings.forced_error.lock().clone();
+        let fetched = match forced {
+            Some(why) => Err(ScrapeError::Forced(why.to_string())),
+            None => fetch(&self.settings, &self.target).await,
+        };
+        let body_bytes = match &fetched {
+            Ok(fetched) => fetched.body.len() as i64,
+            Err(ScrapeError::BodySize) => -1,
+            Err(_) => 0,
+        };
+        let mut samples = Vec::with_capacity(self.series.len() + 8);
+        let moment = Moment { at_ms, now_ms };
+        let (counts, result) = match fetched {
+            Ok(fetched) => self.take_in(&fetched, moment, &mut samples),
+            Err(error) => (Counts::default(), Err(error)),
+        };
+        if result.is_err() {
+            samples.clear();
+            self.series.push_stale(self.cache.fail().vanished, at_ms, &mut samples);
+        }
+        let duration = self.context.clock.monotonic().saturating_sub(begin);
+        let outcome = Outcome {
+            up: result.is_ok(),
+            duration_s: duration.as_secs_f64(),
+            counts,
+            body_bytes,
+            timeout_s: self.target.timeout_ms as f64 / 1_000.0,
+            sample_limit: self.settings.config.limits.samples,
+        };
+        self.report.push(&outcome, at_ms, &mut samples);
+        self.context.metrics.scraped(&counts, result.as_ref().err());
+        let error = result.err().map(|error| {
+            tracing::debug!(target = self.target.shown_url, kind = ?error.kind(), %error, "scrape failed");
+            error.to_string()
+        });
+        *self.status.lock() =
+            TargetStatus { scraped_ms: Some(now_ms), duration, error: error.unwrap_or_default() };
+        self.ship(samples, now_ms);
+    }
+
+    /// Ends all series of the target at `at_ms`: it is gone.
+    pub(crate) fn end(&mut self, at_ms: i64) {
+        let mut samples = Vec::new();
+        self.series.push_stale(self.cache.fail().vanished, at_ms, &mut samples);
+        self.report.push_stale(at_ms, &mut samples);
+        let now_ms = self.context.clock.now_ms();
+        self.ship(samples, now_ms);
+    }
+
+    fn take_in(
+        &mut self,
+        fetched: &Fetched,
+        moment: Moment,
+        samples: &mut Vec<ShipSample>,
+    ) -> (Counts, Result<(), ScrapeError>) {
+        let format = ScrapeFormat::from_content_type(&fetched.content_type, self.settings.fallback);
+        match format {
+            Ok(format) => self.read(format, &fetched.body, moment, samples),
+            // An empty body needs no format.
+            Err(_) if fetched.body.is_empty() => {
+                self.read(ScrapeFormat::Text, &[], moment, samples)
+            }
+            Err(error) => (Counts::default(), Err(error.into())),
+        }
+    }
+
+    fn read(
+        &mut self,
+        format: ScrapeFormat,
+        body: &[u8],
+        moment: Moment,
+        samples: &mut Vec<ShipSample>,
+    ) -> (Counts, Result<(), ScrapeError>) {
+        let (settings, series) = (&self.settings, &mut self.series);
+        let honor = settings.config.honor_timestamps;
+        let mut counts = Counts::default();
+        series.begin();
+        let mut scrape = self.cache.begin(format, body);
+        let failure = loop {
+            match scrape.next() {
+                None => break None,
+                Some(Err(error)) => break Some(error.into()),
+                Some(Ok(Line::Meta(event))) => self.metadata.note(&event),
+                Some(Ok(Line::Known(known))) => {
+                    let line = LineValue {
+                        value: known.value,
+                        timestamp_ms: known.timestamp_ms,
+                        start_ms: known.start_ms,
+                        exemplar: known.exemplar,
+                    };
+                    series.push(known.slot, line, honor, moment, &mut counts, samples);
+                }
+                Some(Ok(Line::New(sample))) => {
+                    let public = &self.target.public_labels;
+                    let slot = match series.resolve(&sample, public, settings) {
+                        Ok(slot) => slot,
+                        Err(error) => break Some(error),
+                    };
+                    let Some(slot) = slot else {
+                        scrape.drop_series();
+                        continue;
+                    };
+                    scrape.assign(slot);
+                    let line = LineValue {
+                        value: sample.value,
+                        timestamp_ms: sample.timestamp_ms,
+                        start_ms: sample.start_ms,
+                        exemplar: sample.exemplar,
+                    };
+                    series.push(slot, line, honor, moment, &mut counts, samples);
+                }
+            }
+        };
+        counts.scraped = scrape.samples();
+        let limit = settings.config.limits.samples;
+        let over = (limit > 0 && samples.len() as u64 > limit).then_some(ScrapeError::SampleLimit);
+        if let Some(error) = failure.or(over) {
+            return (counts, Err(error));
+        }
+        let outcome = scrape.finish();
+        counts.added = series.added(outcome.appeared.len());
+        series.push_stale(outcome.vanished, moment.at_ms, samples);
+        series.release(outcome.released);
+        (counts, Ok(()))
+    }
+
+    fn ship(&mut self, mut samples: Vec<ShipSample>, now_ms: i64) {
+        let tenant = &self.settings.tenant;
+        let mut metadata = self.metadata.take_news(now_ms);
+        loop {
+            let rest = samples.split_off(samples.len().min(SAMPLES_PER_BATCH_MAX));
+            let metadata = std::mem::take(&mut metadata);
+            self.context.outbox.push(Batch { tenant: tenant.clone(), samples, metadata });
+            if rest.is_empty() {
+                return;
+            }
+            samples = rest;
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What happens to the generations of a shard: each of three tasks does one thing.
+//!
+//! ```text
+//! Cutter     leader   open -> ended       by time or size (on demand: the Cut call)
+//! Committer  leader   ended -> committed  builds and uploads the block, has the catalog name it, tells the log;
+//!                                         afterwards ends a sealed shard
+//! Keeper     members  committed -> gone   keeps the block in the local folder, drops the samples, checkpoints
+//! ```
+
+mod build;
+mod committer;
+mod cutter;
+mod keeper;
+mod reports;
+
+use std::sync::Arc;
+
+use pando_runtime::Tasks;
+
+use crate::context::SharedContext;
+use crate::local_shard::LocalShard;
+
+pub use cutter::cut_due;
+pub(crate) use keeper::forget_old_blocks;
+
+/// Starts the tasks of a shard. They hold the shard weakly enough: they end with `tasks`.
+pub(crate) fn start(shard: &Arc<LocalShard>, context: &SharedContext, tasks: &Tasks) {
+    let cutter = cutter::Cutter::new(shard.clone(), context.clone());
+    tasks.spawn_until_stopped("cutter", cutter.run());
+    let committer = committer::Committer::new(shard.clone(), context.clone());
+    tasks.spawn_until_stopped("committer", committer.run());
+    let keeper = keeper::Keeper::new(shard.clone(), context.clone());
+    tasks.spawn_until_stopped("keeper", keeper.run());
+}

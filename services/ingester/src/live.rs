@@ -1,0 +1,159 @@
+//! Live generations of this node's shards, for executors here and elsewhere.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pando_executor::{
+    ExecuteError, Found, LiveShards, LiveSource, Lookup, LookupKind, SeriesStream, Sources,
+};
+use pando_head::{HeadError, Selection, Shard};
+use pando_model::{ErrorKind, Matcher, SeriesKey, SeriesSamples, TimeRange};
+
+use crate::local_shard::LocalShard;
+use crate::shards::Shards;
+use crate::state::HeadState;
+
+/// Samples that are read at a time: some ms, for which nothing can be applied.
+const BATCH_SAMPLES: usize = 64 << 10;
+
+/// The live generations of this node's shards.
+#[derive(Clone)]
+pub(crate) struct LocalLive {
+    shards: Arc<Shards>,
+}
+
+impl LocalLive {
+    pub(crate) fn new(shards: Arc<Shards>) -> Self {
+        LocalLive { shards }
+    }
+
+    /// The shard of `source`, once this replica has applied what was committed when it was asked; `None` where
+    /// it is not here.
+    async fn confirmed(&self, source: &LiveSource) -> Result<Option<Arc<LocalShard>>, ExecuteError> {
+        let Some(shard) = self.shards.get(source.shard) else { return Ok(None) };
+        shard.reads.pass().await.map_err(|error| ExecuteError::Live {
+            kind: ErrorKind::Unavailable,
+            message: format!("replica cannot be confirmed: shard={}: {error}", source.shard),
+        })?;
+        Ok(Some(shard))
+    }
+}
+
+#[async_trait]
+impl LiveShards for LocalLive {
+    async fn open(
+        &self,
+        sources: &Sources,
+        source: &LiveSource,
+        matchers: &[Matcher],
+        time: TimeRange,
+    ) -> Result<Option<Box<dyn SeriesStream>>, ExecuteError> {
+        let Some(shard) = self.confirmed(source).await? else { return Ok(None) };
+        let state = shard.state.clone();
+        let (tenant, keys) = (sources.tenant.clone(), sources.keys);
+        let (source, matchers) = (source.clone(), matchers.to_vec());
+        let selection = blocking(move || {
+            state.read(|shard| {
+                check_pin(shard, &source)?;
+                let selected = shard.select(&tenant, keys, &matchers, time, source.first_cut);
+                selected.map_err(head_error)
+            })
+        })
+        .await?;
+        let state = shard.state.clone();
+        Ok(Some(Box::new(HeadStream { state, selection: Some(selection) })))
+    }
+
+    async fn lookup(
+        &self,
+        sources: &Sources,
+        source: &LiveSource,
+        lookup: &Lookup,
+    ) -> Result<Option<Found>, ExecuteError> {
+        let Some(shard) = self.confirmed(source).await? else { return Ok(None) };
+        let state = shard.state.clone();
+        let (sources, source, lookup) = (sources.clone(), source.clone(), lookup.clone());
+        let found = blocking(move || {
+            state.read(|shard| {
+                check_pin(shard, &source)?;
+                Ok(look_up(shard, &sources, &lookup))
+            })
+        });
+        found.await.map(Some)
+    }
+}
+
+/// A shard that is sealed while the pin has it open has successors that the pin does not know.
+fn check_pin(shard: &Shard, source: &LiveSource) -> Result<(), ExecuteError> {
+    if shard.is_sealed() && !source.sealed {
+        let text = format!("shard is sealed, and has successors: shard={}", source.shard);
+        return Err(ExecuteError::Stale(text));
+    }
+    Ok(())
+}
+
+fn look_up(shard: &Shard, sources: &Sources, lookup: &Lookup) -> Found {
+    let (tenant, limit) = (&sources.tenant, lookup.limit());
+    let mut found = Found::default();
+    for matchers in lookup.sets() {
+        match lookup.kind {
+            LookupKind::LabelNames => {
+                found.texts.extend(shard.label_names(tenant, matchers, limit));
+            }
+            LookupKind::LabelValues => {
+                found.texts.extend(shard.label_values(tenant, &lookup.label, matchers, limit));
+            }
+            LookupKind::Series => {
+                // The head's order is not the answer's: the limit counts after sorting.
+                let series = shard.series(tenant, matchers, usize::MAX).into_iter();
+                let here = series.filter(|s| sources.keys.contains(SeriesKey::of(tenant, s)));
+                found.series.extend(here);
+            }
+        }
+        found.truncate(limit);
+    }
+    found
+}
+
+fn head_error(error: HeadError) -> ExecuteError {
+    match error.kind() {
+        ErrorKind::Stale => ExecuteError::Stale(error.to_string()),
+        kind => ExecuteError::Live { kind, message: error.to_string() },
+    }
+}
+
+/// Series of a head, read in batches; between two of them the head takes writes.
+struct HeadStream {
+    state: Arc<HeadState>,
+    /// `None` at the end, and after an error.
+    selection: Option<Selection>,
+}
+
+#[async_trait]
+impl SeriesStream for HeadStream {
+    async fn next_batch(&mut self) -> Result<Option<Vec<SeriesSamples>>, ExecuteError> {
+        let Some(mut selection) = self.selection.take() else { return Ok(None) };
+        let state = self.state.clone();
+        let (batch, selection) = blocking(move || {
+            let batch = state.read(|shard| shard.read(&mut selection, BATCH_SAMPLES));
+            batch.map(|batch| (batch, selection)).map_err(head_error)
+        })
+        .await?;
+        if batch.is_empty() {
+            return Ok(None);
+        }
+        self.selection = Some(selection);
+        Ok(Some(batch))
+    }
+}
+
+/// Runs what takes milliseconds, or waits for the head, on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ExecuteError> + Send + 'static,
+) -> Result<T, ExecuteError> {
+    let stopped = |_| ExecuteError::Live {
+        kind: ErrorKind::Internal,
+        message: "reading a head stopped with a fault of its own".to_string(),
+    };
+    tokio::task::spawn_blocking(work).await.map_err(stopped)?
+}

@@ -1,0 +1,141 @@
+//! `LocalShard`: one shard that this node is a member of.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use pando_catalog::{RoutingView, ShardInfo};
+use pando_codec::CodecError;
+use pando_consensus::{ConsensusError, Group, Member, ProposeError};
+use pando_head::{SealAnswer, ShardConfig};
+use pando_model::{NodeId, Sequence, ShardId, StreamId};
+use pando_runtime::Tasks;
+
+use crate::context::SharedContext;
+use crate::generations;
+use crate::read_gate::ReadGate;
+use crate::rules::{RulesCache, first_rules};
+use crate::seal_answer::decode_seal_answer;
+use crate::state::HeadState;
+use crate::write_queue::WriteQueue;
+
+/// How long the tasks of a shard that is closed may take to end.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// One shard that this node is a member of.
+pub(crate) struct LocalShard {
+    pub(crate) id: ShardId,
+    /// The members, this node included.
+    pub(crate) members: Vec<NodeId>,
+    pub(crate) group: Group,
+    pub(crate) state: Arc<HeadState>,
+    pub(crate) queue: WriteQueue,
+    /// Confirms that this replica has applied what was committed.
+    pub(crate) reads: ReadGate<ProposeError>,
+    /// Samples in memory, bytes: estimated now and then.
+    pub(crate) sample_bytes: AtomicU64,
+    tasks: Tasks,
+}
+
+/// Why a shard is not open.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("address of a member is not known: node={0}")]
+    NoAddress(NodeId),
+    #[error("a shard before this one is not known any more: shard={0}")]
+    NoPredecessor(ShardId),
+    #[error("answer to a seal cannot be read: shard={0}: {1}")]
+    Answer(ShardId, CodecError),
+    #[error(transparent)]
+    Group(#[from] ConsensusError),
+}
+
+impl LocalShard {
+    /// Opens what this node has of the shard, or founds it, and starts its tasks.
+    pub(crate) async fn open(
+        context: &SharedContext,
+        view: &RoutingView,
+        info: &ShardInfo,
+    ) -> Result<Arc<Self>, OpenError> {
+        let members: Vec<Member> =
+            info.members.iter().map(|node| member(view, *node)).collect::<Result<_, _>>()?;
+        let stored = context.host.stored_groups().contains(&info.id.0);
+        let inherited = match inherited(view, info) {
+            // What is on disk begins with a checkpoint that has it.
+            Err(OpenError::NoPredecessor(_)) if stored => Vec::new(),
+            inherited => inherited?,
+        };
+        let inherits = !inherited.is_empty();
+        let config = ShardConfig { shard: info.id, rules: first_rules(), inherited };
+        let state = Arc::new(HeadState::new(config));
+        let group = context.host.create_group(info.id.0, members, state.clone()).await?;
+        if inherits && !stored {
+            // The catalog forgets closed shards: what was inherited is on disk from now on.
+            group.checkpoint().await?;
+        }
+        let tasks = Tasks::new();
+        let rules: crate::write_queue::Rules = Arc::new({
+            let (follower, cache, id) = (context.follower.clone(), RulesCache::default(), info.id);
+            move || cache.rules(&follower.routing(), id)
+        });
+        let queue =
+            WriteQueue::start(group.clone(), state.clone(), rules, context.clock.clone(), &tasks);
+        let reads = ReadGate::new({
+            let group = group.clone();
+            move || {
+                let group = group.clone();
+                async move { group.read_index().await }.boxed()
+            }
+        });
+        let shard = Arc::new(LocalShard {
+            id: info.id,
+            members: info.members.clone(),
+            group,
+            state,
+            queue,
+            reads,
+            sample_bytes: AtomicU64::new(0),
+            tasks,
+        });
+        generations::start(&shard, context, &shard.tasks);
+        Ok(shard)
+    }
+
+    /// Ends the shard's tasks. What it has on disk stays.
+    pub(crate) async fn stop(&self) {
+        let laggards = self.tasks.shutdown(STOP_GRACE).await;
+        if !laggards.is_empty() {
+            tracing::warn!(shard = %self.id, ?laggards, "tasks of a shard do not end");
+        }
+    }
+
+    /// The number of members that is more than half of them.
+    pub(crate) fn majority(&self) -> usize {
+        self.members.len() / 2 + 1
+    }
+
+    /// The last sequence of `stream` that a sealed shard has applied, 0 for none; `None` where it is not sealed
+    /// as far as is known here. Any member may say so: after a seal nothing changes.
+    pub(crate) fn last_of_sealed(&self, stream: StreamId) -> Option<Sequence> {
+        self.state.read(|shard| {
+            let next = || shard.expected(stream).map_or(1, |next| next.0);
+            shard.is_sealed().then(|| Sequence(next().saturating_sub(1)))
+        })
+    }
+}
+
+fn member(view: &RoutingView, node: NodeId) -> Result<Member, OpenError> {
+    let known = view.node(node).ok_or(OpenError::NoAddress(node))?;
+    Ok(Member { node, address: known.grpc_address.clone() })
+}
+
+/// What the shards before `info` have left.
+fn inherited(view: &RoutingView, info: &ShardInfo) -> Result<Vec<SealAnswer>, OpenError> {
+    let answer = |id: &ShardId| {
+        let before = view.shard(*id).and_then(|before| before.seal.clone());
+        let seal = before.ok_or(OpenError::NoPredecessor(*id))?;
+        decode_seal_answer(&seal.answer).map_err(|error| OpenError::Answer(*id, error))
+    };
+    info.predecessors.iter().map(answer).collect()
+}

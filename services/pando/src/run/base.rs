@@ -1,0 +1,157 @@
+//! `Base`: what every process has, whatever its roles.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use pando_cluster::ControllerClient;
+use pando_consensus::{Host, RaftService};
+use pando_model::ErrorKind;
+use pando_proto::v1::raft_server::RaftServer;
+use pando_rpc::{Channels, GrpcServer, Identity, TlsConfig, bind, limited};
+use pando_runtime::disk::{Disk, LossyDisk, OsDisk};
+use pando_runtime::{Lifecycle, MetricsRegistry, Phase, Rng, SharedClock, SystemClock, Tasks};
+use tokio::net::TcpListener;
+
+use crate::data_dir::DataDir;
+use crate::object_stores::{self, Store};
+use crate::run::plan::Plan;
+
+/// How long tasks may take to end.
+const TASKS_GRACE: Duration = Duration::from_secs(10);
+
+/// What every process has.
+pub(crate) struct Base {
+    pub(crate) data: DataDir,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: SharedClock,
+    pub(crate) rng: Rng,
+    pub(crate) tasks: Tasks,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) metrics: MetricsRegistry,
+    pub(crate) identity: Identity,
+    pub(crate) channels: Channels,
+    pub(crate) client: ControllerClient,
+    pub(crate) grpc: GrpcServer,
+    pub(crate) host: Arc<OnceLock<Host>>,
+    pub(crate) store: Option<Store>,
+    /// Taken by whoever serves HTTP.
+    pub(crate) http: parking_lot::Mutex<Option<TcpListener>>,
+}
+
+impl Base {
+    /// Opens the data directory and the listeners, and begins to serve gRPC.
+    pub(crate) async fn open(plan: &Plan) -> Result<Self> {
+        pando_rpc::tls::install_provider();
+        let rng = Rng::system();
+        let data = DataDir::open(&plan.storage.path, &rng)?;
+        let disk = disk();
+        let store = match &plan.store {
+            Some(args) => Some(object_stores::open(args.config_file.as_deref(), data.path())?),
+            None => None,
+        };
+        if let Some(store) = store.as_ref().filter(|store| !store.shared && plan.is_clustered()) {
+            bail!(
+                "more than one process needs a store that all of them reach: a local directory is not one \
+                 (path={}); give --objstore.config-file",
+                store.described
+            );
+        }
+        let tls = tls(plan)?;
+        let identity = Identity::new(data.node);
+        let channels = Channels::new(identity.clone(), tls.clone());
+        let client = ControllerClient::new(channels.clone(), plan.controllers());
+        let base = Base {
+            disk,
+            clock: SystemClock::shared(),
+            rng,
+            tasks: Tasks::new(),
+            lifecycle: Lifecycle::new(),
+            metrics: MetricsRegistry::new(),
+            grpc: GrpcServer::new(identity.clone(), tls),
+            identity,
+            channels,
+            client,
+            host: Arc::default(),
+            store,
+            http: parking_lot::Mutex::new(Some(bind(http_address(&plan.web.listen_address)?).await?)),
+            data,
+        };
+        base.grpc.add(limited!(RaftServer::new(RaftService::new(base.host.clone()))));
+        let listener = bind(plan.grpc.listen_address).await?;
+        base.serve_grpc(listener);
+        tracing::info!(
+            role = plan.name,
+            node = %base.data.node,
+            start = %base.data.epoch,
+            grpc = %plan.grpc.listen_address,
+            http = plan.web.listen_address,
+            store = base.store.as_ref().map(|s| s.described.as_str()),
+            version = env!("CARGO_PKG_VERSION"),
+            "pando starts"
+        );
+        Ok(base)
+    }
+
+    fn serve_grpc(&self, listener: TcpListener) {
+        let (server, lifecycle) = (self.grpc.clone(), self.lifecycle.clone());
+        self.tasks.spawn("grpc server", async move {
+            // Other members' calls are answered until everything is flushed.
+            let stop = async move { lifecycle.reached(Phase::Stopped).await };
+            if let Err(error) = server.serve(listener, stop).await {
+                tracing::error!(%error, "grpc server has ended");
+            }
+        });
+    }
+
+    /// The object store of a role that has one.
+    pub(crate) fn store(&self) -> Result<Arc<dyn object_store::ObjectStore>> {
+        let store = self.store.as_ref().context("this role has an object store")?;
+        Ok(store.store.clone())
+    }
+
+    /// Ends everything.
+    pub(crate) async fn end(&self) {
+        self.lifecycle.advance(Phase::Stopped);
+        if let Some(host) = self.host.get() {
+            host.shutdown().await;
+        }
+        let laggards = self.tasks.shutdown(TASKS_GRACE).await;
+        if !laggards.is_empty() {
+            tracing::warn!(?laggards, kind = ?ErrorKind::Timeout, "tasks did not end in time");
+        }
+        tracing::info!("pando has ended");
+    }
+}
+
+/// The disk. `PANDO_TEST_LOSSY_DISK=1` makes one that loses what was not synced when the process is killed, as
+/// a power cut does; `=2` one that lies about syncing, too. For tests of durability alone.
+fn disk() -> Arc<dyn Disk> {
+    match std::env::var("PANDO_TEST_LOSSY_DISK").as_deref() {
+        Ok("1") => Arc::new(LossyDisk::new(Arc::new(OsDisk))),
+        Ok("2") => Arc::new(LossyDisk::lying(Arc::new(OsDisk))),
+        _ => Arc::new(OsDisk),
+    }
+}
+
+fn http_address(text: &str) -> Result<SocketAddr> {
+    // Prometheus takes `:9090` too.
+    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_string() };
+    let full = full.replace("localhost:", "127.0.0.1:");
+    full.parse().with_context(|| format!("--web.listen-address is not host:port: {text:?}"))
+}
+
+fn tls(plan: &Plan) -> Result<Option<TlsConfig>> {
+    let Some(cert) = &plan.grpc.tls_cert else { return Ok(None) };
+    let read = |flag: &str, path: &Option<String>| {
+        let path = path.as_ref().with_context(|| format!("{flag} is missing"))?;
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {flag}={path}"))
+    };
+    Ok(Some(TlsConfig {
+        cert_pem: read("--grpc.tls-cert", &Some(cert.clone()))?,
+        key_pem: read("--grpc.tls-key", &plan.grpc.tls_key)?,
+        ca_pem: read("--grpc.tls-ca", &plan.grpc.tls_ca)?,
+        server_name: plan.grpc.tls_server_name.clone(),
+    }))
+}

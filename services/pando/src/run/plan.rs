@@ -1,0 +1,116 @@
+//! `Plan`: which roles a process has, and their arguments.
+
+use crate::args::{
+    AgentArgs, AllArgs, ClusterArgs, Command, ControllerArgs, GrpcArgs, IngesterArgs, LogArgs,
+    QueryArgs, StorageArgs, StoreArgs, WebArgs,
+};
+
+/// What a process does. A role is there where its arguments are.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) name: &'static str,
+    pub(crate) web: WebArgs,
+    pub(crate) grpc: GrpcArgs,
+    pub(crate) log: LogArgs,
+    pub(crate) cluster: ClusterArgs,
+    pub(crate) storage: StorageArgs,
+    pub(crate) store: Option<StoreArgs>,
+    pub(crate) agent: Option<AgentArgs>,
+    pub(crate) receiver: bool,
+    pub(crate) ingester: Option<IngesterArgs>,
+    pub(crate) store_gateway: bool,
+    pub(crate) query: Option<QueryArgs>,
+    pub(crate) compactor: bool,
+    pub(crate) controller: Option<ControllerArgs>,
+}
+
+impl Plan {
+    /// The plan of a subcommand that runs roles; `None` for a tool.
+    pub(crate) fn of(command: &Command) -> Option<Plan> {
+        macro_rules! role {
+            ($name:literal, $args:expr) => {
+                Plan {
+                    name: $name,
+                    web: $args.web.clone(),
+                    grpc: $args.grpc.clone(),
+                    log: $args.log.clone(),
+                    cluster: $args.cluster.clone(),
+                    storage: $args.storage.clone(),
+                    store: None,
+                    agent: None,
+                    receiver: false,
+                    ingester: None,
+                    store_gateway: false,
+                    query: None,
+                    compactor: false,
+                    controller: None,
+                }
+            };
+        }
+        Some(match command {
+            Command::All(args) => Plan::all(args, role!("all", args)),
+            Command::Agent(args) => Plan { agent: Some(args.agent.clone()), ..role!("agent", args) },
+            Command::Receiver(args) => Plan { receiver: true, ..role!("receiver", args) },
+            Command::Ingester(args) => Plan {
+                store: Some(args.store.clone()),
+                ingester: Some(args.ingester.clone()),
+                ..role!("ingester", args)
+            },
+            Command::StoreGateway(args) => Plan {
+                store: Some(args.store.clone()),
+                store_gateway: true,
+                ..role!("store-gateway", args)
+            },
+            Command::QueryFrontend(args) => {
+                Plan { query: Some(args.query.clone()), ..role!("query-frontend", args) }
+            }
+            Command::Compactor(args) => Plan {
+                store: Some(args.store.clone()),
+                compactor: true,
+                ..role!("compactor", args)
+            },
+            Command::Controller(args) => Plan {
+                store: Some(args.store.clone()),
+                controller: Some(args.controller.clone()),
+                ..role!("controller", args)
+            },
+            Command::Check(_) | Command::Query(_) | Command::Block(_) | Command::Admin(_) => {
+                return None;
+            }
+        })
+    }
+
+    fn all(args: &AllArgs, base: Plan) -> Plan {
+        Plan {
+            store: Some(args.store.clone()),
+            agent: Some(args.agent.clone()),
+            receiver: true,
+            ingester: Some(args.ingester.clone()),
+            // The ingester of the same process executes fragments over blocks, too.
+            store_gateway: false,
+            query: Some(args.query.clone()),
+            compactor: true,
+            controller: Some(args.controller.clone()),
+            ..base
+        }
+    }
+
+    /// The gRPC address by which others reach this process.
+    pub(crate) fn advertised(&self) -> String {
+        let listen = self.grpc.listen_address.to_string();
+        self.grpc.advertise_address.clone().unwrap_or(listen)
+    }
+
+    /// The gRPC addresses of all controllers.
+    pub(crate) fn controllers(&self) -> Vec<String> {
+        match self.cluster.controllers.is_empty() {
+            true => vec![self.advertised()],
+            false => self.cluster.controllers.clone(),
+        }
+    }
+
+    /// Whether more than this process may store samples.
+    pub(crate) fn is_clustered(&self) -> bool {
+        self.name != "all" || self.controllers().len() > 1
+    }
+}

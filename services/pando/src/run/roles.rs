@@ -1,0 +1,393 @@
+//! Starting the roles of a process, in the order in which they need each other.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use pando_agent::{Agent, AgentConfig, AgentHandle, AgentParts, AgentService, ClusterRoster};
+use pando_catalog::{Node, Role, TenantLimits};
+use pando_cluster::{CatalogFollower, Membership, Streams};
+use pando_compactor::{Compactor, CompactorConfig};
+use pando_consensus::{Host, Member};
+use pando_controller::{
+    CATALOG_GROUP, Controller, ControllerConfig, ControllerMetrics, ControllerService, FEATURE_LEVEL,
+};
+use pando_executor::{BlockStore, BlockStoreConfig};
+use pando_ingester::{Ingester, IngesterConfig};
+use pando_model::{ProducerId, TenantId};
+use pando_model::duration::parse_duration;
+use pando_promql::Features;
+use pando_proto::v1::agent_server::AgentServer;
+use pando_proto::v1::controller_server::ControllerServer;
+use pando_query_frontend::{Frontend, FrontendConfig};
+use pando_receiver::{Receiver, ReceiverConfig};
+use pando_rpc::limited;
+use pando_shipper::{BufferConfig, Shipper, ShipperConfig};
+use pando_store_gateway::StoreGateway;
+
+use crate::args::{AgentArgs, ControllerArgs, IngesterArgs, QueryArgs};
+use crate::run::base::Base;
+use crate::run::plan::Plan;
+use crate::run::ready::{self, Condition};
+use crate::run::serve::{self, Reloading};
+use crate::run::join;
+
+/// A member that was silent for this long is not alive; targets of an agent are taken over after it.
+const MEMBER_TIMEOUT: Duration = Duration::from_secs(12);
+/// For how long a heartbeat lets a member believe itself alive.
+const MEMBER_LEASE: Duration = Duration::from_secs(9);
+/// How long a request of a remote writer may wait for its shards: less than the 30 s that Prometheus waits.
+const RECEIVER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long one batch of an agent may be under way before it waits on disk.
+const AGENT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What has to be ended in order.
+pub(crate) struct Running {
+    pub(crate) agent: Option<AgentHandle>,
+    pub(crate) ingester: Option<Arc<Ingester>>,
+    pub(crate) reload: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+}
+
+/// Starts the roles of `plan`.
+pub(crate) async fn start(base: &Base, plan: &Plan) -> Result<Running> {
+    let reloading = Reloading::read(plan.agent.as_ref(), base)?;
+    let mut ready: Vec<Condition> = Vec::new();
+    serve::begin(base, plan, &reloading);
+    let controller = match &plan.controller {
+        Some(args) => Some(begin_controller(base, plan, args)?),
+        None => None,
+    };
+    let host = match &controller {
+        Some((controller, config)) => Some(found(base, controller, config).await?),
+        None => {
+            join::learn_cluster(base).await?;
+            match plan.ingester {
+                Some(_) => Some(join::open_host(base)?),
+                None => None,
+            }
+        }
+    };
+    if let Some((controller, _)) = &controller {
+        let (controller, store) = (controller.clone(), base.store()?);
+        let leads = controller.clone();
+        ready.push(("a leading controller", Arc::new(move || leads.has_leader())));
+        base.tasks.spawn_until_stopped("controller", pando_controller::run(controller, store));
+    }
+    let streams = match plan.ingester.is_some() || plan.query.is_some() || plan.compactor {
+        true => Streams::RoutingAndBlocks,
+        false => Streams::Routing,
+    };
+    let folder = base.data.folder("catalog")?;
+    let follower =
+        CatalogFollower::start(base.client.clone(), streams, base.disk.clone(), folder, &base.tasks);
+    let known = follower.clone();
+    ready.push(("the catalog", Arc::new(move || known.routing().version().0 > 0)));
+    if let Some((_, transport)) = &host {
+        // Members may have moved since their groups were founded.
+        let book = follower.clone();
+        transport.use_book(Arc::new(move |node| {
+            book.routing().node(node).map(|node| node.grpc_address.clone())
+        }));
+    }
+    let membership = Membership::start(
+        base.client.clone(),
+        node(base, plan),
+        base.clock.clone(),
+        &base.tasks,
+    );
+    let roles = Roles { base, plan, follower, membership };
+    let ingester = match (&plan.ingester, host) {
+        (Some(args), Some((host, _))) => Some(roles.ingester(args, host, &mut ready)?),
+        _ => None,
+    };
+    if plan.store_gateway {
+        roles.store_gateway()?;
+    }
+    if plan.compactor {
+        roles.compactor()?;
+    }
+    let agent = match &plan.agent {
+        Some(args) => Some(roles.agent(args, &reloading)?),
+        None => None,
+    };
+    let mut router = axum::Router::new();
+    if plan.receiver {
+        router = router.merge(roles.receiver());
+    }
+    if let Some(args) = &plan.query {
+        router = router.merge(roles.frontend(args, &reloading)?);
+    }
+    reloading.serve(router);
+    let reload = reloading.hook(agent.clone());
+    ready::when(ready, base.lifecycle.clone(), &base.tasks);
+    Ok(Running { agent, ingester, reload })
+}
+
+/// This process as the catalog knows it.
+fn node(base: &Base, plan: &Plan) -> Node {
+    let roles = [
+        (plan.agent.is_some(), Role::Agent),
+        (plan.receiver, Role::Receiver),
+        (plan.ingester.is_some(), Role::Ingester),
+        (plan.store_gateway, Role::StoreGateway),
+        (plan.query.is_some(), Role::QueryFrontend),
+        (plan.compactor, Role::Compactor),
+        (plan.controller.is_some(), Role::Controller),
+    ];
+    let roles: BTreeSet<Role> = roles.into_iter().filter(|(has, _)| *has).map(|(_, r)| r).collect();
+    Node {
+        id: base.identity.node(),
+        roles,
+        grpc_address: plan.advertised(),
+        http_address: plan.web.listen_address.clone(),
+        zone: plan.cluster.zone.clone(),
+        feature_level: FEATURE_LEVEL,
+        joined_ms: 0,
+    }
+}
+
+fn begin_controller(
+    base: &Base,
+    plan: &Plan,
+    args: &ControllerArgs,
+) -> Result<(Arc<Controller>, ControllerConfig)> {
+    let config = controller_config(plan, args)?;
+    let faults = config.validate();
+    if !faults.is_empty() {
+        bail!("controller: {}", faults.join("; "));
+    }
+    let metrics = ControllerMetrics::new(&base.metrics);
+    let controller = Arc::new(Controller::new(
+        config.clone(),
+        base.identity.clone(),
+        base.channels.clone(),
+        base.clock.clone(),
+        base.tasks.clone(),
+        metrics,
+    ));
+    base.grpc.add(limited!(ControllerServer::new(ControllerService::new(controller.clone()))));
+    Ok((controller, config))
+}
+
+/// Founds or finds the cluster and opens the catalog's group.
+async fn found(
+    base: &Base,
+    controller: &Arc<Controller>,
+    config: &ControllerConfig,
+) -> Result<(Host, pando_consensus::GrpcTransport)> {
+    if let Some(known) = join::known_cluster(base)? {
+        base.identity.set_cluster(known);
+    }
+    let store = base.store()?;
+    let (clock, rng) = (&base.clock, &base.rng);
+    let file =
+        pando_controller::found(config, &base.identity, &store, &base.client, clock, rng).await?;
+    join::belong_to(base, file.cluster)?;
+    let (host, transport) = join::open_host(base)?;
+    let voters = file.voters.iter();
+    let members = voters.map(|v| Member { node: v.node, address: v.address.clone() }).collect();
+    let group = host.create_group(CATALOG_GROUP, members, controller.state().clone()).await?;
+    controller.join(group);
+    Ok((host, transport))
+}
+
+fn duration(flag: &str, text: &str) -> Result<Duration> {
+    let ms = parse_duration(text).with_context(|| format!("{flag}={text}"))?;
+    Ok(Duration::from_millis(ms.max(0) as u64))
+}
+
+fn controller_config(plan: &Plan, args: &ControllerArgs) -> Result<ControllerConfig> {
+    if args.retention_size != "0" {
+        bail!("--storage.tsdb.retention.size is not acted on yet: use --storage.tsdb.retention.time");
+    }
+    let ms = |flag, text| Ok::<i64, anyhow::Error>(duration(flag, text)?.as_millis() as i64);
+    let window = ms("--limits.out-of-order-time-window", &args.out_of_order_time_window)?;
+    let retention = ms("--storage.tsdb.retention.time", &args.retention_time)?;
+    Ok(ControllerConfig {
+        controllers: plan.controllers(),
+        own_address: plan.advertised(),
+        replication_factor: args.replication_factor,
+        shards: args.shards,
+        tenant_ranges: args.tenant_ranges,
+        limits: TenantLimits {
+            series_max: args.max_series,
+            ooo_window_ms: window as u64,
+            ..TenantLimits::default()
+        },
+        retention_ms: retention as u64,
+        min_block_age_ms: ms("--compactor.min-block-age", &args.min_block_age)?,
+        delete_delay_ms: ms("--compactor.delete-delay", &args.delete_delay)?,
+        member_timeout: MEMBER_TIMEOUT,
+        member_lease: MEMBER_LEASE,
+    })
+}
+
+/// What the roles beyond controller and log need.
+struct Roles<'a> {
+    base: &'a Base,
+    plan: &'a Plan,
+    follower: CatalogFollower,
+    membership: Membership,
+}
+
+impl Roles<'_> {
+    fn blocks(&self, keep: bool) -> Result<BlockStore> {
+        let folder = if keep { Some(self.base.data.folder("blocks")?) } else { None };
+        let config = BlockStoreConfig { folder, ..BlockStoreConfig::default() };
+        Ok(BlockStore::new(self.base.store()?, &config))
+    }
+
+    /// Agent and receiver of one process are two producers: each numbers its own streams.
+    fn shipper(&self, role: Role, timeout: Duration) -> Shipper {
+        let producer = self.base.data.producer.0 ^ u64::from(role == Role::Receiver);
+        let config = ShipperConfig {
+            producer: ProducerId(producer),
+            epoch: self.base.data.epoch,
+            timeout,
+        };
+        let (follower, channels) = (self.follower.clone(), self.base.channels.clone());
+        Shipper::new(config, follower, channels, self.base.tasks.clone())
+    }
+
+    fn ingester(
+        &self,
+        args: &IngesterArgs,
+        host: Host,
+        ready: &mut Vec<Condition>,
+    ) -> Result<Arc<Ingester>> {
+        let base = self.base;
+        let config = IngesterConfig {
+            cut_interval: duration("--ingester.cut-interval", &args.cut_interval)?,
+            cut_bytes: args.cut_bytes,
+            disk_bytes: args.disk_bytes,
+            query_timeout: duration("--ingester.query-timeout", &args.query_timeout)?,
+            ..IngesterConfig::new(base.identity.node())
+        };
+        let faults = config.validate();
+        if !faults.is_empty() {
+            bail!("ingester: {}", faults.join("; "));
+        }
+        let ingester = Ingester::start(
+            config,
+            host,
+            self.follower.clone(),
+            self.membership.clone(),
+            base.channels.clone(),
+            self.blocks(true)?,
+            base.clock.clone(),
+            base.rng.clone(),
+            &base.tasks,
+            &base.metrics,
+        );
+        ingester.services(&mut base.grpc.clone());
+        let waits = ingester.clone();
+        ready.push(("shards", Arc::new(move || waits.ready())));
+        Ok(ingester)
+    }
+
+    fn store_gateway(&self) -> Result<()> {
+        let base = self.base;
+        let blocks = self.blocks(false)?;
+        let gateway =
+            StoreGateway::new(blocks, base.channels.clone(), &base.tasks, &base.metrics);
+        gateway.services(&mut base.grpc.clone());
+        Ok(())
+    }
+
+    fn compactor(&self) -> Result<()> {
+        let base = self.base;
+        Compactor::start(
+            CompactorConfig::default(),
+            base.client.clone(),
+            self.follower.clone(),
+            base.store()?,
+            self.blocks(false)?,
+            base.identity.node(),
+            base.clock.clone(),
+            base.rng.clone(),
+            &base.tasks,
+            &base.metrics,
+        );
+        Ok(())
+    }
+
+    fn receiver(&self) -> axum::Router {
+        let base = self.base;
+        let receiver = Receiver::new(
+            ReceiverConfig::default(),
+            self.shipper(Role::Receiver, RECEIVER_TIMEOUT),
+            self.follower.clone(),
+            base.clock.clone(),
+            &base.metrics,
+        );
+        receiver.router()
+    }
+
+    fn agent(&self, args: &AgentArgs, reloading: &Reloading) -> Result<AgentHandle> {
+        let base = self.base;
+        let tenant = TenantId::parse(&args.tenant).context("--agent.tenant")?;
+        let folder = base.data.folder("buffer")?;
+        let buffer = BufferConfig { folder, bytes_max: args.buffer_bytes };
+        let roster = ClusterRoster::new(
+            base.identity.node(),
+            self.follower.clone(),
+            self.membership.clone(),
+        );
+        let handle = Agent::start(
+            AgentConfig::new(tenant, buffer),
+            &reloading.config(),
+            AgentParts {
+                sink: Arc::new(self.shipper(Role::Agent, AGENT_TIMEOUT)),
+                roster: Arc::new(roster),
+                clock: base.clock.clone(),
+                tasks: base.tasks.clone(),
+                metrics: base.metrics.clone(),
+                disk: base.disk.clone(),
+            },
+        )?;
+        base.grpc.add(limited!(AgentServer::new(AgentService::new(handle.clone()))));
+        Ok(handle)
+    }
+
+    fn frontend(&self, args: &QueryArgs, reloading: &Reloading) -> Result<axum::Router> {
+        let base = self.base;
+        let lookback = duration("--query.lookback-delta", &args.lookback_delta)?;
+        let config = FrontendConfig {
+            concurrency_max: args.max_concurrency,
+            timeout: duration("--query.timeout", &args.timeout)?,
+            samples_max: args.max_samples,
+            lookback_ms: lookback.as_millis() as i64,
+            features: features(&args.features),
+            ..FrontendConfig::default()
+        };
+        let faults = config.validate();
+        if !faults.is_empty() {
+            bail!("query frontend: {}", faults.join("; "));
+        }
+        let frontend = Frontend::new(
+            config,
+            Arc::new(self.follower.clone()),
+            base.channels.clone(),
+            base.clock.clone(),
+            &base.metrics,
+            serve::status_info(base, self.plan, reloading),
+        );
+        Ok(frontend.router())
+    }
+}
+
+/// Prometheus' feature flags that mean something here; the others are named once, as Prometheus does.
+fn features(names: &[String]) -> Features {
+    let mut features = Features::default();
+    for name in names.iter().filter(|name| !name.is_empty()) {
+        match name.as_str() {
+            "promql-experimental-functions" => features.experimental_functions = true,
+            "promql-extended-range-selectors" => features.extended_range_selectors = true,
+            "promql-binop-fill-modifiers" => features.fill_modifiers = true,
+            "promql-delayed-name-removal" => features.delayed_name_removal = true,
+            name => tracing::warn!(name, "unknown feature of --enable-feature"),
+        }
+    }
+    features
+}

@@ -1,0 +1,76 @@
+//! `Params`: the parameters of a request, from its form and its URL.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use http::header;
+use pando_model::ErrorKind;
+use pando_rpc::http::ApiError;
+use url::form_urlencoded;
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Parameters in the order in which they count: a form's before the URL's, as in Go's `net/http`. Grafana sends
+/// both at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Params(Vec<(String, String)>);
+
+impl Params {
+    pub(super) fn new(form: &[u8], url: &[u8]) -> Self {
+        let pairs = form_urlencoded::parse(form).chain(form_urlencoded::parse(url));
+        Params(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+    }
+
+    /// The first value of `name`, `""` where there is none.
+    pub(super) fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value)
+    }
+
+    /// All values of `name`.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the caller takes an answer that lacks something.
+    pub(super) fn partial_response(&self) -> bool {
+        matches!(self.get("partial_response"), "true" | "1")
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Params {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let url = request.uri().query().unwrap_or("").to_string();
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let is_form = kind.is_some_and(|kind| {
+            kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case(FORM)
+        });
+        if !is_form {
+            return Ok(Params::new(b"", url.as_bytes()));
+        }
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|error| {
+            let why = format!("error parsing form values: {}", error.body_text());
+            ApiError::new(ErrorKind::Invalid, why)
+        })?;
+        Ok(Params::new(&body, url.as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_counts_before_the_url_and_lists_are_joined() {
+        let params = Params::new(
+            b"query=a%2Bb+c&match[]=x",
+            b"query=other&match%5B%5D=y%7Bz%3D%22%C3%A9%22%7D&stats=all",
+        );
+        assert_eq!(params.get("query"), "a+b c");
+        assert_eq!(params.get("stats"), "all");
+        assert_eq!(params.all("match[]").collect::<Vec<_>>(), ["x", "y{z=\"é\"}"]);
+        assert_eq!(params.get("absent"), "");
+        assert!(!params.partial_response());
+    }
+}

@@ -1,0 +1,180 @@
+//! The HTTP side byte by byte, against a member with a few series.
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use pando_runtime::Tasks;
+use tower::ServiceExt as _;
+
+use crate::frontend::Frontend;
+use crate::testdata::{Cluster, FakeCatalog, FakeMember, frontend};
+
+async fn served(tasks: &Tasks) -> Arc<Frontend> {
+    let member = FakeMember::with_series(&[("m", "a"), ("m", "b"), ("n", "c")]);
+    let address = member.serve(1, tasks).await;
+    let mut cluster = Cluster::with_ingesters(0);
+    cluster.join_node(1, &address, &[pando_catalog::Role::Ingester]);
+    cluster.open(&[&[1]]);
+    cluster.assign("default", &[(u64::MAX, 1)]);
+    frontend(FakeCatalog::new(cluster.view()))
+}
+
+async fn send(frontend: &Arc<Frontend>, request: Request<Body>) -> Response<Body> {
+    frontend.router().oneshot(request).await.expect("infallible")
+}
+
+async fn text_of(response: Response<Body>) -> (u16, String) {
+    let code = response.status().as_u16();
+    let body = response.into_body().collect().await.expect("a body").to_bytes();
+    (code, String::from_utf8(body.to_vec()).expect("text"))
+}
+
+async fn get(frontend: &Arc<Frontend>, path: &str) -> (u16, String) {
+    let request = Request::get(path).body(Body::empty()).expect("a request");
+    text_of(send(frontend, request).await).await
+}
+
+#[tokio::test]
+async fn queries_are_answered_byte_by_byte() {
+    let tasks = Tasks::new();
+    let frontend = served(&tasks).await;
+    let cases = [
+        (
+            "/api/v1/query?query=1%2B1&time=4",
+            200,
+            r#"{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#,
+        ),
+        (
+            "/api/v1/query?query=sum(m)&time=30.5",
+            200,
+            r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[30.500,"3"]}]}}"#,
+        ),
+        (
+            "/api/v1/query?query=m&time=30&limit=1",
+            200,
+            r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"m","i":"a"},"value":[30,"1"]}]},"warnings":["results truncated due to limit"]}"#,
+        ),
+        (
+            "/api/v1/query_range?query=n&start=10&end=12&step=1&dedup=true",
+            200,
+            r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"n","i":"c"},"values":[[10,"3"],[11,"3"],[12,"3"]]}]}}"#,
+        ),
+        (
+            "/api/v1/query_range?query=absent_metric&start=10&end=12&step=1",
+            200,
+            r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#,
+        ),
+        (
+            "/api/v1/query_range?query=m[5m]&start=10&end=12&step=1",
+            400,
+            r#"{"error":"invalid parameter \"query\": invalid expression type \"range vector\" for range query, must be Scalar or instant Vector","errorType":"bad_data","status":"error"}"#,
+        ),
+        (
+            "/api/v1/query?query=m&time=x",
+            400,
+            r#"{"error":"invalid parameter \"time\": invalid time value for 'time': cannot parse \"x\" to a valid timestamp","errorType":"bad_data","status":"error"}"#,
+        ),
+        ("/api/v1/labels", 200, r#"{"status":"success","data":["__name__","i"]}"#),
+        ("/api/v1/labels?match[]=n&limit=1", 200, r#"{"status":"success","data":["__name__"],"warnings":["results truncated due to limit"]}"#),
+        ("/api/v1/label/i/values?match[]=m", 200, r#"{"status":"success","data":["a","b"]}"#),
+        ("/api/v1/label/U__i/values?match[]=m&match[]=n", 200, r#"{"status":"success","data":["a","b","c"]}"#),
+        ("/api/v1/series?match[]=n", 200, r#"{"status":"success","data":[{"__name__":"n","i":"c"}]}"#),
+        (
+            "/api/v1/series",
+            400,
+            r#"{"error":"no match[] parameter provided","errorType":"bad_data","status":"error"}"#,
+        ),
+        ("/api/v1/format_query?query=sum+by(a)(m)", 200, r#"{"status":"success","data":"sum by (a) (m)"}"#),
+        ("/api/v1/query_exemplars?query=1&start=1700000000000&end=1700000000001", 200, r#"{"status":"success","data":[]}"#),
+    ];
+    for (path, code, body) in cases {
+        assert_eq!(get(&frontend, path).await, (code, body.to_string()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_and_the_url_count_together() {
+    let tasks = Tasks::new();
+    let frontend = served(&tasks).await;
+    let request = Request::post("/api/v1/query?time=30&stats=all")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded; charset=utf-8")
+        .body(Body::from("query=count%28%7Bi%3D~%22.%2B%22%7D%29"))
+        .expect("a request");
+    let (code, body) = text_of(send(&frontend, request).await).await;
+    assert_eq!(code, 200, "{body}");
+    assert!(body.contains(r#""value":[30,"3"]"#), "{body}");
+    assert!(body.contains(r#""stats":{"timings":{"evalTotalTime":"#), "{body}");
+    assert!(body.contains(r#""samples":{"totalQueryableSamples":180,"#), "{body}");
+}
+
+#[tokio::test]
+async fn other_origins_compression_and_tenants() {
+    let tasks = Tasks::new();
+    let frontend = served(&tasks).await;
+    let request = Request::get("/api/v1/query?query=n&time=30")
+        .header(header::ORIGIN, "http://grafana")
+        .header(header::ACCEPT_ENCODING, "gzip")
+        .body(Body::empty())
+        .expect("a request");
+    let response = send(&frontend, request).await;
+    let header = |name: &str| {
+        let all = response.headers().get_all(name).iter();
+        all.map(|v| v.to_str().expect("text").to_ascii_lowercase()).collect::<Vec<_>>().join(",")
+    };
+    assert_eq!(header("access-control-allow-origin"), "*");
+    assert_eq!(header("access-control-expose-headers"), "date");
+    assert!(header("vary").contains("origin") && header("vary").contains("accept-encoding"));
+    assert_eq!(header("content-type"), "application/json");
+    assert_eq!(header("content-encoding"), "gzip");
+    let body = response.into_body().collect().await.expect("a body").to_bytes();
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).expect("gzip");
+    assert!(text.starts_with(r#"{"status":"success""#));
+
+    let request = Request::builder().method(Method::OPTIONS).uri("/api/v1/query");
+    let request = request.header(header::ORIGIN, "http://x").body(Body::empty()).expect("one");
+    let response = send(&frontend, request).await;
+    assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    assert_eq!(response.headers()["access-control-allow-methods"], "GET, POST, OPTIONS");
+
+    let with_tenant = |name: &str| {
+        let request = Request::get("/api/v1/query?query=n&time=30").header("X-Scope-OrgID", name);
+        request.body(Body::empty()).expect("a request")
+    };
+    let (code, body) = text_of(send(&frontend, with_tenant("other")).await).await;
+    assert_eq!((code, body.contains(r#""result":[]"#)), (200, true), "INV-9: {body}");
+    let (code, _) = text_of(send(&frontend, with_tenant("a/b")).await).await;
+    assert_eq!(code, 400);
+}
+
+#[tokio::test]
+async fn status_is_the_processs_own() {
+    let tasks = Tasks::new();
+    let frontend = served(&tasks).await;
+    let (code, build) = get(&frontend, "/api/v1/status/buildinfo").await;
+    assert_eq!(code, 200);
+    let build: serde_json::Value = serde_json::from_str(&build).expect("json");
+    assert_eq!(build["data"]["version"], "3.14.0");
+    assert!(build["data"].get("features").is_none(), "Grafana would see another product");
+    assert!(build["data"]["pandoVersion"].is_string());
+    for path in ["config", "flags", "runtimeinfo"] {
+        let (code, body) = get(&frontend, &format!("/api/v1/status/{path}")).await;
+        assert_eq!(code, 200);
+        let json: serde_json::Value = serde_json::from_str(&body).expect("json");
+        assert!(json["data"].is_object(), "{body}");
+    }
+    let (code, page) = get(&frontend, "/").await;
+    assert_eq!(code, 200);
+    assert!(page.contains("<h1>Pando</h1>"));
+    assert_eq!(get(&frontend, "/graph?g0.expr=up").await.0, 303);
+    // No agent is registered: no targets, and that is the whole answer.
+    let (code, targets) = get(&frontend, "/api/v1/targets?state=active").await;
+    assert_eq!(code, 200);
+    assert!(targets.contains(r#""activeTargets":[]"#), "{targets}");
+    // The member serves no live data: nobody can say what its series mean.
+    assert_eq!(get(&frontend, "/api/v1/metadata").await.0, 503);
+    assert_eq!(get(&frontend, "/api/v1/status/tsdb?limit=0").await.0, 400);
+}
