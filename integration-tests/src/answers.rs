@@ -44,12 +44,17 @@ pub fn ensure_equal(ours: &Value, theirs: &Value) -> Result<()> {
 fn by_series(data: &Value) -> Result<BTreeMap<String, Vec<Value>>> {
     let mut series = BTreeMap::new();
     for item in data["result"].as_array().into_iter().flatten() {
-        let labels: BTreeMap<&str, &Value> =
-            item["metric"].as_object().into_iter().flatten().map(|(k, v)| (k.as_str(), v)).collect();
-        let points = match item.get("values") {
-            Some(values) => values.as_array().cloned().unwrap_or_default(),
-            None => vec![item["value"].clone()],
-        };
+        let labels: BTreeMap<&str, &Value> = item["metric"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(k, v)| (k.as_str(), v))
+            .collect();
+        let mut points = Vec::new();
+        for (many, one) in [("values", "value"), ("histograms", "histogram")] {
+            points.extend(item[many].as_array().into_iter().flatten().cloned());
+            points.extend(item.get(one).cloned());
+        }
         let key = serde_json::to_string(&labels)?;
         ensure!(series.insert(key.clone(), points).is_none(), "series comes twice: {key}");
     }
@@ -59,14 +64,30 @@ fn by_series(data: &Value) -> Result<BTreeMap<String, Vec<Value>>> {
 fn same_point(a: &Value, b: &Value) -> Result<()> {
     let time = |v: &Value| v[0].as_f64().unwrap_or(f64::NAN);
     ensure!((time(a) - time(b)).abs() < 1e-6, "times differ: ours={} theirs={}", a[0], b[0]);
-    let value = |v: &Value| v[1].as_str().and_then(|s| s.parse::<f64>().ok());
-    let (Some(x), Some(y)) = (value(a), value(b)) else {
-        ensure!(a[1] == b[1], "values differ: ours={a} theirs={b}");
-        return Ok(());
-    };
-    let same = x == y
-        || (x.is_nan() && y.is_nan())
-        || (x - y).abs() <= TOLERANCE * x.abs().max(y.abs()).max(f64::MIN_POSITIVE);
-    ensure!(same, "values differ: ours={a} theirs={b}");
+    ensure!(same_value(&a[1], &b[1]), "values differ: ours={a} theirs={b}");
     Ok(())
+}
+
+/// Numbers may differ by the order of additions, all else (a histogram's structure too) must be the same.
+fn same_value(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::String(x), Value::String(y)) => match (x.parse::<f64>(), y.parse::<f64>()) {
+            (Ok(x), Ok(y)) => same_number(x, y),
+            _ => x == y,
+        },
+        (Value::Array(x), Value::Array(y)) => {
+            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same_value(x, y))
+        }
+        (Value::Object(x), Value::Object(y)) => {
+            x.len() == y.len()
+                && x.iter().all(|(key, x)| y.get(key).is_some_and(|y| same_value(x, y)))
+        }
+        _ => a == b,
+    }
+}
+
+fn same_number(x: f64, y: f64) -> bool {
+    x == y
+        || (x.is_nan() && y.is_nan())
+        || (x - y).abs() <= TOLERANCE * x.abs().max(y.abs()).max(f64::MIN_POSITIVE)
 }

@@ -85,6 +85,25 @@ impl Member {
         self.process.as_ref().map(Process::log_tail).unwrap_or_default()
     }
 
+    /// The sum of its metrics whose line begins with `series`, such as `name_total` or `name{reason="x"}`; 0 where
+    /// there is none.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn metric(&self, series: &str) -> Result<f64> {
+        let text = http::client().get(self.url("/metrics")).send().await?.text().await?;
+        let of_series = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(series)?;
+            // Another metric whose name is longer is another metric.
+            let value = match rest.strip_prefix('{') {
+                Some(labels) => labels.rsplit_once("} ")?.1,
+                None => rest.strip_prefix(' ')?,
+            };
+            value.split(' ').next()?.parse::<f64>().ok()
+        });
+        Ok(of_series.sum())
+    }
+
     /// Waits until `/-/ready` says so.
     ///
     /// # Errors
@@ -124,6 +143,47 @@ impl Cluster {
         &mut self.members[last]
     }
 
+    /// Adds one controller and every other role but the agent, each a process of its own, `ingesters` of them
+    /// ingesters; not started yet. Names are the roles'; ingesters are `ingester-0` and so on.
+    pub fn add_roles(&mut self, ingesters: usize, objstore: &Path) {
+        let objstore = format!("--objstore.config-file={}", objstore.display());
+        self.add("controller", "controller").flags.push(objstore.clone());
+        self.found();
+        for n in 0..ingesters {
+            self.add("ingester", &format!("ingester-{n}")).flags.push(objstore.clone());
+        }
+        for role in ["store-gateway", "compactor"] {
+            self.add(role, role).flags.push(objstore.clone());
+        }
+        for role in ["receiver", "query-frontend"] {
+            self.add(role, role);
+        }
+    }
+
+    /// Gives flags to every member of a role.
+    pub fn give(&mut self, role: &str, flags: &[&str]) {
+        for member in self.members.iter_mut().filter(|m| m.role == role) {
+            member.flags.extend(flags.iter().map(|flag| flag.to_string()));
+        }
+    }
+
+    /// The folder of the bucket that [`Cluster::local_bucket`] describes.
+    pub fn bucket(&self) -> PathBuf {
+        self.folder.path().join("bucket")
+    }
+
+    /// Writes an objstore.yml for a folder that all members reach, and returns its path.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn local_bucket(&self) -> Result<PathBuf> {
+        let file = self.folder.path().join("objstore.yml");
+        let text =
+            format!("type: FILESYSTEM\nconfig: {{directory: {}}}\n", self.bucket().display());
+        std::fs::write(&file, text)?;
+        Ok(file)
+    }
+
     /// Takes the members that are there now as the controllers.
     pub fn found(&mut self) {
         let addresses: Vec<String> = self.members.iter().map(Member::grpc_address).collect();
@@ -152,12 +212,46 @@ impl Cluster {
         Ok(())
     }
 
+    /// The first member with this name, to look at.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn named(&self, name: &str) -> &Member {
+        self.members.iter().find(|m| m.name == name).expect("a member of that name")
+    }
+
+    /// A URL of the HTTP side of the first member with this name.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn url(&self, name: &str, path: &str) -> String {
+        self.named(name).url(path)
+    }
+
     /// The first member with this name.
     ///
     /// # Panics
     /// Where there is none.
     pub fn member(&mut self, name: &str) -> &mut Member {
         self.members.iter_mut().find(|m| m.name == name).expect("a member of that name")
+    }
+
+    /// Runs `pando admin ARGS` against the first controller to its end and returns what it printed.
+    ///
+    /// # Errors
+    /// It fails; with what it printed.
+    pub async fn admin(&self, args: &[&str]) -> Result<String> {
+        let controller = self.members.first().context("a cluster has a controller")?;
+        let output = tokio::process::Command::new(peers::pando())
+            .arg("admin")
+            .args(args)
+            .arg(format!("--controller={}", controller.grpc_address()))
+            .output()
+            .await?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, trouble) = (text(&output.stdout), text(&output.stderr));
+        anyhow::ensure!(output.status.success(), "pando admin {args:?}: {out} {trouble}");
+        Ok(out)
     }
 
     /// Runs a `pando` tool to its end and returns its standard output.

@@ -165,8 +165,17 @@ async fn respond(reply: Reply, headers: &HeaderMap) -> Response {
             (status, body).into_response()
         }
         Reply::Broken(beginning) => {
-            let parts = [Ok(Bytes::from(beginning)), Err(std::io::Error::other("broken on purpose"))];
-            typed(TEXT, Body::from_stream(stream::iter(parts)))
+            // The beginning has to be under way before the end: a client that got nothing asks again.
+            let parts = stream::unfold(Some(beginning), |part| async move {
+                match part {
+                    Some(beginning) => Some((Ok(Bytes::from(beginning)), None)),
+                    None => {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        Some((Err(std::io::Error::other("broken on purpose")), None))
+                    }
+                }
+            });
+            typed(TEXT, Body::from_stream(parts))
         }
         Reply::Hang(time) => {
             tokio::time::sleep(time).await;

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 
@@ -73,13 +74,29 @@ pub fn shared(file: &str) -> Option<PathBuf> {
     None
 }
 
-/// A port that was free a moment ago.
+/// Ports that are handed out: below those that the kernel gives to connections, so that none of those takes a port
+/// between this call and the listener's start.
+const PORTS: std::ops::Range<u32> = 12_000..32_000;
+
+/// A port that is free, and that no other call in this process is given.
 ///
 /// # Panics
 /// Where loopback has none left.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.local_addr().expect("a bound listener has an address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes that run beside this one begin elsewhere.
+    let begin = std::process::id().wrapping_mul(997);
+    let count = PORTS.end - PORTS.start;
+    let mut ports = (0..count).map(|_| {
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
+        PORTS.start + begin.wrapping_add(turn) % count
+    });
+    ports
+        .find_map(|port| {
+            let port = u16::try_from(port).ok()?;
+            TcpListener::bind(("127.0.0.1", port)).ok().map(|_| port)
+        })
+        .expect("loopback has a free port")
 }
 
 /// A running node_exporter and its address.

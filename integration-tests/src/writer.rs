@@ -247,7 +247,8 @@ struct Record {
 impl Record {
     /// Whether an answer may have `value`.
     fn allows(&self, value: f64) -> bool {
-        let same = |other: f64| other.to_bits() == value.to_bits() || (other.is_nan() && value.is_nan());
+        let same =
+            |other: f64| other.to_bits() == value.to_bits() || (other.is_nan() && value.is_nan());
         match self.acknowledged {
             Some(acknowledged) if same(acknowledged) => true,
             // A doubtful value that was stored in another generation wins where the merge rule says so.
@@ -289,7 +290,8 @@ impl Ledger {
     /// Takes up the records of another ledger, such as that of a second writer of the same series.
     pub fn absorb(&mut self, other: &Ledger) {
         for ((labels, timestamp_ms), record) in &other.samples {
-            let sample = |value| [Written { labels: labels.clone(), timestamp_ms: *timestamp_ms, value }];
+            let sample =
+                |value| [Written { labels: labels.clone(), timestamp_ms: *timestamp_ms, value }];
             if let Some(value) = record.acknowledged {
                 self.record(&sample(value), Fate::Acknowledged);
             }
@@ -349,7 +351,8 @@ impl Ledger {
         for sample in self.acknowledged() {
             let key = (sample.labels, sample.timestamp_ms);
             if !found.contains_key(&key) {
-                faults.push(format!("lost: series={} t_ms={} value={}", key.0, key.1, sample.value));
+                faults
+                    .push(format!("lost: series={} t_ms={} value={}", key.0, key.1, sample.value));
             }
         }
         let (count, acknowledged) = (faults.len(), self.acknowledged_count());
@@ -365,7 +368,8 @@ impl Ledger {
 
 fn labels_of(metric: &Value) -> Result<Labels> {
     let pairs = metric.as_object().context("a series has labels")?;
-    let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default()));
+    let pairs =
+        pairs.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default()));
     Ok(Labels::from_pairs(pairs))
 }
 

@@ -1,10 +1,11 @@
 //! `Group`: one Raft group of this process.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::error::{ClientWriteError, RaftError};
-use openraft::ServerState;
+use openraft::error::{ClientWriteError, InitializeError, RaftError};
+use openraft::{BasicNode, ServerState};
 use pando_model::NodeId;
 use pando_runtime::{Rng, SharedClock, Tasks};
 use parking_lot::Mutex;
@@ -27,14 +28,6 @@ pub struct Member {
     pub node: NodeId,
     /// Its gRPC address, host:port.
     pub address: String,
-}
-
-/// When a group's members call an election.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timing {
-    pub(crate) heartbeat: Duration,
-    /// A voter refuses candidates for so long after it heard its leader.
-    pub(crate) lease: Duration,
 }
 
 /// One Raft group of this process. Cloning shares it.
@@ -75,27 +68,59 @@ impl Group {
         group
     }
 
-    /// Calls elections where no leader is heard, each time after a delay that is drawn afresh.
-    pub(crate) fn start_elections(&self, timing: Timing, alone: bool, rng: Rng) {
+    /// Founds the group with exactly these members, where nobody has. The first member does it at once, the
+    /// others only where it does not: members that all call the first election at once win none.
+    pub(crate) fn found(&self, mut members: Vec<Member>, lease: Duration) {
+        members.sort_by_key(|member| member.node);
+        let turn = members.iter().position(|member| member.node == self.inner.node).unwrap_or(0);
+        let nodes: BTreeMap<u64, BasicNode> =
+            members.iter().map(|m| (m.node.0, BasicNode::new(&m.address))).collect();
+        let group = self.clone();
+        self.inner.tasks.spawn_until_stopped("raft founding", async move {
+            if !matches!(group.inner.raft.is_initialized().await, Ok(false)) {
+                return;
+            }
+            tokio::time::sleep(lease * 4 * turn as u32).await;
+            match group.inner.raft.initialize(nodes).await {
+                // Another member has founded it meanwhile.
+                Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+                Err(error) => tracing::error!(group = group.inner.id, %error, "group is not founded"),
+            }
+        });
+    }
+
+    /// Calls elections where no leader is heard, each time after a delay that is drawn afresh, from the moment
+    /// at which one was heard last.
+    pub(crate) fn start_elections(&self, lease: Duration, alone: bool, rng: Rng) {
         let group = self.clone();
         self.inner.tasks.spawn_until_stopped("raft elections", async move {
+            let pause = |times_from: u64, times_to: u64| {
+                let tenth = lease.as_millis() as u64 / 10;
+                Duration::from_millis(rng.range(times_from * tenth, times_to * tenth))
+            };
             loop {
-                let lease = timing.lease.as_millis() as u64;
-                let delay = if alone { 10 } else { lease + rng.range(lease / 4, lease * 5 / 4) };
-                tokio::time::sleep(Duration::from_millis(delay)).await;
-                let heard = *group.inner.heard.lock();
-                let silent = group.inner.clock.monotonic().saturating_sub(heard);
-                let patience = Duration::from_millis(if alone { 0 } else { lease });
-                if !group.is_leader() && silent >= patience {
-                    tracing::debug!(group = group.inner.id, "calling an election");
-                    let _ = group.inner.raft.trigger().elect().await;
+                if alone {
+                    tokio::time::sleep(lease / 100).await;
+                } else {
+                    let patience = pause(12, 32);
+                    while group.is_leader() || group.silence() < patience {
+                        let left = patience.saturating_sub(group.silence());
+                        tokio::time::sleep(left.max(lease / 20)).await;
+                    }
                 }
-                if alone && group.is_leader() {
-                    // Nobody can depose the only member.
-                    tokio::time::sleep(timing.heartbeat).await;
+                let initialized = group.inner.raft.is_initialized().await;
+                if !group.is_leader() && matches!(initialized, Ok(true)) {
+                    tracing::debug!(group = group.inner.id, "calling an election");
+                    group.heard();
+                    let _ = group.inner.raft.trigger().elect().await;
                 }
             }
         });
+    }
+
+    /// For how long no leader or candidate was heard.
+    fn silence(&self) -> Duration {
+        self.inner.clock.monotonic().saturating_sub(*self.inner.heard.lock())
     }
 
     /// The group's id.

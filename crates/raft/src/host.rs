@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::error::{InitializeError, RaftError};
-use openraft::{BasicNode, SnapshotPolicy};
+use openraft::SnapshotPolicy;
 use pando_model::{ClusterId, NodeId};
 use pando_runtime::disk::Disk;
 use pando_runtime::{Rng, SharedClock, Tasks};
@@ -17,7 +16,7 @@ use tokio::sync::watch;
 use crate::StateMachine;
 use crate::checkpoint::CheckpointFile;
 use crate::error::ConsensusError;
-use crate::group::{Group, Member, Timing};
+use crate::group::{Group, Member};
 use crate::log_store::LogStore;
 use crate::message::{RaftReply, RaftRequest, decode_request, encode_reply};
 use crate::network::Network;
@@ -43,7 +42,7 @@ pub struct HostConfig {
     /// How often a leader is heard.
     pub heartbeat: Duration,
     /// How long a voter holds to a leader that it heard: equal on all members. Elections are called between
-    /// 1.25 and 2.25 times as long after the leader was heard last.
+    /// 1.2 and 3.2 times as long after the leader was heard last.
     pub lease: Duration,
 }
 
@@ -119,19 +118,9 @@ impl Host {
             return Ok(group);
         }
         let group = self.open_raft(id, machine).await?;
-        let stopped = |text: String| ConsensusError::Stopped(text);
-        let founded = group.raft().is_initialized().await;
-        if !founded.map_err(|error| stopped(error.to_string()))? {
-            let nodes: BTreeMap<u64, BasicNode> =
-                members.iter().map(|m| (m.node.0, BasicNode::new(&m.address))).collect();
-            match group.raft().initialize(nodes).await {
-                // Another member may have founded it between the question and now.
-                Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
-                Err(error) => return Err(stopped(error.to_string())),
-            }
-        }
-        let timing = Timing { heartbeat: self.inner.config.heartbeat, lease: self.inner.config.lease };
-        group.start_elections(timing, members.len() == 1, self.inner.rng.clone());
+        let (lease, rng) = (self.inner.config.lease, self.inner.rng.clone());
+        group.found(members.clone(), lease);
+        group.start_elections(lease, members.len() == 1, rng);
         self.inner.groups.lock().insert(id, group.clone());
         Ok(group)
     }
@@ -237,11 +226,12 @@ impl Host {
         Ok(encode_reply(&reply))
     }
 
-    /// Stops all groups.
+    /// Stops all groups and the log.
     pub async fn shutdown(&self) {
         let groups = std::mem::take(&mut *self.inner.groups.lock());
         for group in groups.into_values() {
             group.shutdown().await;
         }
+        self.inner.log.stop();
     }
 }

@@ -101,7 +101,13 @@ pub(crate) enum Record<'a> {
 /// Called with the outcome, in the order of the jobs.
 type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 
-struct Job {
+enum Job {
+    Write(WriteJob),
+    /// The last one.
+    Stop,
+}
+
+struct WriteJob {
     group: u64,
     records: Vec<u8>,
     /// Indexes of the entries among the records.
@@ -169,16 +175,21 @@ impl SharedLog {
                 entries.push(entry.log_id.index);
             }
         }
-        let job = Job { group, records: bytes, entries, done: Box::new(done) };
-        match self.jobs.try_send(job) {
-            Ok(()) => {}
-            Err(TrySendError::Full(job)) => {
-                (job.done)(Err(io::Error::other(format!("log queue is full: limit={QUEUE_MAX}"))));
+        let job = WriteJob { group, records: bytes, entries, done: Box::new(done) };
+        let (job, why) = match self.jobs.try_send(Job::Write(job)) {
+            Err(TrySendError::Full(Job::Write(job))) => {
+                (job, format!("log queue is full: limit={QUEUE_MAX}"))
             }
-            Err(TrySendError::Disconnected(job)) => {
-                (job.done)(Err(io::Error::other("log has ended")));
-            }
-        }
+            Err(TrySendError::Disconnected(Job::Write(job))) => (job, "log has ended".to_string()),
+            _ => return,
+        };
+        (job.done)(Err(io::Error::other(why)));
+    }
+
+    /// Ends the writer, behind everything that waits for it.
+    pub(crate) fn stop(&self) {
+        // A full queue ends with the process.
+        let _ = self.jobs.try_send(Job::Stop);
     }
 
     /// [`SharedLog::write`], waiting for the outcome.
@@ -261,13 +272,22 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, queue: &Receiver<Job>) {
-        while let Ok(first) = queue.recv() {
+        let mut stopping = false;
+        while !stopping && let Ok(Job::Write(first)) = queue.recv() {
             let mut bytes = first.records.len();
             let mut jobs = vec![first];
             while bytes < BATCH_BYTES_MAX {
-                let Ok(job) = queue.try_recv() else { break };
-                bytes += job.records.len();
-                jobs.push(job);
+                match queue.try_recv() {
+                    Ok(Job::Write(job)) => {
+                        bytes += job.records.len();
+                        jobs.push(job);
+                    }
+                    Ok(Job::Stop) => {
+                        stopping = true;
+                        break;
+                    }
+                    Err(_) => break,
+                }
             }
             let result = self.write(&jobs);
             if let Err(error) = &result
@@ -292,7 +312,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, jobs: &[Job]) -> io::Result<()> {
+    fn write(&mut self, jobs: &[WriteJob]) -> io::Result<()> {
         if let Some(why) = &self.poisoned {
             return Err(io::Error::other(format!("log has failed before: {why}")));
         }

@@ -1,35 +1,24 @@
 //! `DiskBuffer`: batches that wait on disk, oldest first, until they can be shipped.
 //!
-//! ```text
-//! file    = "PANDOBUF", u8 version = 1, record*              <number of 16 hex digits>.buffer
-//! record  = u32 payload bytes, u32 samples, u32 crc32c of the 8 bytes before, u64 xxh3 of the payload, payload
-//! payload = a write block (codec) that is based on nothing before it
-//! ```
-//!
-//! Numbers are little endian. Records are appended to the newest segment; a segment is removed when all of its
-//! records are acknowledged. Two checksums: where the payload is damaged one record is lost, where the header is,
-//! nothing behind it can be found. A crash tears at most the tail of the newest segment, and a new start never
-//! appends to what it finds.
+//! Records are appended to the newest segment, `<number of 16 hex digits>.buffer`; a segment is removed when all of
+//! its records are acknowledged. A crash tears at most the tail of the newest segment, and a new start never appends
+//! to what it finds.
 //!
 //! Nothing here knows why a batch waits. Calls block on the disk.
+
+mod record;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pando_codec::write_block::{
-    BLOCK_BYTES_MAX, Decoder, Frame, GroupId, KeyedEncoder, KeyedSample, Op,
-};
-use pando_model::{ErrorKind, Labels, SampleValue, SeriesKey, TenantId};
+use pando_codec::write_block::BLOCK_BYTES_MAX;
+use pando_model::ErrorKind;
 use pando_runtime::disk::{Disk, DiskFile};
-use xxhash_rust::xxh3::xxh3_64;
 
-use crate::batch::{Batch, ShipSample};
+use crate::batch::Batch;
+use record::{FILE_HEADER_BYTES, Header, MAGIC, VERSION, encode, header_at, is_ours, record};
 
-const MAGIC: &[u8; 8] = b"PANDOBUF";
-const VERSION: u8 = 1;
-const FILE_HEADER_BYTES: usize = MAGIC.len() + 1;
-const RECORD_HEADER_BYTES: usize = 20;
 const EXTENSION: &str = ".buffer";
 /// A segment is ended here: it is read back in one piece, and dropped in one piece when the buffer is full.
 const SEGMENT_BYTES: u64 = 8 << 20;
@@ -129,7 +118,8 @@ impl DiskBuffer {
     /// # Errors
     /// The folder cannot be made or listed. A segment that cannot be read is not an error, but counted.
     pub fn open(config: BufferConfig, disk: Arc<dyn Disk>) -> Result<Self, BufferError> {
-        let failed = |source| BufferError::Disk { path: config.folder.display().to_string(), source };
+        let failed =
+            |source| BufferError::Disk { path: config.folder.display().to_string(), source };
         disk.create_dir(&config.folder).map_err(failed)?;
         let names = disk.list(&config.folder).map_err(failed)?;
         let mut buffer = DiskBuffer {
@@ -246,7 +236,11 @@ impl DiskBuffer {
                 Some(batch) => return Some((entry, batch)),
                 None => {
                     self.stats.damaged_records += 1;
-                    tracing::warn!(segment = entry.segment, at = entry.at, "damaged record skipped");
+                    tracing::warn!(
+                        segment = entry.segment,
+                        at = entry.at,
+                        "damaged record skipped"
+                    );
                     self.ack(entry);
                 }
             }
@@ -312,7 +306,10 @@ impl DiskBuffer {
                 }
             }
             Ok(_) => {
-                tracing::warn!(number, "file in the disk buffer's folder is not of a known version");
+                tracing::warn!(
+                    number,
+                    "file in the disk buffer's folder is not of a known version"
+                );
                 self.stats.damaged_records += 1;
                 return;
             }
@@ -377,9 +374,8 @@ impl DiskBuffer {
         }
         let (_, bytes) = self.reading.as_ref()?;
         let header = header_at(bytes, entry.at)?;
-        let payload = bytes.get(entry.at + RECORD_HEADER_BYTES..header.end)?;
-        let whole = xxh3_64(payload) == header.hash;
-        Some((header, if whole { decode(payload) } else { None }))
+        let batch = header.batch(bytes, entry.at);
+        Some((header, batch))
     }
 
     fn read(&mut self, entry: BufferEntry) -> Option<(Batch, u32)> {
@@ -422,120 +418,6 @@ impl DiskBuffer {
             // It comes back at the next start, and is shipped again: harmless.
             tracing::warn!(number, %error, "disk buffer's segment cannot be removed");
         }
-    }
-}
-
-struct Header {
-    samples: u32,
-    hash: u64,
-    /// Where the record ends.
-    end: usize,
-}
-
-fn is_ours(bytes: &[u8]) -> bool {
-    bytes.strip_prefix(MAGIC).is_some_and(|rest| rest.first() == Some(&VERSION))
-}
-
-fn record(payload: &[u8], samples: usize) -> Vec<u8> {
-    let mut record = Vec::with_capacity(RECORD_HEADER_BYTES + payload.len());
-    record.extend((payload.len() as u32).to_le_bytes());
-    record.extend(u32::try_from(samples).unwrap_or(u32::MAX).to_le_bytes());
-    record.extend(crc32c::crc32c(&record).to_le_bytes());
-    record.extend(xxh3_64(payload).to_le_bytes());
-    record.extend(payload);
-    record
-}
-
-fn header_at(bytes: &[u8], at: usize) -> Option<Header> {
-    let header = bytes.get(at..at.checked_add(RECORD_HEADER_BYTES)?)?;
-    let number = |at: usize| Some(u32::from_le_bytes(header.get(at..at + 4)?.try_into().ok()?));
-    if number(8)? != crc32c::crc32c(header.get(..8)?) {
-        return None;
-    }
-    let end = at.checked_add(RECORD_HEADER_BYTES)?.checked_add(number(0)? as usize)?;
-    let hash = u64::from_le_bytes(header.get(12..20)?.try_into().ok()?);
-    (end <= bytes.len()).then_some(Header { samples: number(4)?, hash, end })
-}
-
-/// One write block with all of a batch, readable by itself; `None` where there is nothing in it.
-fn encode(batch: &Batch) -> Result<Option<Vec<u8>>, String> {
-    let mut encoder = KeyedEncoder::new();
-    let mut order: Vec<&ShipSample> = batch.samples.iter().collect();
-    order.sort_by_key(|sample| sample.key.0 >> 32);
-    for run in order.chunk_by(|a, b| a.key.0 >> 32 == b.key.0 >> 32) {
-        let samples: Vec<KeyedSample<'_>> = run.iter().map(|sample| keyed(sample)).collect();
-        let half = (run[0].key.0 >> 32) as u32;
-        encoder.push(&batch.tenant, half, &samples).map_err(|error| error.to_string())?;
-    }
-    for (family, metadata) in &batch.metadata {
-        encoder.encoder().push_metadata(&batch.tenant, family, metadata);
-    }
-    Ok(encoder.finish(u64::MAX))
-}
-
-fn keyed(sample: &ShipSample) -> KeyedSample<'_> {
-    KeyedSample {
-        labels: &sample.labels,
-        timestamp_ms: sample.timestamp_ms,
-        value: sample.value.clone(),
-        start_ms: sample.start_ms,
-        exemplars: &sample.exemplars,
-    }
-}
-
-/// The batch of a payload; `None` where it is none.
-fn decode(payload: &[u8]) -> Option<Batch> {
-    let block = Decoder::new().decode(payload);
-    let block = block.inspect_err(|error| tracing::warn!(%error, "record is not a write block"));
-    let mut tenant: Option<TenantId> = None;
-    let mut series: BTreeMap<GroupId, Vec<Option<Labels>>> = BTreeMap::new();
-    let (mut samples, mut metadata) = (Vec::new(), Vec::new());
-    for op in block.ok()?.ops {
-        match op {
-            Op::Register { group, spec } => {
-                tenant = Some(spec.tenant);
-                series.insert(group, spec.series);
-            }
-            Op::Edit { group, added, .. } => {
-                series.entry(group).or_default().extend(added.into_iter().map(Some));
-            }
-            Op::Frame(frame) => {
-                let slots = series.get(&frame.group).map_or(&[][..], Vec::as_slice);
-                push_frame(tenant.as_ref()?, slots, &frame, &mut samples);
-            }
-            Op::Metadata { tenant: owner, family, metadata: said } => {
-                tenant = Some(owner);
-                metadata.push((family, said));
-            }
-            Op::Drop { .. } => {}
-        }
-    }
-    Some(Batch { tenant: tenant?, samples, metadata })
-}
-
-fn push_frame(
-    tenant: &TenantId,
-    slots: &[Option<Labels>],
-    frame: &Frame,
-    samples: &mut Vec<ShipSample>,
-) {
-    let floats = frame.floats().map(|(slot, value)| (slot, SampleValue::Float(value)));
-    let histograms =
-        frame.histograms.iter().map(|(slot, value)| (*slot, SampleValue::Histogram(value.clone())));
-    for (slot, value) in floats.chain(histograms) {
-        let Some(Some(labels)) = slots.get(slot as usize) else { continue };
-        let offset = frame.offsets.binary_search_by_key(&slot, |(slot, _)| *slot);
-        let offset_ms = offset.map_or(0, |at| frame.offsets[at].1);
-        let starts = frame.starts.as_ref();
-        let exemplars = frame.exemplars.iter().filter(|(of, _)| *of == slot);
-        samples.push(ShipSample {
-            labels: labels.clone(),
-            key: SeriesKey::of(tenant, labels),
-            timestamp_ms: frame.time_ms.wrapping_add(offset_ms),
-            value,
-            start_ms: starts.and_then(|starts| starts.get(slot as usize)).copied().unwrap_or(0),
-            exemplars: exemplars.map(|(_, exemplar)| exemplar.clone()).collect(),
-        });
     }
 }
 

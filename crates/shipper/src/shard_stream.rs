@@ -205,14 +205,16 @@ impl Sender {
             return Ok(leader.clone());
         }
         let routing = self.follower.routing();
-        let unknown = || Status::unavailable(format!("shard is not known here: shard={}", self.shard));
+        let unknown =
+            || Status::unavailable(format!("shard is not known here: shard={}", self.shard));
         let info = routing.shard(self.shard).ok_or_else(unknown)?;
         let members: Vec<(NodeId, String)> = info
             .members
             .iter()
             .filter_map(|id| Some((*id, routing.node(*id)?.grpc_address.clone())))
             .collect();
-        let turn = (self.pause.as_millis() as usize / PAUSE_MIN.as_millis() as usize).ilog2() as usize;
+        let turn =
+            (self.pause.as_millis() as usize / PAUSE_MIN.as_millis() as usize).ilog2() as usize;
         let at = (turn + self.next as usize) % members.len().max(1);
         let member = members.get(at).cloned().ok_or_else(unknown)?;
         Ok(self.leader.insert(member).clone())
@@ -242,7 +244,8 @@ impl Sender {
                     }
                 }
                 Some(Outcome::Sealed(sealed)) => {
-                    while self.under_way.front().is_some_and(|n| n.sequence <= sealed.last_sequence) {
+                    while self.under_way.front().is_some_and(|n| n.sequence <= sealed.last_sequence)
+                    {
                         let accepted = self.under_way.front().map_or(0, |n| n.parcel.samples.len());
                         self.done(Receipt { accepted: accepted as u64, ..Receipt::default() });
                     }

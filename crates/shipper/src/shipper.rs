@@ -92,7 +92,9 @@ impl Shipper {
                         again = true;
                     }
                     Ok(Answer::Failed(error)) => return Err(error),
-                    Err(_) => return Err(ShipError::Unavailable("shipper is stopping".to_string())),
+                    Err(_) => {
+                        return Err(ShipError::Unavailable("shipper is stopping".to_string()));
+                    }
                 }
             }
             if again {

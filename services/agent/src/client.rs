@@ -31,6 +31,8 @@ const TLS_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection that nobody uses is closed, a little later than Prometheus' longest common interval.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// One is enough for a target; a prober is asked for many targets at one place.
+const IDLE_PER_HOST_MAX: usize = 4;
 const REDIRECTS_MAX: usize = 10;
 /// The largest file with a password, token or certificate, bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -48,7 +50,6 @@ pub(crate) enum ClientError {
 
 impl ClientError {
     /// What the error means.
-    #[cfg_attr(not(test), expect(dead_code, reason = "every error has one"))]
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             ClientError::File { .. } => ErrorKind::Unavailable,
@@ -151,7 +152,9 @@ impl TlsTexts {
 
     fn hash(&self) -> u64 {
         let texts = [&self.ca, &self.cert, &self.key];
-        texts.iter().fold(0, |hash, text| hash ^ xxh3_64(text.as_bytes()).rotate_left(hash as u32 & 7))
+        texts
+            .iter()
+            .fold(0, |hash, text| hash ^ xxh3_64(text.as_bytes()).rotate_left(hash as u32 & 7))
     }
 }
 
@@ -183,7 +186,7 @@ fn builder(
         .redirect(redirects)
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(1);
+        .pool_max_idle_per_host(IDLE_PER_HOST_MAX);
     if !config.enable_http2 {
         client = client.http1_only();
     }
@@ -245,11 +248,12 @@ fn named_tls(config: &TlsConfig, texts: &TlsTexts) -> Result<rustls::ClientConfi
         name: name.map_err(|error| setting("server_name", error))?,
         verifier: verifier.map_err(|error| setting("ca", error))?,
     };
-    let versions: &[&rustls::SupportedProtocolVersion] = match (config.min_version, config.max_version) {
-        (Some(TlsVersion::Tls13), _) => &[&rustls::version::TLS13],
-        (_, Some(TlsVersion::Tls12)) => &[&rustls::version::TLS12],
-        _ => rustls::ALL_VERSIONS,
-    };
+    let versions: &[&rustls::SupportedProtocolVersion] =
+        match (config.min_version, config.max_version) {
+            (Some(TlsVersion::Tls13), _) => &[&rustls::version::TLS13],
+            (_, Some(TlsVersion::Tls12)) => &[&rustls::version::TLS12],
+            _ => rustls::ALL_VERSIONS,
+        };
     let builder = rustls::ClientConfig::builder_with_protocol_versions(versions)
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(named));
@@ -376,7 +380,11 @@ mod tests {
     async fn tls_that_makes_no_sense_is_said() {
         for tls_config in [
             TlsConfig { server_name: "x".to_string(), ..Default::default() },
-            TlsConfig { ca: "no PEM".to_string(), server_name: "x".to_string(), ..Default::default() },
+            TlsConfig {
+                ca: "no PEM".to_string(),
+                server_name: "x".to_string(),
+                ..Default::default()
+            },
             TlsConfig { max_version: Some(TlsVersion::Tls11), ..Default::default() },
         ] {
             let client = client(HttpClientConfig { tls_config, ..Default::default() });

@@ -1,6 +1,6 @@
 //! `Manager`: keeps scrape loops in step with scrape configs, discovery and the ring of agents.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -70,10 +70,13 @@ pub(crate) struct Pool {
     in_use: Arc<Mutex<HashSet<Labels>>>,
     /// The targets in `set`, and whether they are this agent's by `ring`.
     wanted: BTreeMap<u128, bool>,
+    own: BTreeMap<u128, Arc<Target>>,
     ring: Option<Arc<TargetRing>>,
     loops: BTreeMap<u128, LoopHandle>,
     /// The config is gone; the pool ends with its last loop.
     removed: bool,
+    /// Something is to be shown anew.
+    changed: bool,
 }
 
 struct LoopHandle {
@@ -85,7 +88,11 @@ struct LoopHandle {
 
 impl Manager {
     /// Runs for ever. Dropping it anywhere is safe.
-    pub(crate) async fn run(mut self, mut config: watch::Receiver<Arc<Scraping>>, news: Arc<Notify>) {
+    pub(crate) async fn run(
+        mut self,
+        mut config: watch::Receiver<Arc<Scraping>>,
+        news: Arc<Notify>,
+    ) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let first = config.borrow_and_update().clone();
@@ -107,9 +114,6 @@ impl Manager {
     }
 
     fn reload(&mut self, scraping: &Scraping) {
-        for pool in self.pools.values_mut() {
-            pool.removed = true;
-        }
         for config in &scraping.scrape_configs {
             let sources = self.discovery.sources_of(config);
             let client = HttpClient::new(config.http.clone(), self.context.clock.clone());
@@ -119,11 +123,16 @@ impl Manager {
             let job = config.job_name.clone();
             match self.pools.get_mut(&job) {
                 Some(pool) => pool.reload(config.clone(), settings, sources),
-                None => drop(self.pools.insert(job, Pool::new(config.clone(), settings, sources))),
+                None => {
+                    self.pools.insert(job, Pool::new(config.clone(), settings, sources));
+                }
             }
         }
-        for pool in self.pools.values_mut().filter(|pool| pool.removed) {
-            pool.sources.clear();
+        let jobs: BTreeSet<&str> = scraping.scrape_configs.iter().map(|c| &*c.job_name).collect();
+        for pool in self.pools.values_mut() {
+            if !jobs.contains(pool.config.job_name.as_str()) {
+                pool.remove();
+            }
         }
         self.discovery.forget_unused();
     }
@@ -135,13 +144,13 @@ impl Manager {
             pool.find_targets(&self.context);
             pool.find_own(&ring, me);
             pool.loops.retain(|_, one| !one.ended.load(Ordering::SeqCst));
-            for step in pool.plan() {
+            let steps = pool.plan();
+            pool.changed |= !steps.is_empty();
+            for step in steps {
                 pool.take(step, &self.context, &self.roster, &self.tasks);
             }
-            let faults = pool.set.faults.len();
-            let limit = pool.settings.config.limits.targets;
-            self.context.metrics.pool(&pool.config.job_name, pool.active().count(), limit, faults);
         }
+        let before = self.pools.len();
         self.pools.retain(|job, pool| {
             let gone = pool.removed && pool.loops.is_empty();
             if gone {
@@ -149,6 +158,18 @@ impl Manager {
             }
             !gone
         });
+        if self.pools.len() != before || self.pools.values().any(|pool| pool.changed) {
+            self.show(me);
+        }
+    }
+
+    fn show(&mut self, me: NodeId) {
+        for pool in self.pools.values_mut() {
+            pool.changed = false;
+            let faults = pool.set.faults.len();
+            let limit = pool.settings.config.limits.targets;
+            self.context.metrics.pool(&pool.config.job_name, pool.active().count(), limit, faults);
+        }
         let shown = self.pools.values().filter(|pool| !pool.removed);
         self.views.store(Arc::new(shown.map(|pool| pool.view(me)).collect()));
     }
@@ -168,9 +189,11 @@ impl Pool {
             set: TargetSet::default(),
             in_use: Arc::default(),
             wanted: BTreeMap::new(),
+            own: BTreeMap::new(),
             ring: None,
             loops: BTreeMap::new(),
             removed: false,
+            changed: true,
         };
         pool.adopt(config, sources);
         pool
@@ -182,17 +205,28 @@ impl Pool {
         settings: ScrapeSettings,
         sources: Vec<Arc<RunningSource>>,
     ) {
-        self.removed = false;
-        if !settings.scrapes_like(&self.settings) {
+        let is_back = std::mem::take(&mut self.removed);
+        let is_new = !settings.scrapes_like(&self.settings);
+        if is_new {
             // The loops go on from nothing under the new settings; their series are the same.
             for (_, one) in std::mem::take(&mut self.loops) {
                 one.orders.send_replace(Order::Leave);
             }
             self.settings = Arc::new(settings);
         }
-        if config != self.config || self.sources.len() != sources.len() {
+        if is_back || is_new || config != self.config {
             self.adopt(config, sources);
         }
+    }
+
+    /// The config is gone: so are its targets.
+    fn remove(&mut self) {
+        self.removed = true;
+        self.sources.clear();
+        self.seen.clear();
+        self.set = TargetSet::default();
+        self.in_use.lock().clear();
+        self.ring = None;
     }
 
     fn adopt(&mut self, config: ScrapeConfig, sources: Vec<Arc<RunningSource>>) {
@@ -211,14 +245,11 @@ impl Pool {
         let found: Vec<_> = self.sources.iter().map(|source| source.groups()).collect();
         let same = found.len() == self.seen.len()
             && found.iter().zip(&self.seen).all(|(a, b)| Arc::ptr_eq(a, b));
-        if self.removed {
-            self.set = TargetSet::default();
-        } else if same {
+        if same {
             return;
-        } else {
-            let fixed = self.config.static_configs().iter();
-            self.set = targets(&self.config, fixed.chain(found.iter().flat_map(|g| g.iter())));
         }
+        let fixed = self.config.static_configs().iter();
+        self.set = targets(&self.config, fixed.chain(found.iter().flat_map(|g| g.iter())));
         self.seen = found;
         self.ring = None;
         let labels = self.set.active.iter().map(|target| target.public_labels.clone());
@@ -249,7 +280,16 @@ impl Pool {
         }
         self.ring = Some(ring.clone());
         let own = |target: &Target| ring.owner(target.identity()) == Some(me);
-        self.wanted = self.set.active.iter().map(|t| (t.id(), own(t))).collect();
+        self.wanted.clear();
+        self.own.clear();
+        for target in &self.set.active {
+            let (id, is_own) = (target.id(), own(target));
+            self.wanted.insert(id, is_own);
+            if is_own {
+                self.own.insert(id, target.clone());
+            }
+        }
+        self.changed = true;
     }
 
     fn plan(&self) -> Vec<Step> {
@@ -281,7 +321,7 @@ impl Pool {
                 self.loops.remove(&id);
             }
             Step::Start(id) => {
-                if let Some(target) = self.set.active.iter().find(|target| target.id() == id) {
+                if let Some(target) = self.own.get(&id) {
                     let one = self.start(target.clone(), context, roster, tasks);
                     self.loops.insert(id, one);
                 }

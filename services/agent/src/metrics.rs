@@ -79,8 +79,9 @@ impl AgentMetrics {
     /// Registers the metrics.
     pub(crate) fn register(registry: &MetricsRegistry) -> Self {
         // Scrapes are a whole number of intervals apart, so what matters is a little around common intervals.
-        let intervals: fn() -> Histogram =
-            || Histogram::new([1.0, 4.9, 5.1, 9.9, 10.1, 14.9, 15.1, 29.9, 30.1, 59.9, 60.1, 300.0]);
+        let intervals: fn() -> Histogram = || {
+            Histogram::new([1.0, 4.9, 5.1, 9.9, 10.1, 14.9, 15.1, 29.9, 30.1, 59.9, 60.1, 300.0])
+        };
         // A shard answers after one fsync of a majority; what takes seconds is waiting for a leader.
         let seconds = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
         let metrics = AgentMetrics {
@@ -120,11 +121,11 @@ impl AgentMetrics {
     /// What Prometheus has, too.
     fn register_known(&self, registry: &MetricsRegistry) {
         registry.with_prefix("prometheus_target", |to| {
-            let help = "Actual intervals between scrapes.";
+            let help = "Actual intervals between scrapes";
             to.register("interval_length_seconds", help, self.intervals.clone());
-            let help = "Targets of this scrape pool that this agent scrapes.";
+            let help = "Targets of this scrape pool that this agent scrapes";
             to.register("scrape_pool_targets", help, self.pool_targets.clone());
-            let help = "Maximum number of targets of this scrape pool, 0 for none.";
+            let help = "Maximum number of targets of this scrape pool, 0 for none";
             to.register("scrape_pool_target_limit", help, self.pool_target_limit.clone());
             let help = "Times that a scrape pool hit its target limit";
             let metric = self.pool_exceeded_target_limit.clone();
@@ -137,13 +138,14 @@ impl AgentMetrics {
             to.register("scrapes_exceeded_body_size_limit", help, metric);
             let help = "Scrapes that hit the sample limit";
             to.register("scrapes_exceeded_sample_limit", help, self.exceeded_samples.clone());
-            let help = "Samples dropped as their series had one with the same timestamp in the scrape";
+            let help =
+                "Samples dropped as their series had one with the same timestamp in the scrape";
             to.register("scrapes_sample_duplicate_timestamp", help, self.duplicates.clone());
             let help = "Samples dropped as they were too far in the future";
             to.register("scrapes_sample_out_of_bounds", help, self.out_of_bounds.clone());
         });
         registry.with_prefix("prometheus_sd", |to| {
-            let help = "Current number of discovered targets.";
+            let help = "Current number of discovered targets";
             to.register("discovered_targets", help, self.sd_targets.clone());
             let help = "Refreshes that failed";
             to.register("refresh_failures", help, self.sd_failures.clone());
@@ -155,21 +157,25 @@ impl AgentMetrics {
             to.register("scrapes", "Scrapes", self.scrapes.clone());
             to.register("scrapes_failed", "Scrapes that failed", self.scrapes_failed.clone());
             to.register("samples_scraped", "Sample lines read", self.samples_scraped.clone());
-            let help = "Discovered targets that cannot be scraped.";
+            let help = "Discovered targets that cannot be scraped";
             to.register("target_faults", help, self.target_faults.clone());
             to.register("reloads", "Configurations taken in", self.reloads.clone());
-            to.register("queue_bytes", "Bytes that wait in memory.", self.queue_bytes.clone());
-            to.register("queue_batches", "Batches that wait in memory.", self.queue_batches.clone());
-            let help = "Batches on their way to shards.";
+            to.register("queue_bytes", "Bytes that wait in memory", self.queue_bytes.clone());
+            to.register("queue_batches", "Batches that wait in memory", self.queue_batches.clone());
+            let help = "Batches on their way to shards";
             to.register("in_flight_batches", help, self.in_flight_batches.clone());
-            to.register("buffer_bytes", "Bytes that wait on disk.", self.buffer_bytes.clone());
-            to.register("buffer_samples", "Samples that wait on disk.", self.buffer_samples.clone());
+            to.register("buffer_bytes", "Bytes that wait on disk", self.buffer_bytes.clone());
+            to.register("buffer_samples", "Samples that wait on disk", self.buffer_samples.clone());
             to.register("shipped_samples", "Samples acknowledged", self.shipped.clone());
-            to.register("refused_samples", "Samples refused by shards for good", self.refused.clone());
+            to.register(
+                "refused_samples",
+                "Samples refused by shards for good",
+                self.refused.clone(),
+            );
             to.register("dropped_samples", "Samples lost on the way", self.dropped.clone());
             to.register("spooled_samples", "Samples written to disk", self.spooled.clone());
             to.register("ship_failures", "Batches not acknowledged", self.ship_failures.clone());
-            let help = "Time from sending a batch to its acknowledgement.";
+            let help = "Time from sending a batch to its acknowledgement";
             to.register("ship_seconds", help, self.ship_seconds.clone());
         });
     }

@@ -34,7 +34,6 @@ pub struct DroppedTarget {
 }
 
 impl Target {
-    #[expect(clippy::too_many_arguments, reason = "called in one place")]
     pub(crate) fn new(
         job: &str,
         labels: Labels,

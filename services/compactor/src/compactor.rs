@@ -113,39 +113,35 @@ impl Parts {
         let started = self.clock.monotonic();
         self.metrics.working.inc();
         let result = work::run(self, held, stop).await;
-        self.metrics.working.dec();
         let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
+        let end = end_of(&result);
+        self.metrics.ended(end, seconds);
         let (work, inputs) = (held.item.id, held.item.spec.inputs.len());
-        match result {
-            Ok(Ended::Replaced) => {
-                tracing::info!(work, inputs, seconds, "blocks are replaced");
-                self.metrics.ended("done", seconds);
-                true
-            }
-            Ok(Ended::Nothing) => {
-                self.metrics.ended("nothing", seconds);
-                false
-            }
-            Err(error @ CompactError::LeaseLost { .. }) => {
-                tracing::warn!(%error, work, inputs, seconds, "work is given up");
-                self.metrics.ended("lost", seconds);
-                false
-            }
+        match &result {
+            Ok(Ended::Replaced) => tracing::info!(work, inputs, seconds, "blocks are replaced"),
+            Ok(Ended::Nothing) => tracing::debug!(work, inputs, "there was nothing to do"),
             Err(error) if error.work_end() == WorkEnd::Failed => {
                 tracing::error!(%error, work, inputs, seconds, "work has failed");
-                self.metrics.ended("failed", seconds);
-                false
             }
-            Err(error) => {
-                tracing::warn!(%error, work, inputs, seconds, "work is given back");
-                self.metrics.ended("given_back", seconds);
-                false
-            }
+            Err(error) => tracing::warn!(%error, work, inputs, seconds, end, "work is not done"),
         }
+        self.metrics.working.dec();
+        matches!(result, Ok(Ended::Replaced))
     }
 
     fn pause(&self) -> Duration {
         let millis = self.config.interval.as_millis() as u64;
         Duration::from_millis(self.rng.range(millis * 3 / 4, millis * 5 / 4 + 1))
+    }
+}
+
+/// The name of an end, for people.
+fn end_of(result: &Result<Ended, CompactError>) -> &'static str {
+    match result {
+        Ok(Ended::Replaced) => "done",
+        Ok(Ended::Nothing) => "nothing",
+        Err(CompactError::LeaseLost { .. }) => "lost",
+        Err(error) if error.work_end() == WorkEnd::Failed => "failed",
+        Err(_) => "given_back",
     }
 }

@@ -216,6 +216,7 @@ async fn a_lost_answer_is_no_failure_and_deletes_nothing() {
         tokio::task::yield_now().await;
     }
     assert!(bench.metric("pando_compactor_runs_total{end=\"done\"} 1"));
+    assert!(bench.metric("pando_compactor_blocks_replaced_total 2"));
     let state = bench.controller.state.clone();
     bench.stop().await;
     assert!(!state.lock().proposed.iter().any(|c| matches!(c, Command::ReleaseLease { .. })));

@@ -46,18 +46,24 @@ impl IngesterConfig {
     pub fn validate(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.cut_interval < Duration::from_secs(1) {
-            faults.push(format!("cuts are at least 1 s apart: cut_interval={:?}", self.cut_interval));
+            faults
+                .push(format!("cuts are at least 1 s apart: cut_interval={:?}", self.cut_interval));
         }
         if self.cut_bytes == 0 || self.disk_bytes < self.cut_bytes {
             let (cut, disk) = (self.cut_bytes, self.disk_bytes);
             faults.push(format!("a generation does not fit: cut_bytes={cut} disk_bytes={disk}"));
         }
         if self.keep_ms < 0 {
-            faults.push(format!("blocks cannot be kept for less than no time: keep_ms={}", self.keep_ms));
+            faults.push(format!(
+                "blocks cannot be kept for less than no time: keep_ms={}",
+                self.keep_ms
+            ));
         }
         if self.write_bytes_max < crate::grpc::REQUEST_BYTES_MAX {
             let (given, least) = (self.write_bytes_max, crate::grpc::REQUEST_BYTES_MAX);
-            faults.push(format!("one request does not fit: write_bytes_max={given} at_least={least}"));
+            faults.push(format!(
+                "one request does not fit: write_bytes_max={given} at_least={least}"
+            ));
         }
         faults
     }

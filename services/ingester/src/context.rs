@@ -43,9 +43,8 @@ impl Context {
             return Some(format!("clock of this member is off: skew_ms={skew_ms} limit={max}"));
         }
         let (bytes, max) = (self.sample_bytes.load(Ordering::Relaxed), self.config.disk_bytes);
-        (bytes > max).then(|| {
-            format!("samples wait for the object store: disk_bytes={bytes} limit={max}")
-        })
+        (bytes > max)
+            .then(|| format!("samples wait for the object store: disk_bytes={bytes} limit={max}"))
     }
 }
 

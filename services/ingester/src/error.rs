@@ -44,7 +44,9 @@ pub enum IngesterError {
         expected: u64,
     },
     /// The object store holds something else than was written.
-    #[error("object differs from what was written: block={block} bytes={bytes} expected={expected}")]
+    #[error(
+        "object differs from what was written: block={block} bytes={bytes} expected={expected}"
+    )]
     ObjectDiffers {
         /// The block.
         block: BlockId,
@@ -54,7 +56,9 @@ pub enum IngesterError {
         expected: usize,
     },
     /// Too few members have the same samples, or have answered.
-    #[error("replicas do not agree on a generation: shard={shard} cut={cut} agree={agree} need={need}")]
+    #[error(
+        "replicas do not agree on a generation: shard={shard} cut={cut} agree={agree} need={need}"
+    )]
     NoMajority {
         /// The shard.
         shard: ShardId,
@@ -79,7 +83,9 @@ impl IngesterError {
             IngesterError::Block(error) => error.kind(),
             IngesterError::Store(error) => error.kind(),
             IngesterError::Controller(error) => error.kind(),
-            IngesterError::BlockDiffers { .. } | IngesterError::Unexpected(_) => ErrorKind::Internal,
+            IngesterError::BlockDiffers { .. } | IngesterError::Unexpected(_) => {
+                ErrorKind::Internal
+            }
             IngesterError::ObjectDiffers { .. } => ErrorKind::Corrupt,
             IngesterError::NoMajority { .. } => ErrorKind::Unavailable,
         }

@@ -23,7 +23,19 @@ use crate::local_shard::LocalShard;
 pub use cutter::cut_due;
 pub(crate) use keeper::forget_old_blocks;
 
-/// Starts the tasks of a shard. They hold the shard weakly enough: they end with `tasks`.
+/// A block of a generation, for tests that act as another leader.
+#[cfg(test)]
+pub(crate) fn build_for_test(
+    state: &crate::state::HeadState,
+    shard: pando_model::ShardId,
+    cut: pando_model::Cut,
+    block: pando_model::BlockId,
+    now_ms: i64,
+) -> pando_block::BuiltBlock {
+    build::build_block(state, shard, cut, block, now_ms).expect("it builds")
+}
+
+/// Starts the tasks of a shard; they end with `tasks`.
 pub(crate) fn start(shard: &Arc<LocalShard>, context: &SharedContext, tasks: &Tasks) {
     let cutter = cutter::Cutter::new(shard.clone(), context.clone());
     tasks.spawn_until_stopped("cutter", cutter.run());

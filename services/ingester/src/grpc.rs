@@ -7,9 +7,7 @@ use pando_codec::entry::{CutReason, StreamBlock};
 use pando_codec::write_block::{BLOCK_BYTES_MAX, verify};
 use pando_consensus::Member;
 use pando_head::{BlockOutcome, Refusal as HeadRefusal, Shard, Verdicts};
-use pando_model::{
-    Cut, Epoch, ErrorKind, ProducerId, Sequence, SeriesKey, ShardId, StreamId,
-};
+use pando_model::{Cut, Epoch, ErrorKind, ProducerId, Sequence, SeriesKey, ShardId, StreamId};
 use pando_proto::v1::ingester_server::Ingester as Service;
 use pando_proto::v1::write_outcome::Outcome;
 use pando_proto::v1::{
@@ -46,7 +44,8 @@ impl IngesterService {
     }
 
     fn shard(&self, id: u64) -> Result<Arc<LocalShard>, Status> {
-        let missing = || status(ErrorKind::Unavailable, format!("shard is not open here: shard={id}"));
+        let missing =
+            || status(ErrorKind::Unavailable, format!("shard is not open here: shard={id}"));
         self.shards.get(ShardId(id)).ok_or_else(missing)
     }
 
@@ -83,10 +82,14 @@ impl IngesterService {
 
 #[tonic::async_trait]
 impl Service for IngesterService {
-    async fn write(&self, request: Request<WriteRequest>) -> Result<Response<WriteResponse>, Status> {
+    async fn write(
+        &self,
+        request: Request<WriteRequest>,
+    ) -> Result<Response<WriteResponse>, Status> {
         let request = request.into_inner();
         let shard = self.shard(request.shard)?;
-        let stream = StreamId { producer: ProducerId(request.producer), epoch: Epoch(request.epoch) };
+        let stream =
+            StreamId { producer: ProducerId(request.producer), epoch: Epoch(request.epoch) };
         if let Some(last) = shard.last_of_sealed(stream) {
             let sealed = Outcome::Sealed(WriteSealed { last_sequence: last.0 });
             return Ok(Response::new(one(sealed)));
@@ -143,7 +146,8 @@ impl Service for IngesterService {
                 wait_committed(shard, *cut).await?;
             }
         }
-        let names = ended.iter().map(|(shard, cut)| GenerationName { shard: shard.id.0, cut: cut.0 });
+        let names =
+            ended.iter().map(|(shard, cut)| GenerationName { shard: shard.id.0, cut: cut.0 });
         Ok(Response::new(CutResponse { generations: names.collect() }))
     }
 
@@ -290,7 +294,9 @@ async fn wait_committed(shard: &LocalShard, cut: Cut) -> Result<(), Status> {
 }
 
 /// The key that halves the series of each tenant.
-fn medians(read: impl Fn(&dyn Fn(&Shard) -> Vec<TenantMedian>) -> Vec<TenantMedian>) -> Vec<TenantMedian> {
+fn medians(
+    read: impl Fn(&dyn Fn(&Shard) -> Vec<TenantMedian>) -> Vec<TenantMedian>,
+) -> Vec<TenantMedian> {
     read(&|shard| {
         let of = |tenant| {
             let series = shard.series(tenant, &[], MEDIAN_SERIES_MAX);

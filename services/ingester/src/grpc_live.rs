@@ -47,7 +47,10 @@ fn not_here(shard: ShardId) -> Status {
 impl Service for LiveService {
     type FetchStream = Answers<FetchBatch>;
 
-    async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
+    async fn fetch(
+        &self,
+        request: Request<FetchRequest>,
+    ) -> Result<Response<Self::FetchStream>, Status> {
         let request = request.into_inner();
         let refused = |error: ExecuteError| error.status();
         let source = LiveSource {
@@ -114,7 +117,10 @@ impl Service for LiveService {
         Ok(Response::new(MetadataResponse { metrics: metrics.collect() }))
     }
 
-    async fn stats(&self, request: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
+    async fn stats(
+        &self,
+        request: Request<StatsRequest>,
+    ) -> Result<Response<StatsResponse>, Status> {
         let request = request.into_inner();
         let tenant = wire::tenant_from_proto(&request.tenant).map_err(|error| error.status())?;
         let top = request.limit.min(TOP_MAX) as usize;
@@ -122,7 +128,8 @@ impl Service for LiveService {
         let led = self.shards.all().into_iter().filter(|shard| shard.group.is_leader());
         let states: Vec<_> = led.map(|shard| shard.state.clone()).collect();
         let gather = move || {
-            let of_shards = states.iter().map(|state| state.read(|shard| shard.stats(&tenant, top)));
+            let of_shards =
+                states.iter().map(|state| state.read(|shard| shard.stats(&tenant, top)));
             of_shards.reduce(|sum, of| add(sum, of, top))
         };
         let stats = tokio::task::spawn_blocking(gather).await;
@@ -138,7 +145,9 @@ struct Rest {
 }
 
 /// The stream's series in messages of bounded size.
-fn messages(stream: Box<dyn SeriesStream>) -> impl Stream<Item = Result<FetchBatch, Status>> + Send {
+fn messages(
+    stream: Box<dyn SeriesStream>,
+) -> impl Stream<Item = Result<FetchBatch, Status>> + Send {
     let rest = Rest { stream, ready: Vec::new().into_iter() };
     futures::stream::try_unfold(rest, |mut rest| async move {
         let (mut batch, mut bytes) = (Vec::new(), 0);

@@ -33,7 +33,10 @@ pub struct Ingester {
 
 impl Ingester {
     /// Opens the shards of this node as the routing view names them, from now until the tasks end.
-    #[expect(clippy::too_many_arguments, reason = "components are handed in, each once, by the binary")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "components are handed in, each once, by the binary"
+    )]
     pub fn start(
         config: IngesterConfig,
         host: Host,
@@ -71,11 +74,16 @@ impl Ingester {
         Arc::new(LocalLive::new(self.shards.clone()))
     }
 
+    /// The shards of this node.
+    #[cfg(test)]
+    pub(crate) fn shards(&self) -> &Arc<Shards> {
+        &self.shards
+    }
+
     /// Adds the services of this role: Ingester, Live and Executor.
-    pub fn services(&self, server: &mut GrpcServer) {
+    pub fn services(&self, server: &GrpcServer) {
         let context = self.shards.context();
-        let executor =
-            Executor::new(context.blocks.clone(), self.live(), context.channels.clone());
+        let executor = Executor::new(context.blocks.clone(), self.live(), context.channels.clone());
         let executor = ExecutorService::new(executor, self.tasks.clone());
         server
             .add(limited!(IngesterServer::new(IngesterService::new(self.shards.clone()))))

@@ -29,7 +29,10 @@ impl LocalLive {
 
     /// The shard of `source`, once this replica has applied what was committed when it was asked; `None` where
     /// it is not here.
-    async fn confirmed(&self, source: &LiveSource) -> Result<Option<Arc<LocalShard>>, ExecuteError> {
+    async fn confirmed(
+        &self,
+        source: &LiveSource,
+    ) -> Result<Option<Arc<LocalShard>>, ExecuteError> {
         let Some(shard) = self.shards.get(source.shard) else { return Ok(None) };
         shard.reads.pass().await.map_err(|error| ExecuteError::Live {
             kind: ErrorKind::Unavailable,

@@ -82,7 +82,8 @@ impl IngesterMetrics {
             head_chunks: Gauge::default(),
         };
         metrics.register(registry);
-        metrics.samples_appended.get_or_create(&TypeLabels { r#type: "float" });
+        // Dashboards look for it from the beginning.
+        drop(metrics.samples_appended.get_or_create(&TypeLabels { r#type: "float" }));
         metrics
     }
 
@@ -96,7 +97,11 @@ impl IngesterMetrics {
             r.register("commit_seconds", "Building and committing a generation", m.commit_seconds);
             r.register("commit_failures", "Failed tries to commit a generation", m.commit_failures);
             r.register("uploaded_bytes", "Bytes of uploaded blocks", m.uploaded_bytes);
-            r.register("replicas_differ", "Generations that replicas disagree on", m.replicas_differ);
+            r.register(
+                "replicas_differ",
+                "Generations that replicas disagree on",
+                m.replicas_differ,
+            );
             r.register("shards", "Open shards", m.shards);
             r.register("shards_led", "Shards led by this member", m.shards_led);
             let help = "Generations that are not in blocks yet, of led shards";

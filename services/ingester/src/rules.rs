@@ -23,7 +23,8 @@ pub(crate) fn rules_of(view: &RoutingView, shard: ShardId) -> ShardRules {
         let here = route.ranges().filter(|(_, of)| *of == shard);
         ranges.extend(here.map(|(range, _)| (id.clone(), range)));
         if ranges.len() > before {
-            let mut shards: Vec<ShardId> = route.entries().iter().map(|(_, shard)| *shard).collect();
+            let mut shards: Vec<ShardId> =
+                route.entries().iter().map(|(_, shard)| *shard).collect();
             shards.sort_unstable();
             shards.dedup();
             limits.push((id.clone(), shard_limits(&view.limits(id), shards.len() as u64)));
@@ -105,7 +106,8 @@ mod tests {
         apply(Command::AssignTenant { tenant: tenant("wide"), route });
         let route = vec![(end, ShardId(1))];
         apply(Command::AssignTenant { tenant: tenant("a"), route });
-        let limits = CatalogLimits { series_max: 9, labels_per_series_max: 0, ..CatalogLimits::default() };
+        let limits =
+            CatalogLimits { series_max: 9, labels_per_series_max: 0, ..CatalogLimits::default() };
         apply(Command::SetTenantLimits { tenant: None, limits: Some(limits) });
         let view = view(&catalog);
 

@@ -161,7 +161,8 @@ mod tests {
         }
         assert!(decode_seal_answer(&[2, 0, 0, 0]).is_err(), "an unknown version");
     }
-    const PINNED: &str = "";
+    const PINNED: &str = "01010700000000000000ac02090201610101620a0101610100000000000000000\
+                          3ffffffffffffffffff0180a0abfef962";
 
     #[test]
     fn what_does_not_fit_is_left_out_streams_first() {

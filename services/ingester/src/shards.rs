@@ -115,11 +115,13 @@ impl Shards {
     async fn close_ended(&self, view: &RoutingView, ended: &mut BTreeMap<ShardId, Duration>) {
         let now = self.context.clock.monotonic();
         let stored = self.context.host.stored_groups().into_iter().filter(|id| *id != CONTROLLERS);
-        let known: Vec<ShardId> = stored.map(ShardId).chain(self.open.read().keys().copied()).collect();
+        let known: Vec<ShardId> =
+            stored.map(ShardId).chain(self.open.read().keys().copied()).collect();
         for id in known.into_iter().filter(|id| has_ended(view, *id)) {
             ended.entry(id).or_insert(now);
         }
-        let over = |since: &Duration| now.saturating_sub(*since) >= self.context.config.query_timeout;
+        let over =
+            |since: &Duration| now.saturating_sub(*since) >= self.context.config.query_timeout;
         let due: Vec<ShardId> =
             ended.iter().filter(|(_, since)| over(since)).map(|(id, _)| *id).collect();
         for id in due {

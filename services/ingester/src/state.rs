@@ -1,7 +1,6 @@
 //! `HeadState`: a shard's head as the replicated state of its Raft group.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use pando_codec::entry::Entry;

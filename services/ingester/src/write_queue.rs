@@ -78,7 +78,10 @@ impl WriteQueue {
     ///
     /// # Errors
     /// The queue is full, another member leads, or the outcome is unknown.
-    pub(crate) async fn write(&self, blocks: Vec<StreamBlock>) -> Result<Vec<BlockOutcome>, WriteError> {
+    pub(crate) async fn write(
+        &self,
+        blocks: Vec<StreamBlock>,
+    ) -> Result<Vec<BlockOutcome>, WriteError> {
         let (reply, answer) = oneshot::channel();
         let full =
             |_| WriteError::Unavailable(format!("too many write requests wait: limit={QUEUE_MAX}"));
@@ -225,7 +228,9 @@ impl Runner {
         let proposal = self.group.propose(entry.encode());
         let index = match tokio::time::timeout(PROPOSE_TIMEOUT, proposal).await {
             Ok(Ok((index, _))) => index,
-            Ok(Err(ProposeError::NotLeader { leader })) => return Err(WriteError::NotLeader(leader)),
+            Ok(Err(ProposeError::NotLeader { leader })) => {
+                return Err(WriteError::NotLeader(leader));
+            }
             Ok(Err(error)) => return Err(WriteError::Unavailable(error.to_string())),
             Err(_) => {
                 let text = format!("no majority answered: timeout={PROPOSE_TIMEOUT:?}");

@@ -14,8 +14,8 @@ const NEWEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A catalog that can be pinned.
 #[async_trait]
 pub trait CatalogSource: Send + Sync + 'static {
-    /// Both parts of the catalog at one version, at least `at_least`; waits for it. `None` when `patience` ends
-    /// first.
+    /// Both parts of the catalog at one version, at least `at_least`; waits for it. `None` when
+    /// `patience` ends first.
     async fn pin(&self, at_least: CatalogVersion, patience: Duration) -> Option<CatalogView>;
 
     /// The version that a controller has now. Costs a call: for what the own copy cannot answer.

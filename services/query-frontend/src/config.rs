@@ -9,17 +9,20 @@ use pando_promql::{Budget, Features};
 pub struct FrontendConfig {
     /// Queries that run at the same time; more wait (`--query.max-concurrency`, default 20).
     pub concurrency_max: usize,
-    /// How long a query may take, waiting included (`--query.timeout`, default 2 min). A request may ask for less.
+    /// How long a query may take, waiting included (`--query.timeout`, default 2 min). A request
+    /// may ask for less.
     pub timeout: Duration,
     /// Samples that a query may hold in memory (`--query.max-samples`, default 50 million).
     pub samples_max: u64,
-    /// Bytes that a query may hold in memory, and as many encoded ones that it may have received (default 2 GiB).
+    /// Bytes that a query may hold in memory, and as many encoded ones that it may have received
+    /// (default 2 GiB).
     pub bytes_max: u64,
     /// Series that one fragment may read (default 10 million).
     pub series_max: u64,
     /// How old the latest sample may be, ms (`--query.lookback-delta`, default 5 min).
     pub lookback_ms: i64,
-    /// The step of a subquery that names none, ms (Prometheus' global evaluation interval, default 1 min).
+    /// The step of a subquery that names none, ms (Prometheus' global evaluation interval, default
+    /// 1 min).
     pub subquery_step_ms: i64,
     /// Switches of the language.
     pub features: Features,
@@ -27,10 +30,14 @@ pub struct FrontendConfig {
     pub push_down: bool,
     /// Fragments of one query that are under way at the same time (default 64).
     pub fragments_in_flight_max: usize,
-    /// How long a query goes on looking for members that answer, while leaders change (default 10 s).
+    /// How long a query goes on looking for members that answer, while leaders change (default 10
+    /// s).
     pub members_patience: Duration,
     /// How long one request waits for a catalog that it can pin (default 5 s).
     pub pin_patience: Duration,
+    /// Names, values or series of one answer without a limit of its own, or with a higher one
+    /// (default 1 million).
+    pub lookup_results_max: usize,
     /// The largest form in a request's body (default 10 MiB, as in Go's net/http).
     pub form_bytes_max: usize,
 }
@@ -51,6 +58,7 @@ impl Default for FrontendConfig {
             fragments_in_flight_max: 64,
             members_patience: Duration::from_secs(10),
             pin_patience: Duration::from_secs(5),
+            lookup_results_max: 1_000_000,
             form_bytes_max: 10 << 20,
         }
     }
@@ -68,6 +76,7 @@ impl FrontendConfig {
             ("series_max", self.series_max),
             ("lookback_ms", self.lookback_ms.max(0) as u64),
             ("subquery_step_ms", self.subquery_step_ms.max(0) as u64),
+            ("lookup_results_max", self.lookup_results_max as u64),
             ("fragments_in_flight_max", self.fragments_in_flight_max as u64),
         ];
         for (name, value) in positive {

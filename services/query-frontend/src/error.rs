@@ -33,6 +33,14 @@ pub enum FrontendError {
     /// No controller could say whether the tenant has data.
     #[error("tenant without a route, and no controller says whether it has one: {0}")]
     NoController(String),
+    /// A lookup or a search for exemplars found too much.
+    #[error("too many results: results_max={limit} of={what}: name fewer series, or give a limit")]
+    TooMany {
+        /// What was looked for.
+        what: &'static str,
+        /// The most results of one answer.
+        limit: usize,
+    },
     /// A member refused, or did not answer; all were asked who could.
     #[error("{message}")]
     Member {
@@ -59,20 +67,27 @@ impl FrontendError {
             FrontendError::Plan(error) => error.kind(),
             FrontendError::Timeout { .. } => ErrorKind::Timeout,
             FrontendError::Member { kind, .. } => *kind,
+            FrontendError::TooMany { .. } => ErrorKind::LimitExceeded,
             FrontendError::NoCatalog { .. }
             | FrontendError::NoController(_)
             | FrontendError::NoMember { .. } => ErrorKind::Unavailable,
         }
     }
 
-    /// Whether a part of the cluster did not answer, so that the rest may stand as a partial answer.
+    /// Whether a part of the cluster did not answer, so that the rest may stand as a partial
+    /// answer.
     pub(crate) fn is_absence(&self) -> bool {
         self.kind() == ErrorKind::Unavailable
     }
 
-    /// What a member said. A peer's text about the engine is the caller's own affair and stays as it is.
+    /// What a member said. A peer's text about the engine is the caller's own affair and stays as
+    /// it is.
     pub(crate) fn from_member(status: &Status, who: &str) -> Self {
-        let kind = pando_rpc::kind_of(status);
+        // A status with a source was not sent by the member: the connection broke.
+        let kind = match std::error::Error::source(status) {
+            Some(_) => ErrorKind::Unavailable,
+            None => pando_rpc::kind_of(status),
+        };
         let message = match kind {
             ErrorKind::Execution | ErrorKind::LimitExceeded | ErrorKind::Invalid => {
                 status.message().to_string()

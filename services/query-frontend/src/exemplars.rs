@@ -1,4 +1,5 @@
-//! Exemplars, from the live generations of a tenant's shards. Blocks hold exemplars too, but no executor sends them.
+//! Exemplars, from the live generations of a tenant's shards. Blocks hold exemplars too, but no
+//! executor sends them.
 
 use std::collections::BTreeMap;
 
@@ -39,10 +40,7 @@ impl Frontend {
             }
             let count: usize = all.values().map(Vec::len).sum();
             if count > EXEMPLARS_MAX {
-                return Err(FrontendError::Member {
-                    kind: ErrorKind::LimitExceeded,
-                    message: format!("too many exemplars: found={count} exemplars_max={EXEMPLARS_MAX}"),
-                });
+                return Err(FrontendError::TooMany { what: "exemplars", limit: EXEMPLARS_MAX });
             }
             for exemplars in all.values_mut() {
                 exemplars.sort_by_key(|exemplar| exemplar.timestamp_ms);

@@ -1,4 +1,5 @@
-//! Fan-out: asks the members that a plan names, notices answers that are not whole, and plans again.
+//! Fan-out: asks the members that a plan names, notices answers that are not whole, and plans
+//! again.
 //!
 //! ```text
 //! piece of the key space --> its members, one after the other --> a whole answer
@@ -6,7 +7,8 @@
 //!          +-- pin a newer catalog, plan the piece again: it may be several pieces now
 //! ```
 //!
-//! A piece's answer counts only when it is whole, so that nothing of a failed try is ever merged (INV-5, INV-6).
+//! A piece's answer counts only when it is whole, so that nothing of a failed try is ever merged
+//! (INV-5, INV-6).
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -75,8 +77,8 @@ enum Next {
 fn next_after(kind: ErrorKind) -> Next {
     match kind {
         ErrorKind::Stale => Next::PlanAgain,
-        // A member that shuts down cancels; one that lost its disk is another node at the same address; a damaged
-        // copy in one cache is whole in another's.
+        // A member that shuts down cancels; one that lost its disk is another node at the same
+        // address; a damaged copy in one cache is whole in another's.
         ErrorKind::Unavailable
         | ErrorKind::RateLimited
         | ErrorKind::Timeout
@@ -102,7 +104,8 @@ struct Tries {
 }
 
 impl Frontend {
-    /// Asks `question` about everything in `scope` at the version of `view`, or a later one where that is gone.
+    /// Asks `question` about everything in `scope` at the version of `view`, or a later one where
+    /// that is gone.
     pub(crate) async fn fan_out<Q: Question>(
         &self,
         view: &CatalogView,
@@ -178,17 +181,25 @@ impl Frontend {
         piece: &PlacedFragment,
     ) -> Result<Q::Answer, FrontendError> {
         let mut last = None;
-        for member in &piece.members {
+        let now = self.clock().monotonic();
+        for member in self.suspects().last(&piece.members, |member| member.node, now) {
             let who = format!("member={} address={}", member.node, member.address);
             let asked = match self.channels().peer(&member.address, Some(member.node)) {
                 Ok(peer) => question.ask(peer, &piece.sources).await,
-                Err(status) => Err(status),
+                // An address that is none is as good as a member that is away.
+                Err(status) => Err(Status::unavailable(status.message())),
             };
             let status = match asked {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.suspects().clear(member.node);
+                    return Ok(answer);
+                }
                 Err(status) => status,
             };
             let error = FrontendError::from_member(&status, &who);
+            if error.kind() == ErrorKind::Unavailable {
+                self.suspects().add(member.node, self.clock().monotonic());
+            }
             tracing::debug!(%who, %error, "member did not answer a fragment");
             match next_after(error.kind()) {
                 Next::OtherMember => last = Some(error),
@@ -214,7 +225,8 @@ impl Frontend {
             if tries.stale > STALE_TRIES_MAX {
                 return Err(unavailable(error));
             }
-            // Usually the newer version is on its way. Where none comes, the member may have meant itself.
+            // Usually the newer version is on its way. Where none comes, the member may have meant
+            // itself.
             let newer = CatalogVersion(version.0.saturating_add(1));
             if let Some(view) = self.catalog().pin(newer, NEWER_PATIENCE).await {
                 return Ok(view);

@@ -18,6 +18,7 @@ use crate::gate::QueryGate;
 use crate::metrics::FrontendMetrics;
 use crate::newest_version::NewestVersion;
 use crate::status_info::StatusInfo;
+use crate::suspects::Suspects;
 
 /// One query frontend.
 pub struct Frontend {
@@ -29,6 +30,7 @@ pub struct Frontend {
     status: StatusInfo,
     gate: QueryGate,
     newest: NewestVersion,
+    suspects: Suspects,
     /// The ring of one set of nodes: making it costs more than a small query.
     gateways: Mutex<Option<(CatalogVersion, Arc<GatewayRing>)>>,
     turn: AtomicU64,
@@ -55,6 +57,7 @@ impl Frontend {
             status,
             gate,
             newest: NewestVersion::default(),
+            suspects: Suspects::default(),
             gateways: Mutex::default(),
             turn: AtomicU64::new(0),
         })
@@ -93,6 +96,10 @@ impl Frontend {
         &self.gate
     }
 
+    pub(crate) fn suspects(&self) -> &Suspects {
+        &self.suspects
+    }
+
     /// Numbers that spread fragments over the members of a shard.
     pub(crate) fn next_turn(&self) -> u64 {
         self.turn.fetch_add(1, Ordering::Relaxed)
@@ -122,7 +129,8 @@ impl Frontend {
         self.catalog.pin(at_least, patience).await.ok_or(unknown)
     }
 
-    /// Pins the catalog for `tenant`; `None` where it has no data: a controller is asked before that is said.
+    /// Pins the catalog for `tenant`; `None` where it has no data: a controller is asked before
+    /// that is said.
     pub(crate) async fn pin_for(
         &self,
         tenant: &TenantId,

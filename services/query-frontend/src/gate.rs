@@ -1,4 +1,5 @@
-//! `QueryGate`: how many queries run at once. More of them wait for their turn, until their own time is up.
+//! `QueryGate`: how many queries run at once. More of them wait for their turn, until their own
+//! time is up.
 
 use std::sync::Arc;
 
@@ -16,7 +17,8 @@ impl QueryGate {
         QueryGate { permits: Arc::new(Semaphore::new(queries_max)) }
     }
 
-    /// Waits for a turn, in the order of arrival. `None` where the gate is closed, which nobody does.
+    /// Waits for a turn, in the order of arrival. `None` where the gate is closed, which nobody
+    /// does.
     pub(crate) async fn enter(&self) -> Option<OwnedSemaphorePermit> {
         self.permits.clone().acquire_owned().await.ok()
     }

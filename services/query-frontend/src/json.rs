@@ -1,5 +1,5 @@
-//! `JsonWriter`: JSON as Prometheus' HTTP API writes it, byte by byte, appended to one buffer. It writes what it is
-//! told and knows neither queries nor HTTP; commas are its own business.
+//! `JsonWriter`: JSON as Prometheus' HTTP API writes it, byte by byte, appended to one buffer. It
+//! writes what it is told and knows neither queries nor HTTP; commas are its own business.
 
 use bytes::Bytes;
 use pando_model::number::{push_api_float, push_api_time};
@@ -27,8 +27,8 @@ impl JsonWriter {
         Self::default()
     }
 
-    /// A writer that sends its text chunk by chunk and waits for a slow reader. Not for a thread that serves
-    /// sockets.
+    /// A writer that sends its text chunk by chunk and waits for a slow reader. Not for a thread
+    /// that serves sockets.
     pub(crate) fn to_chunks(chunks: mpsc::Sender<Bytes>) -> Self {
         JsonWriter { chunks: Some(chunks), ..Self::default() }
     }
@@ -108,7 +108,8 @@ impl JsonWriter {
         self.out.push_str(&number.to_string());
     }
 
-    /// A float as a JSON number; what JSON has no number for becomes 0, as in Prometheus' statistics.
+    /// A float as a JSON number; what JSON has no number for becomes 0, as in Prometheus'
+    /// statistics.
     pub(crate) fn number(&mut self, v: f64) {
         self.separate();
         push_api_float(&mut self.out, if v.is_finite() { v } else { 0.0 });
@@ -132,7 +133,11 @@ impl JsonWriter {
     }
 
     /// A field with an array of strings.
-    pub(crate) fn strings<T: AsRef<str>>(&mut self, name: &str, texts: impl IntoIterator<Item = T>) {
+    pub(crate) fn strings<T: AsRef<str>>(
+        &mut self,
+        name: &str,
+        texts: impl IntoIterator<Item = T>,
+    ) {
         self.key(name);
         self.array(|json| texts.into_iter().for_each(|text| json.string(text.as_ref())));
     }
@@ -193,7 +198,8 @@ impl JsonWriter {
             json.float(h.count);
             json.key("sum");
             json.float(h.sum);
-            let mut buckets = buckets(h).into_iter().filter(|bucket| bucket.count != 0.0).peekable();
+            let mut buckets =
+                buckets(h).into_iter().filter(|bucket| bucket.count != 0.0).peekable();
             if buckets.peek().is_none() {
                 return;
             }
@@ -212,7 +218,8 @@ impl JsonWriter {
     }
 }
 
-/// Appends `text` as a JSON string: quotes, backslashes and control characters are escaped, nothing else is.
+/// Appends `text` as a JSON string: quotes, backslashes and control characters are escaped, nothing
+/// else is.
 fn push_quoted(out: &mut String, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push('"');

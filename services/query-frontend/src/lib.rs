@@ -1,14 +1,14 @@
 //! The query frontend: Prometheus' HTTP API in front of the whole cluster.
 //!
 //! ```text
-//! HTTP --parameters--> Frontend --gate--> pin the catalog --planner--> fragments with their sources (INV-5)
-//!                                                                         | fan out, gRPC Executor
+//! HTTP --parameters--> Frontend --gate--> pin the catalog --planner--> fragments, sources (INV-5)
+//!                                                                         | fan out, gRPC
 //! JSON <--envelope---- QueryOutput <--promql engine-- merged partials <---+
 //! ```
 //!
-//! It holds no data and decides nothing for others. Samples, the engine's arithmetic and the catalog's rules
-//! live elsewhere; this crate decides who is asked for what, notices when an answer is not whole (INV-6), and
-//! writes JSON.
+//! It holds no data and decides nothing for others. Samples, the engine's arithmetic and the
+//! catalog's rules live elsewhere; this crate decides who is asked for what, notices when an answer
+//! is not whole (INV-6), and writes JSON.
 
 mod buckets;
 mod catalog_source;
@@ -27,6 +27,7 @@ mod newest_version;
 mod planner;
 mod query;
 mod status_info;
+mod suspects;
 
 #[cfg(test)]
 mod testdata;

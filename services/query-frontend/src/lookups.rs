@@ -31,14 +31,17 @@ impl Frontend {
         mut lookup: Lookup,
         partial: bool,
     ) -> Result<LookupAnswer, FrontendError> {
-        let limit = lookup.limit;
-        if limit > 0 {
-            // One more shows whether there are more.
-            lookup.limit = limit.saturating_add(1);
+        let asked = lookup.limit;
+        let most = self.config().lookup_results_max;
+        let limit = if asked == 0 { most } else { asked.min(most) };
+        // One more shows whether there are more.
+        lookup.limit = limit.saturating_add(1);
+        let work = self.ask_all(tenant, lookup, partial);
+        let (mut found, missing) = self.within(self.config().timeout, work).await?;
+        let many = found.texts.len().max(found.series.len()) > limit;
+        if many && limit != asked {
+            return Err(FrontendError::TooMany { what: "lookup", limit });
         }
-        let timed = self.within(self.config().timeout, self.ask_all(tenant, lookup, partial));
-        let (mut found, missing) = timed.await?;
-        let many = limit > 0 && found.texts.len().max(found.series.len()) > limit;
         if many {
             found.truncate(limit);
         }

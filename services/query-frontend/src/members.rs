@@ -1,4 +1,5 @@
-//! What members are asked outside of queries: metadata and cardinality of ingesters, targets of agents.
+//! What members are asked outside of queries: metadata and cardinality of ingesters, targets of
+//! agents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,16 +34,12 @@ impl Frontend {
         metric: &str,
     ) -> Result<MetadataByName, FrontendError> {
         let Some(view) = self.pin_for(tenant).await? else { return Ok(MetadataByName::new()) };
-        let request = MetadataRequest {
-            tenant: tenant.to_string(),
-            metric: metric.to_string(),
-            limit: 0,
-        };
+        let request =
+            MetadataRequest { tenant: tenant.to_string(), metric: metric.to_string(), limit: 0 };
         let answers: BTreeMap<NodeId, Result<MetadataResponse, Status>> = self
             .ask_role(&view, Role::Ingester, |peer| {
                 let request = timed(request.clone());
-                let mut client =
-                    LiveClient::new(peer).max_decoding_message_size(MESSAGE_BYTES_MAX);
+                let mut client = LiveClient::new(peer).max_decoding_message_size(MESSAGE_BYTES_MAX);
                 async move { Ok(client.metadata(request).await?.into_inner()) }
             })
             .await;
@@ -58,8 +55,8 @@ impl Frontend {
         Ok(by_name)
     }
 
-    /// Cardinality of `tenant`'s open generations. Every member of a shard counts its series, so that sums over
-    /// members are divided by the number of replicas.
+    /// Cardinality of `tenant`'s open generations. Every member of a shard counts its series, so
+    /// that sums over members are divided by the number of replicas.
     pub(crate) async fn cardinality(
         &self,
         tenant: &TenantId,
@@ -70,8 +67,7 @@ impl Frontend {
         let answers: BTreeMap<NodeId, Result<StatsResponse, Status>> = self
             .ask_role(&view, Role::Ingester, |peer| {
                 let request = timed(request.clone());
-                let mut client =
-                    LiveClient::new(peer).max_decoding_message_size(MESSAGE_BYTES_MAX);
+                let mut client = LiveClient::new(peer).max_decoding_message_size(MESSAGE_BYTES_MAX);
                 async move { Ok(client.stats(request).await?.into_inner()) }
             })
             .await;
@@ -260,7 +256,9 @@ mod tests {
             "droppedTargets": [], "droppedTargetCounts": {"b": 1, "c": 2},
         });
         let b = serde_json::json!({
-            "activeTargets": [{"scrapePool": "a", "scrapeUrl": "9"}, {"scrapePool": "b", "scrapeUrl": "1"}],
+            "activeTargets": [
+                {"scrapePool": "a", "scrapeUrl": "9"}, {"scrapePool": "b", "scrapeUrl": "1"},
+            ],
             "droppedTargets": [{"discoveredLabels": {}}], "droppedTargetCounts": {"b": 3},
         });
         let merged = merge_targets(vec![a, b]);

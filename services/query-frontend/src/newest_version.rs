@@ -1,4 +1,5 @@
-//! `NewestVersion`: asks a controller for the catalog's version, once for all requests that wait at that moment.
+//! `NewestVersion`: asks a controller for the catalog's version, once for all requests that wait at
+//! that moment.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use tonic::Status;
 
 use crate::catalog_source::CatalogSource;
 
-/// The last answer. It serves every request that arrived before the question was asked, and no later one: a tenant
-/// that got its route since then has to be seen.
+/// The last answer. It serves every request that arrived before the question was asked, and no
+/// later one: a tenant that got its route since then has to be seen.
 #[derive(Debug, Default)]
 pub(crate) struct NewestVersion {
     last: Mutex<Option<(Duration, CatalogVersion)>>,

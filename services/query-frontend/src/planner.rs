@@ -1,14 +1,15 @@
-//! The planner: where the samples of a tenant, a range of keys and a time are, and who reads them. Pure.
+//! The planner: where the samples of a tenant, a range of keys and a time are, and who reads them.
+//! Pure.
 //!
 //! ```text
 //! keys of the tenant   |---- range 1 ----|------ range 2 ------|   one fragment each
 //! blocks               every raw block with keys and times of it
-//! live generations     of the open shard from its next cut on, and of sealed shards that had a part of it
+//! live generations     of the open shard from its next cut on, and of sealed shards with a part of it
 //! ```
 //!
-//! At one version of the catalog a generation is either in a block or live, and a series has one key: so each
-//! sample is in exactly one source of exactly one fragment (INV-5). The executor reads of its sources only what
-//! has a key of the fragment.
+//! At one version of the catalog a generation is either in a block or live, and a series has one
+//! key: so each sample is in exactly one source of exactly one fragment (INV-5). The executor reads
+//! of its sources only what has a key of the fragment.
 
 use pando_catalog::{BlockEntry, CatalogView, ShardInfo, ShardStage};
 use pando_cluster::GatewayRing;
@@ -77,7 +78,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) turn: u64,
 }
 
-/// The fragments that together read every sample of `wanted` once. None where the tenant has no route.
+/// The fragments that together read every sample of `wanted` once. None where the tenant has no
+/// route.
 ///
 /// # Errors
 /// [`PlanError`]

@@ -119,6 +119,9 @@ impl Frontend {
         };
         let took = self.clock().monotonic().saturating_sub(began);
         self.metrics().query_ended(took, &result);
+        if let Err(error) = &result {
+            log_failure(tenant, text, error);
+        }
         result
     }
 
@@ -226,7 +229,21 @@ impl Frontend {
     }
 }
 
-/// Merges the batches of all executors in the order of their keys, so that equal answers are equal bit by bit.
+/// What went wrong on our side; what the caller got wrong is the caller's to read.
+fn log_failure(tenant: &TenantId, query: &str, error: &FrontendError) {
+    match error.kind() {
+        ErrorKind::Internal | ErrorKind::Corrupt | ErrorKind::Forbidden => {
+            tracing::error!(%tenant, query, %error, "query failed");
+        }
+        ErrorKind::Unavailable | ErrorKind::Timeout => {
+            tracing::warn!(%tenant, query, %error, "query is not answered");
+        }
+        _ => {}
+    }
+}
+
+/// Merges the batches of all executors in the order of their keys, so that equal answers are equal
+/// bit by bit.
 fn merge(
     plan: FragmentPlan,
     answers: Vec<FragmentAnswer>,
@@ -246,7 +263,9 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, FrontendError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => Ok(result?),
-        Err(_) => Err(QueryError::Internal("the engine stopped with a fault of its own".into()).into()),
+        Err(_) => {
+            Err(QueryError::Internal("the engine stopped with a fault of its own".into()).into())
+        }
     }
 }
 
@@ -368,7 +387,8 @@ impl Stage {
     }
 }
 
-/// Tells the engine when nobody waits any more: the caller left, or time is up. Streams end by being dropped.
+/// Tells the engine when nobody waits any more: the caller left, or time is up. Streams end by
+/// being dropped.
 struct CancelOnDrop(CancelFlag);
 
 impl Drop for CancelOnDrop {

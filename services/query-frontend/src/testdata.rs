@@ -1,5 +1,5 @@
-//! What the tests of this crate have in common: a catalog that is made by commands, and members that answer as
-//! they are told.
+//! What the tests of this crate have in common: a catalog that is made by commands, and members
+//! that answer as they are told.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
@@ -15,13 +15,19 @@ use pando_catalog::{
 };
 use pando_executor::{Found, LookupKind, wire};
 use pando_model::{
-    BlockId, BlockRecord, BlockSource, CatalogVersion, ClusterId, Cut, Digest, ErrorKind,
+    BlockId, BlockRecord, BlockSource, CatalogVersion, ClusterId, Cut, Digest, ErrorKind, Exemplar,
     GenerationId, KeyRange, Labels, Matcher, NodeId, SeriesKey, SeriesSamples, ShardId, TenantId,
     TenantSpan, TimeRange,
 };
 use pando_promql::{Budget, CancelFlag, FragmentExecution, FragmentPlan};
+use pando_proto::v1::agent_server::{Agent as AgentRpc, AgentServer};
 use pando_proto::v1::executor_server::{Executor as ExecutorRpc, ExecutorServer};
-use pando_proto::v1::{self, FragmentBatch, FragmentRequest, LookupBatch, LookupRequest};
+use pando_proto::v1::live_server::{Live as LiveRpc, LiveServer};
+use pando_proto::v1::{
+    self, FetchBatch, FetchRequest, FragmentBatch, FragmentRequest, LookupBatch, LookupRequest,
+    MetadataRequest, MetadataResponse, MetricMetadata, NamedCount, StatsRequest, StatsResponse,
+    TargetsRequest, TargetsResponse,
+};
 use pando_rpc::{Channels, GrpcServer, Identity, limited};
 use pando_runtime::{MetricsRegistry, SystemClock, Tasks};
 use parking_lot::Mutex;
@@ -257,6 +263,8 @@ impl FakeMember {
         let address = listener.local_addr().expect("an address").to_string();
         let server = GrpcServer::new(identity, None);
         server.add(limited!(ExecutorServer::from_arc(self.clone())));
+        server.add(limited!(LiveServer::from_arc(self.clone())));
+        server.add(limited!(AgentServer::from_arc(self.clone())));
         let token = tasks.token();
         tasks.spawn_until_stopped("fake member", async move {
             let _ = server.serve(listener, token.cancelled_owned()).await;
@@ -265,9 +273,8 @@ impl FakeMember {
     }
 
     fn selected(&self, keys: KeyRange, matchers: &[Matcher]) -> Vec<SeriesSamples> {
-        let wanted = |s: &&SeriesSamples| {
-            keys.contains(s.key) && Matcher::all_match(matchers, &s.labels)
-        };
+        let wanted =
+            |s: &&SeriesSamples| keys.contains(s.key) && Matcher::all_match(matchers, &s.labels);
         self.series.iter().filter(wanted).cloned().collect()
     }
 
@@ -352,8 +359,85 @@ impl ExecutorRpc for FakeMember {
     }
 }
 
+#[async_trait]
+impl LiveRpc for FakeMember {
+    type FetchStream = Answers<FetchBatch>;
+
+    async fn fetch(
+        &self,
+        request: Request<FetchRequest>,
+    ) -> Result<Response<Self::FetchStream>, Status> {
+        let request = request.into_inner();
+        let matchers = wire::matchers_from_proto(request.matchers).expect("matchers");
+        let mut series = self.selected(keys(request.first_key, request.last_key), &matchers);
+        for one in &mut series {
+            let exemplar = |timestamp_ms| Exemplar {
+                labels: Labels::from_pairs([("trace_id", "x")]),
+                value: 0.5,
+                timestamp_ms,
+            };
+            one.exemplars = vec![exemplar(1_500), exemplar(50_000)];
+        }
+        let batch = wire::series_to_proto(&series);
+        Ok(Response::new(Box::pin(futures::stream::iter([Ok(batch)]))))
+    }
+
+    type LookupLiveStream = Answers<LookupBatch>;
+
+    async fn lookup_live(
+        &self,
+        request: Request<LookupRequest>,
+    ) -> Result<Response<Self::LookupLiveStream>, Status> {
+        self.lookup(request).await
+    }
+
+    async fn metadata(
+        &self,
+        _: Request<MetadataRequest>,
+    ) -> Result<Response<MetadataResponse>, Status> {
+        let one = |name: &str, help: &str| MetricMetadata {
+            name: name.to_string(),
+            metric_type: 1,
+            unit: String::new(),
+            help: help.to_string(),
+        };
+        Ok(Response::new(MetadataResponse { metrics: vec![one("n", "N."), one("m", "M.")] }))
+    }
+
+    async fn stats(&self, _: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
+        Ok(Response::new(StatsResponse {
+            series: 3,
+            label_pairs: 4,
+            max_ms: 59_000,
+            series_by_metric: vec![NamedCount { name: "m".to_string(), value: 2 }],
+            ..StatsResponse::default()
+        }))
+    }
+}
+
+#[async_trait]
+impl AgentRpc for FakeMember {
+    async fn targets(
+        &self,
+        request: Request<TargetsRequest>,
+    ) -> Result<Response<TargetsResponse>, Status> {
+        let state = request.into_inner().state;
+        let json = serde_json::json!({
+            "activeTargets": [{"scrapePool": state}],
+            "droppedTargets": [],
+            "droppedTargetCounts": {},
+        });
+        Ok(Response::new(TargetsResponse { json: json.to_string().into() }))
+    }
+}
+
 /// A frontend over `catalog` that gives up quickly.
 pub(crate) fn frontend(catalog: Arc<FakeCatalog>) -> Arc<Frontend> {
+    frontend_with(catalog, &MetricsRegistry::new())
+}
+
+/// The same with its metrics.
+pub(crate) fn frontend_with(catalog: Arc<FakeCatalog>, metrics: &MetricsRegistry) -> Arc<Frontend> {
     let config = FrontendConfig {
         members_patience: Duration::from_millis(300),
         pin_patience: Duration::from_secs(2),
@@ -361,12 +445,7 @@ pub(crate) fn frontend(catalog: Arc<FakeCatalog>) -> Arc<Frontend> {
     };
     let identity = Identity::new(NodeId(1_000));
     identity.set_cluster(CLUSTER);
-    Frontend::new(
-        config,
-        catalog,
-        Channels::new(identity, None),
-        SystemClock::shared(),
-        &MetricsRegistry::new(),
-        StatusInfo::default(),
-    )
+    let channels = Channels::new(identity, None);
+    let clock = SystemClock::shared();
+    Frontend::new(config, catalog, channels, clock, metrics, StatusInfo::default())
 }

@@ -17,6 +17,9 @@ pub struct ReceiverConfig {
     pub decoded_in_flight_bytes_max: usize,
     /// How long a request waits for its place before it is told to come again. Default: 2 s.
     pub gate_wait: Duration,
+    /// How long a sender may take to send a body: it holds its place meanwhile. Default: 30 s, the
+    /// time after which Prometheus' senders give up.
+    pub body_timeout: Duration,
 }
 
 impl Default for ReceiverConfig {
@@ -27,6 +30,7 @@ impl Default for ReceiverConfig {
             bodies_in_flight_bytes_max: 256 << 20,
             decoded_in_flight_bytes_max: 1 << 30,
             gate_wait: Duration::from_secs(2),
+            body_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -48,6 +52,9 @@ impl ReceiverConfig {
                 "decoded_bytes_max must be above 0 and fit decoded_in_flight_bytes_max: \
                  decoded_bytes_max={decoded} decoded_in_flight_bytes_max={all}"
             ));
+        }
+        if self.body_timeout.is_zero() {
+            faults.push("body_timeout must be above 0".to_string());
         }
         faults
     }

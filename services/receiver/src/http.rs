@@ -84,12 +84,24 @@ async fn read_body(
     }
     // A sender that does not say how much it sends is taken at its worst.
     let held = receiver.admit(length.map_or(limit, |length| length as usize)).await?;
-    let bytes = to_bytes(body, limit).await.map_err(|error| {
-        let source = std::error::Error::source(&error);
-        match source.is_some_and(|source| source.is::<LengthLimitError>()) {
-            true => too_large("more"),
-            false => Answer::refused(ErrorKind::Invalid, format!("body cannot be read: {error}")),
+    let reading = tokio::time::timeout(receiver.body_timeout(), to_bytes(body, limit)).await;
+    let bytes = match reading {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(error)) if is_length_limit(&error) => return Err(too_large("more")),
+        // A sender that broke off, or a network that did: nothing is wrong with the request for good.
+        Ok(Err(error)) => {
+            let text = format!("body cannot be read: {error}");
+            return Err(Answer::refused(ErrorKind::Unavailable, text));
         }
-    })?;
+        Err(_) => {
+            let text =
+                format!("body did not arrive in time: timeout={:?}", receiver.body_timeout());
+            return Err(Answer::refused(ErrorKind::Timeout, text));
+        }
+    };
     Ok((bytes, held))
+}
+
+fn is_length_limit(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>())
 }

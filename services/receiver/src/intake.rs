@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use pando_codec::limits::{LABELS_PER_SET_MAX, METADATA_MAX, TEXT_BYTES_MAX};
 use pando_exposition::remote_write::{
     Body, Limits, RemoteWriteError, TimeSeries, Version, WriteRequest,
 };
@@ -11,15 +12,21 @@ use pando_shipper::{Batch, ShipSample};
 
 /// Problems that an answer spells out; the rest is counted.
 pub(crate) const PROBLEMS_MAX: usize = 20;
+/// Bytes of one problem: it may quote all labels of a series.
+const PROBLEM_BYTES_MAX: usize = 2_048;
+/// What one batch takes at worst: a write block may have 16 MiB, and many requests share one.
+const BATCH_BYTES: usize = 2 << 20;
+/// Metadata of one request; what is beyond it is left out.
+const METADATA_BYTES_MAX: usize = 4 << 20;
 
 /// What a request holds.
 #[derive(Debug)]
 pub(crate) struct Intake {
     /// The message that it is.
     pub(crate) version: Version,
-    /// What is to be stored.
-    pub(crate) batch: Batch,
-    /// What the batch counts.
+    /// What is to be stored, in pieces that fit a write block.
+    pub(crate) batches: Vec<Batch>,
+    /// What the batches count.
     pub(crate) counts: Counts,
     /// What is answered with 400.
     pub(crate) problems: Problems,
@@ -54,7 +61,12 @@ impl Problems {
     fn add(&mut self, problem: impl ToString) {
         self.count += 1;
         if self.texts.len() < PROBLEMS_MAX {
-            self.texts.push(problem.to_string());
+            let mut text = problem.to_string();
+            if text.len() > PROBLEM_BYTES_MAX {
+                text.truncate(text.floor_char_boundary(PROBLEM_BYTES_MAX));
+                text.push_str(" ...");
+            }
+            self.texts.push(text);
         }
     }
 }
@@ -104,6 +116,7 @@ struct Reader {
     version: Version,
     samples: Vec<ShipSample>,
     metadata: BTreeMap<String, Metadata>,
+    metadata_bytes: usize,
     /// Exemplars of series that came without samples: Prometheus sends them as entries of their own
     /// beside those with the samples.
     lone: Vec<(Labels, Exemplar)>,
@@ -119,6 +132,7 @@ impl Reader {
             version: request.version(),
             samples: Vec::with_capacity(request.samples_count() + request.histograms_count()),
             metadata: BTreeMap::new(),
+            metadata_bytes: 0,
             lone: Vec::new(),
             counts: Counts::default(),
             problems: Problems::default(),
@@ -137,6 +151,9 @@ impl Reader {
                 return;
             }
         };
+        if let Some(problem) = beyond_limits(&labels) {
+            return self.problems.add(problem);
+        }
         let key = SeriesKey::of(&self.tenant, &labels);
         let from = self.samples.len();
         let sample = |timestamp_ms, start_ms, value| ShipSample {
@@ -175,7 +192,8 @@ impl Reader {
     /// Gives the exemplars of a series to its samples, which begin at `from`.
     fn exemplars(&mut self, series: &TimeSeries<'_>, labels: &Labels, from: usize) {
         for exemplar in series.exemplars {
-            let Ok(exemplar) = exemplar else {
+            let fits = |exemplar: &&Exemplar| beyond_limits(&exemplar.labels).is_none();
+            let Some(exemplar) = exemplar.as_ref().ok().filter(fits) else {
                 self.counts.exemplars_dropped += 1;
                 continue;
             };
@@ -210,16 +228,89 @@ impl Reader {
     }
 
     fn metadata(&mut self, family: &str, metadata: impl FnOnce() -> Metadata) {
-        if !family.is_empty() && !self.metadata.contains_key(family) {
-            self.metadata.insert(family.to_string(), metadata());
+        if family.is_empty() || self.metadata.contains_key(family) {
+            return;
+        }
+        let metadata = metadata();
+        let bytes = family.len() + metadata.help.len() + metadata.unit.len();
+        let all = self.metadata_bytes + bytes;
+        // Too much for a write block: texts that nobody can read are no reason to lose samples.
+        let fits = bytes <= TEXT_BYTES_MAX && all <= METADATA_BYTES_MAX;
+        if fits && self.metadata.len() < METADATA_MAX {
+            self.metadata_bytes = all;
+            self.metadata.insert(family.to_string(), metadata);
         }
     }
 
     fn finish(self, version: Version) -> Intake {
         let Reader { tenant, samples, metadata, counts, problems, skipped, .. } = self;
         let metadata = metadata.into_iter().collect();
-        Intake { version, batch: Batch { tenant, samples, metadata }, counts, problems, skipped }
+        let batches = split(tenant, samples, metadata);
+        Intake { version, batches, counts, problems, skipped }
     }
+}
+
+/// What a series has too much of for a write block. A tenant's own limits are far below, and are the
+/// shard's to judge.
+fn beyond_limits(labels: &Labels) -> Option<String> {
+    let count = labels.len();
+    let longest = labels.iter().map(|(name, value)| name.len().max(value.len())).max().unwrap_or(0);
+    let name: String = labels.metric_name().chars().take(80).collect();
+    if count > LABELS_PER_SET_MAX {
+        let limit = LABELS_PER_SET_MAX;
+        return Some(format!("too many labels: metric={name:?} labels={count} labels_max={limit}"));
+    }
+    (longest > TEXT_BYTES_MAX).then(|| {
+        let limit = TEXT_BYTES_MAX;
+        format!("label is too long: metric={name:?} bytes={longest} label_bytes_max={limit}")
+    })
+}
+
+/// Cuts a request into batches of about [`BATCH_BYTES`]; the metadata goes with the first.
+fn split(
+    tenant: TenantId,
+    samples: Vec<ShipSample>,
+    metadata: Vec<(String, Metadata)>,
+) -> Vec<Batch> {
+    let batch = |samples, metadata| Batch { tenant: tenant.clone(), samples, metadata };
+    let mut batches = Vec::new();
+    if !metadata.is_empty() {
+        batches.push(batch(Vec::new(), metadata));
+    }
+    let (mut bytes, mut before) = (0, None);
+    for sample in samples {
+        let more = weight_bytes(&sample, before.as_ref());
+        before = Some(sample.labels.clone());
+        match batches.last_mut() {
+            Some(last) if bytes + more <= BATCH_BYTES || last.samples.is_empty() => {
+                bytes += more;
+                last.samples.push(sample);
+            }
+            _ => {
+                bytes = more;
+                batches.push(batch(vec![sample], Vec::new()));
+            }
+        }
+    }
+    batches
+}
+
+/// What a sample may take in a write block, at worst.
+fn weight_bytes(sample: &ShipSample, before: Option<&Labels>) -> usize {
+    let labels = match before == Some(&sample.labels) {
+        true => 0,
+        false => sample.labels.heap_bytes(),
+    };
+    let value = match &sample.value {
+        SampleValue::Float(_) => 24,
+        SampleValue::Histogram(h) => {
+            let buckets = h.positive_buckets.len() + h.negative_buckets.len();
+            let spans = h.positive_spans.len() + h.negative_spans.len();
+            64 + 10 * (buckets + spans + h.custom_values.len())
+        }
+    };
+    let exemplars = sample.exemplars.iter().map(|e| 24 + e.labels.heap_bytes());
+    labels + value + exemplars.sum::<usize>()
 }
 
 /// The family that a series named `name` belongs to: 2.0 says the type with each series, but the name

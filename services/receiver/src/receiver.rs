@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use futures::future::join_all;
 use pando_catalog::Role;
 use pando_cluster::CatalogFollower;
 use pando_exposition::remote_write::{RemoteWriteError, Version};
 use pando_model::{ErrorKind, TenantId};
 use pando_runtime::{ByteGate, Held, MetricsRegistry, SharedClock};
-use pando_shipper::{Receipt, ShipError, Shipper};
+use pando_shipper::{Batch, Receipt, ShipError, Shipper};
 use parking_lot::Mutex;
 
 use crate::answer::Answer;
@@ -111,6 +112,10 @@ impl Inner {
         self.config.body_bytes_max
     }
 
+    pub(crate) fn body_timeout(&self) -> std::time::Duration {
+        self.config.body_timeout
+    }
+
     /// Now, for durations.
     pub(crate) fn monotonic(&self) -> std::time::Duration {
         self.clock.monotonic()
@@ -149,17 +154,14 @@ impl Inner {
         let _held = self.admit_decoded(&body).await?;
         let tenant = head.tenant.clone();
         let intake = self.read(head, body).await?;
-        let Intake { version, batch, counts, problems, skipped } = intake;
+        let Intake { version, batches, counts, problems, skipped } = intake;
         if skipped.series > 0 {
             self.log_skipped(&tenant, &skipped);
         }
         if let Err(answer) = self.check_rate(&tenant, counts.floats + counts.histograms) {
             return Ok((answer, version));
         }
-        let shipped = match batch.samples.is_empty() && batch.metadata.is_empty() {
-            true => Ok(Receipt::default()),
-            false => self.ship.ship(batch).await,
-        };
+        let shipped = self.ship_all(batches).await;
         self.metrics.exemplars_dropped.inc_by(counts.exemplars_dropped);
         match &shipped {
             Ok(receipt) => {
@@ -171,9 +173,37 @@ impl Inner {
                     self.metrics.samples_refused.get_or_create(&labels).inc_by(*samples);
                 }
             }
-            Err(error) => log_not_shipped(&tenant, error),
+            Err(error) => tracing::debug!(%tenant, %error, "batch is not acknowledged"),
         }
         Ok((Answer::shipped(&problems, counts, &shipped), version))
+    }
+
+    /// Ships the batches of one request at once. What time heals in one of them goes for all: the
+    /// sender repeats the request. A batch that will never pass is one more refusal.
+    async fn ship_all(&self, batches: Vec<Batch>) -> Result<Receipt, ShipError> {
+        let ship = async |batch: Batch| {
+            let samples = batch.samples.len() as u64;
+            (samples, self.ship.ship(batch).await)
+        };
+        let mut all = Receipt::default();
+        for (samples, shipped) in join_all(batches.into_iter().map(ship)).await {
+            let part = match shipped {
+                Ok(part) => part,
+                Err(error @ ShipError::Encode(_)) => Receipt {
+                    refused: [("encode".to_string(), samples)].into(),
+                    messages: vec![error.to_string()],
+                    ..Receipt::default()
+                },
+                Err(error) => return Err(error),
+            };
+            all.accepted += part.accepted;
+            for (reason, samples) in part.refused {
+                *all.refused.entry(reason).or_default() += samples;
+            }
+            let room = intake::PROBLEMS_MAX.saturating_sub(all.messages.len());
+            all.messages.extend(part.messages.into_iter().take(room));
+        }
+        Ok(all)
     }
 
     /// A place for what a body becomes. Its length stands in front of the block; where it cannot be
@@ -227,13 +257,6 @@ impl Inner {
         drop(log);
         let (series, problem) = (skipped.series, skipped.first.as_deref().unwrap_or_default());
         tracing::warn!(%tenant, series, suppressed, problem, "series are left out");
-    }
-}
-
-fn log_not_shipped(tenant: &TenantId, error: &ShipError) {
-    match error.kind() {
-        ErrorKind::LimitExceeded => tracing::warn!(%tenant, %error, "batch is refused"),
-        _ => tracing::debug!(%tenant, %error, "batch is not acknowledged"),
     }
 }
 

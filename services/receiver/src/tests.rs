@@ -426,6 +426,62 @@ async fn nothing_to_store_is_a_success_without_a_shipment() {
     assert_eq!(bench.batch().metadata.len(), 1, "metadata alone is worth shipping");
 }
 
+#[tokio::test]
+async fn a_large_request_is_shipped_in_pieces_that_fit_a_write_block() {
+    let bench = Bench::new();
+    let long = "x".repeat(100_000);
+    let all: Vec<Labels> =
+        (0..50).map(|n| labels(&[("__name__", "m"), ("id", &format!("{n}{long}"))])).collect();
+    let samples = [float(5, 1.0), float(6, 1.0)];
+    let all: Vec<_> = all.iter().map(|labels| series(labels, &samples)).collect();
+    let metadata = Metadata { help: "h".to_string(), ..Metadata::default() };
+    bench.answer(Ok(receipt(10, &[("too_old", 1)])));
+    let body = encode_v1(&all, &[("m", &metadata)]).expect("small");
+    let reply = bench.post(CONTENT_TYPE_V1, body.clone()).await;
+    assert_eq!(reply.status, 400);
+    let batches = std::mem::take(&mut *bench.fake.batches.lock());
+    assert_eq!(batches.len(), 3, "5 MB of labels");
+    assert_eq!(batches.iter().map(|b| b.samples.len()).sum::<usize>(), 100);
+    assert_eq!(batches.iter().map(|b| b.metadata.len()).sum::<usize>(), 1);
+    assert!(reply.text.ends_with("samples refused: too_old=3\n"), "{}", reply.text);
+    bench.answer(Err(ShipError::Unavailable("no leader".to_string())));
+    assert_eq!(bench.post(CONTENT_TYPE_V1, body).await.status, 503);
+}
+
+#[tokio::test]
+async fn a_series_beyond_what_a_write_block_takes_does_not_take_others_along() {
+    let bench = Bench::new();
+    let good = labels(&[("__name__", "up")]);
+    let long = labels(&[("__name__", "up"), ("id", &"x".repeat((1 << 20) + 1))]);
+    let names: Vec<String> = (0..2_000).map(|n| format!("n{n}")).collect();
+    let many = names.iter().map(|name| (name.as_str(), "v")).chain([("__name__", "up")]);
+    let many = Labels::from_pairs(many);
+    let samples = [float(1, 1.0)];
+    let all = [series(&long, &samples), series(&many, &samples), series(&good, &samples)];
+    let reply = bench.post(CONTENT_TYPE_V1, encode_v1(&all, &[]).expect("small")).await;
+    assert_eq!(reply.status, 400);
+    assert!(reply.text.contains("labels=2001 labels_max=1024"), "{}", reply.text);
+    assert!(reply.text.contains("bytes=1048577 label_bytes_max=1048576"), "{}", reply.text);
+    assert_eq!(bench.batch().samples.len(), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_gives_its_place_back() {
+    let config = ReceiverConfig { body_timeout: Duration::from_millis(1), ..Default::default() };
+    let bench = Bench::with(config, 0);
+    let mut stuck = request("t", CONTENT_TYPE_V1, good_v1());
+    *stuck.body_mut() =
+        Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let reply = bench.send(stuck).await;
+    assert_eq!(reply.status, 503, "{}", reply.text);
+    let mut broken = request("t", CONTENT_TYPE_V1, good_v1());
+    let cut = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    *broken.body_mut() = Body::from_stream(futures::stream::iter([Err::<Vec<u8>, _>(cut)]));
+    assert_eq!(bench.send(broken).await.status, 503);
+    let metrics = bench.metrics.encode().expect("encodes");
+    assert!(metrics.contains("pando_receiver_in_flight_bytes 0"), "{metrics}");
+}
+
 #[test]
 fn every_fault_of_a_configuration_is_said() {
     assert!(ReceiverConfig::default().validate().is_empty());

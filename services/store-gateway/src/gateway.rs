@@ -33,7 +33,7 @@ impl StoreGateway {
     }
 
     /// Adds the service of this role: Executor.
-    pub fn services(&self, server: &mut GrpcServer) {
+    pub fn services(&self, server: &GrpcServer) {
         let executor = ExecutorService::new(self.executor.clone(), self.tasks.clone());
         let counted = Counted::new(executor, self.metrics.clone());
         server.add(limited!(ExecutorServer::new(counted)));

@@ -6,7 +6,10 @@ use pando_model::{Exemplar, Histogram, Metadata, MetricType, STALE_NAN};
 use pando_runtime::Rng;
 use pando_runtime::disk::{DiskFault, DiskOp, SimDisk, Tear};
 
+use pando_model::{Labels, SampleValue, SeriesKey, TenantId};
+
 use super::*;
+use crate::batch::ShipSample;
 
 const FOLDER: &str = "/buffer";
 

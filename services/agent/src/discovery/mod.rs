@@ -19,7 +19,7 @@ use crate::metrics::AgentMetrics;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Source {
     File(FileSd),
-    Http(HttpSd),
+    Http(Box<HttpSd>),
     Dns(DnsSd),
 }
 
@@ -85,7 +85,7 @@ impl Discovery {
     /// The sources of `config`; those that run already go on.
     pub(crate) fn sources_of(&mut self, config: &ScrapeConfig) -> Vec<Arc<RunningSource>> {
         let files = config.file_sd_configs().iter().cloned().map(Source::File);
-        let urls = config.http_sd_configs().iter().cloned().map(Source::Http);
+        let urls = config.http_sd_configs().iter().cloned().map(Box::new).map(Source::Http);
         let names = config.dns_sd_configs().iter().cloned().map(Source::Dns);
         files.chain(urls).chain(names).map(|source| self.source(source)).collect()
     }
@@ -108,7 +108,7 @@ impl Discovery {
                 let _ = stop.run_until_cancelled(file::run(config, groups, context)).await;
             }),
             Source::Http(config) => tasks.spawn_until_stopped("http discovery", async move {
-                let _ = stop.run_until_cancelled(http::run(config, groups, context)).await;
+                let _ = stop.run_until_cancelled(http::run(*config, groups, context)).await;
             }),
             Source::Dns(config) => tasks.spawn_until_stopped("dns discovery", async move {
                 let _ = stop.run_until_cancelled(dns::run(config, groups, context)).await;

@@ -100,7 +100,10 @@ impl Outbox {
         self.measure(&queue);
         drop(queue);
         if dropped > 0 {
-            tracing::warn!(dropped, "samples are dropped: memory is full and the disk does not take them");
+            tracing::warn!(
+                dropped,
+                "samples are dropped: memory is full and the disk does not take them"
+            );
             self.shared.metrics.dropped("queue_full", dropped);
         }
         self.shared.pushed.notify_one();
@@ -117,6 +120,13 @@ impl Outbox {
         let mut closed = self.shared.closed.subscribe();
         // The sender lives in `self`: the wait cannot fail.
         let _ = closed.wait_for(|closed| *closed).await;
+    }
+
+    /// Everything that waits in memory.
+    #[cfg(test)]
+    pub(crate) fn take_all(&self) -> Vec<Batch> {
+        let mut queue = self.shared.queue.lock();
+        std::iter::from_fn(|| queue.take_oldest()).map(|(_, batch)| batch).collect()
     }
 
     fn measure(&self, queue: &Queue) {

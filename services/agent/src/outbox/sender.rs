@@ -97,8 +97,8 @@ impl Sender {
                     }
                 }
                 () = &mut wake, if !self.may_try => self.may_try = true,
-                () = shared.pushed.notified() => {}
-                _ = spill.tick() => self.spill_if_needed().await,
+                () = shared.pushed.notified() => self.spill_if_full().await,
+                _ = spill.tick() => self.spill_if_failing().await,
                 flush = asked_to_close(&mut closing) => return self.close(flush).await,
             }
         }
@@ -207,12 +207,16 @@ impl Sender {
         }
     }
 
-    async fn spill_if_needed(&mut self) {
-        let limit = self.outbox.shared.config.bytes_max;
-        let bytes = self.outbox.shared.queue.lock().bytes;
+    async fn spill_if_failing(&mut self) {
         if self.pause.is_some() {
             self.spill(0).await;
-        } else if bytes > limit {
+        }
+    }
+
+    async fn spill_if_full(&mut self) {
+        let limit = self.outbox.shared.config.bytes_max;
+        let bytes = self.outbox.shared.queue.lock().bytes;
+        if bytes > limit {
             self.spill(limit / SPILL_TO).await;
         }
     }

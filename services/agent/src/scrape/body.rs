@@ -39,10 +39,12 @@ async fn ask(
     timeout: Duration,
 ) -> Result<Fetched, ScrapeError> {
     let encoding = if settings.config.enable_compression { "gzip" } else { "identity" };
-    let failed = |why: String| {
-        ScrapeError::Request(format!("Get {}: {why}", go_quote(&target.shown_url)))
-    };
-    let request = settings.client.get(target.url.clone()).await.map_err(|e| failed(e.to_string()))?;
+    let failed =
+        |why: String| ScrapeError::Request(format!("Get {}: {why}", go_quote(&target.shown_url)));
+    let request = settings.client.get(target.url.clone()).await.map_err(|error| {
+        tracing::debug!(job = target.job, kind = ?error.kind(), %error, "no request can be made");
+        failed(error.to_string())
+    })?;
     let seconds = timeout.as_secs_f64().to_string();
     let request = request
         .header(ACCEPT, &settings.accept)
@@ -76,10 +78,11 @@ async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, ScrapeErr
 
 async fn read_gzip(mut response: Response, limit: usize) -> Result<Vec<u8>, ScrapeError> {
     let mut decoder = MultiGzDecoder::new(Limited { body: Vec::new(), limit, exceeded: false });
-    let said = |decoder: &MultiGzDecoder<Limited>, error: io::Error| match decoder.get_ref().exceeded {
-        true => ScrapeError::BodySize,
-        false => ScrapeError::Body(format!("gzip: {error}")),
-    };
+    let said =
+        |decoder: &MultiGzDecoder<Limited>, error: io::Error| match decoder.get_ref().exceeded {
+            true => ScrapeError::BodySize,
+            false => ScrapeError::Body(format!("gzip: {error}")),
+        };
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
         if let Err(error) = decoder.write_all(&chunk) {
             return Err(said(&decoder, error));

@@ -2,9 +2,9 @@
 
 use pando_config::ScrapeLimits;
 use pando_exposition::{ContentTypeError, LabelsProblem, ParseError};
-use pando_model::relabel::NameScheme;
 use pando_model::labels::is_legacy_metric_name;
 use pando_model::number::go_quote;
+use pando_model::relabel::NameScheme;
 use pando_model::{ErrorKind, Labels};
 
 /// Labels of a series where no `label_limit` is set: what a write block can carry, with room to spare.

@@ -60,7 +60,8 @@ impl KnownMetadata {
             return self.families.iter().map(|(f, m)| (f.clone(), m.clone())).collect();
         }
         let news = std::mem::take(&mut self.news).into_iter();
-        news.filter_map(|family| Some((family.clone(), self.families.get(&family)?.clone()))).collect()
+        news.filter_map(|family| Some((family.clone(), self.families.get(&family)?.clone())))
+            .collect()
     }
 }
 

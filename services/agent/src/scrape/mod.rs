@@ -10,3 +10,6 @@ pub(crate) mod scrape_loop;
 pub(crate) mod scraper;
 pub(crate) mod series;
 pub(crate) mod settings;
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ use crate::target::Target;
 
 /// Samples of one batch: a scrape that is larger is shipped in parts, so that its write blocks stay small.
 const SAMPLES_PER_BATCH_MAX: usize = 100_000;
+/// Bytes of labels of one batch, before they are compressed: well below what a write block can carry.
+const LABEL_BYTES_PER_BATCH_MAX: usize = 12 << 20;
 
 /// What the API shows of a target's last scrape.
 #[derive(Clone, Debug, Default)]
@@ -223,7 +225,7 @@ impl Scraper {
         let tenant = &self.settings.tenant;
         let mut metadata = self.metadata.take_news(now_ms);
         loop {
-            let rest = samples.split_off(samples.len().min(SAMPLES_PER_BATCH_MAX));
+            let rest = samples.split_off(batch_len(&samples));
             let metadata = std::mem::take(&mut metadata);
             self.context.outbox.push(Batch { tenant: tenant.clone(), samples, metadata });
             if rest.is_empty() {
@@ -232,4 +234,15 @@ impl Scraper {
             samples = rest;
         }
     }
+}
+
+/// How many of `samples` make the next batch.
+fn batch_len(samples: &[ShipSample]) -> usize {
+    let mut bytes = 0;
+    let mut fits = |sample: &ShipSample| {
+        bytes += sample.labels.heap_bytes();
+        bytes <= LABEL_BYTES_PER_BATCH_MAX
+    };
+    let first = samples.iter().take(SAMPLES_PER_BATCH_MAX).take_while(|s| fits(s)).count();
+    first.max(1).min(samples.len())
 }

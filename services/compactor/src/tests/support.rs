@@ -305,7 +305,7 @@ impl Bench {
         let controller = Controller::new(&servers, lease);
         let identity = Identity::new(NodeId(9));
         identity.set_cluster(CLUSTER);
-        let mut server = GrpcServer::new(identity, None);
+        let server = GrpcServer::new(identity, None);
         server.add(limited!(ControllerServer::new(controller.clone())));
         let listener = pando_rpc::bind("127.0.0.1:0".parse().expect("an address")).await;
         let listener = listener.expect("a free port");

@@ -239,7 +239,8 @@ impl Committer {
                 let now_ms = self.context.clock.now_ms();
                 match self.client().propose(&Command::CloseShard { shard, now_ms }).await {
                     // The controllers close drained shards too.
-                    Err(ProposeError::Refused(refused)) if refused.reason == Reason::ShardStage => {}
+                    Err(ProposeError::Refused(refused)) if refused.reason == Reason::ShardStage => {
+                    }
                     closed => drop(closed?),
                 }
             }

@@ -26,9 +26,8 @@ pub(super) async fn gather(
     let (here, need) = (context.config.node, shard.majority());
     let mut reports = vec![(here, own)];
     let others = shard.members.iter().filter(|node| **node != here);
-    let mut asked: FuturesUnordered<_> = others
-        .map(|node| async move { (*node, ask(context, shard, cut, *node).await) })
-        .collect();
+    let mut asked: FuturesUnordered<_> =
+        others.map(|node| async move { (*node, ask(context, shard, cut, *node).await) }).collect();
     let agree = |reports: &[(NodeId, Digest)]| reports.iter().filter(|(_, d)| *d == own).count();
     while agree(&reports) < need {
         let Some((node, answer)) = asked.next().await else {
@@ -44,7 +43,9 @@ pub(super) async fn gather(
                 }
                 reports.push((node, digest));
             }
-            Ok(None) => tracing::debug!(shard = %shard.id, %cut, %node, "member has no such cut yet"),
+            Ok(None) => {
+                tracing::debug!(shard = %shard.id, %cut, %node, "member has no such cut yet")
+            }
             Err(status) => {
                 let status = status.message();
                 tracing::debug!(shard = %shard.id, %cut, %node, status, "member does not answer");

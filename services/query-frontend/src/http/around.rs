@@ -1,4 +1,5 @@
-//! What is around every request of the API: CORS as Prometheus answers it, and the metrics of requests.
+//! What is around every request of the API: CORS as Prometheus answers it, and the metrics of
+//! requests.
 
 use std::sync::Arc;
 
@@ -15,10 +16,7 @@ const CORS: [(HeaderName, HeaderValue); 4] = [
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static("Accept, Authorization, Content-Type, Origin"),
     ),
-    (
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("GET, POST, OPTIONS"),
-    ),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS")),
     (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
     (header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Date")),
 ];

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use pando_model::{ErrorKind, TimeRange};
 use pando_promql::{Query, QueryParams};
 use pando_rpc::http::{ApiError, Tenant};
@@ -14,8 +15,9 @@ use super::response::{Remarks, success};
 use crate::exemplars::ExemplarsBySeries;
 use crate::frontend::Frontend;
 
-/// Said with every answer that is not empty or could be more: INV-6.
-const LIVE_ONLY: &str = "exemplars are searched in live generations only, those of cut blocks are not shown";
+/// Said with every answer, since there may be more: INV-6.
+const LIVE_ONLY: &str =
+    "exemplars are searched in live generations only, those of cut blocks are not shown";
 
 pub(super) async fn query_exemplars(
     State(frontend): State<Arc<Frontend>>,
@@ -37,7 +39,11 @@ pub(super) async fn query_exemplars(
     for (matchers, _) in query.selectors() {
         // Two selectors may find one series: its exemplars are the same ones.
         all.extend(frontend.exemplars(&tenant, matchers, time).await?);
-        remarks.warnings = vec![LIVE_ONLY.to_string()];
+        remarks.infos = vec![LIVE_ONLY.to_string()];
+    }
+    if remarks.infos.is_empty() {
+        // Without a selector there is nothing to search: Prometheus answers without data.
+        return Ok(StatusCode::NO_CONTENT.into_response());
     }
     Ok(success(&remarks, |json| {
         json.array(|json| {

@@ -9,6 +9,7 @@ use pando_rpc::http::{ApiError, Tenant};
 
 use super::params::Params;
 use super::parse;
+use super::pretty::pretty;
 use super::response::{Remarks, TRUNCATED, success, success_of};
 use crate::error::FrontendError;
 use crate::frontend::Frontend;
@@ -46,7 +47,7 @@ pub(super) async fn format_query(
     let syntax = frontend.config().features.syntax();
     let expr = pando_promql::parse(params.get("query"), &syntax);
     let expr = expr.map_err(|why| ApiError::bad_parameter("query", why))?;
-    Ok(success(&Remarks::default(), |json| json.string(&expr.to_string())))
+    Ok(success(&Remarks::default(), |json| json.string(&pretty(&expr))))
 }
 
 fn options(params: &Params) -> Result<QueryOptions, ApiError> {
@@ -89,7 +90,10 @@ fn respond(answer: Answer, limit: usize, params: &Params) -> Response {
                     json.key("timings");
                     json.object(|json| {
                         for (name, time) in [
-                            ("evalTotalTime", timings.prepare + timings.fragments + timings.evaluate),
+                            (
+                                "evalTotalTime",
+                                timings.prepare + timings.fragments + timings.evaluate,
+                            ),
                             ("resultSortTime", std::time::Duration::ZERO),
                             ("queryPreparationTime", timings.prepare + timings.fragments),
                             ("innerEvalTime", timings.evaluate),
@@ -176,7 +180,9 @@ fn matrix_series(json: &mut JsonWriter, series: &MatrixSeries) {
         json.labels(&series.labels);
         if !series.floats.is_empty() {
             json.key("values");
-            json.array(|json| series.floats.iter().for_each(|(t_ms, v)| json.float_point(*t_ms, *v)));
+            json.array(|json| {
+                series.floats.iter().for_each(|(t_ms, v)| json.float_point(*t_ms, *v))
+            });
         }
         if !series.histograms.is_empty() {
             json.key("histograms");
@@ -279,11 +285,8 @@ mod tests {
 
     #[test]
     fn a_limit_keeps_the_first_series() {
-        let sample = |i| VectorSample {
-            labels: Labels::empty(),
-            t_ms: i,
-            value: SampleValue::Float(0.0),
-        };
+        let sample =
+            |i| VectorSample { labels: Labels::empty(), t_ms: i, value: SampleValue::Float(0.0) };
         let mut value = QueryValue::Vector((0..3).map(sample).collect());
         assert!(!cut(&mut value, 0));
         assert!(!cut(&mut value, 3));

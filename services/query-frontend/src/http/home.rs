@@ -31,7 +31,9 @@ pub(super) async fn home(State(frontend): State<Arc<Frontend>>) -> Html<String> 
 }
 
 fn page(version: &str, view: Option<&CatalogView>) -> String {
-    let mut out = String::from("<!doctype html><html lang=en><meta charset=utf-8><title>Pando</title><style>");
+    let mut out = String::from(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Pando</title><style>",
+    );
     out.push_str(STYLE);
     let _ = write!(out, "</style><h1>Pando</h1><p>Version {}. Links: ", escape(version));
     for (at, (path, name)) in LINKS.iter().enumerate() {

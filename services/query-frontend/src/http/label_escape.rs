@@ -1,6 +1,8 @@
-//! Prometheus' `U__` escaping of names that have more than ASCII letters, digits and `_`: how a path names them.
+//! Prometheus' `U__` escaping of names that have more than ASCII letters, digits and `_`: how a
+//! path names them.
 
-/// The name that `text` stands for. Without the prefix, or where the escape is not one, the text itself.
+/// The name that `text` stands for. Without the prefix, or where the escape is not one, the text
+/// itself.
 pub(super) fn unescape(text: &str) -> String {
     text.strip_prefix("U__").and_then(decode).unwrap_or_else(|| text.to_string())
 }

@@ -65,8 +65,7 @@ pub(super) async fn targets(
         "" => "any",
         state => state,
     };
-    let (targets, warnings) =
-        frontend.targets(&tenant, state, params.get("scrapePool")).await?;
+    let (targets, warnings) = frontend.targets(&tenant, state, params.get("scrapePool")).await?;
     let remarks = Remarks { warnings, infos: Vec::new() };
     Ok(success(&remarks, |json| json.raw(&targets.to_string())))
 }
@@ -79,9 +78,11 @@ pub(super) async fn tsdb(
     let refused = |why: &str| ApiError::new(ErrorKind::Invalid, why);
     let limit = match params.get("limit") {
         "" => TSDB_LIMIT,
-        text => text.parse().ok().filter(|limit| *limit >= 1).ok_or_else(|| {
-            refused("limit must be a positive number")
-        })?,
+        text => text
+            .parse()
+            .ok()
+            .filter(|limit| *limit >= 1)
+            .ok_or_else(|| refused("limit must be a positive number"))?,
     };
     if limit > TSDB_LIMIT_MAX {
         return Err(refused("limit must not exceed 10000"));

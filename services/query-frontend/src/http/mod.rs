@@ -1,5 +1,5 @@
-//! The HTTP side: Prometheus' API below `/api/v1`, and a page about the cluster. Parameters in, JSON out; what
-//! they mean is the frontend's business.
+//! The HTTP side: Prometheus' API below `/api/v1`, and a page about the cluster. Parameters in,
+//! JSON out; what they mean is the frontend's business.
 
 mod around;
 mod exemplars;
@@ -9,6 +9,7 @@ mod label_escape;
 mod members;
 mod params;
 mod parse;
+mod pretty;
 mod response;
 mod series;
 mod status;

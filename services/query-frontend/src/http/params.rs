@@ -9,8 +9,8 @@ use url::form_urlencoded;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Parameters in the order in which they count: a form's before the URL's, as in Go's `net/http`. Grafana sends
-/// both at once.
+/// Parameters in the order in which they count: a form's before the URL's, as in Go's `net/http`.
+/// Grafana sends both at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Params(Vec<(String, String)>);
 

@@ -9,8 +9,8 @@ use pando_rpc::http::ApiError;
 
 use super::params::Params;
 
-/// The lowest and the highest time of Prometheus' API, ms, and how it writes them: Go's own parser cannot read
-/// years of more than four digits.
+/// The lowest and the highest time of Prometheus' API, ms, and how it writes them: Go's own parser
+/// cannot read years of more than four digits.
 pub(super) const TIME_MS_MIN: i64 = (i64::MIN / 1000 + 62_135_596_801) * 1000;
 pub(super) const TIME_MS_MAX: i64 = (i64::MAX / 1000 - 62_135_596_801) * 1000 + 999;
 const TIME_TEXT_MIN: &str = "-292273086-05-16T16:47:06Z";
@@ -149,17 +149,16 @@ pub(super) fn range(params: &Params) -> Result<(i64, i64, i64), ApiError> {
     Ok((start_ms, end_ms, step_ms))
 }
 
-/// The selectors of `match[]`; each needs a matcher that does not match the empty text. The error is Prometheus'
-/// text without the parameter's name.
+/// The selectors of `match[]`; each needs a matcher that does not match the empty text. The error
+/// is Prometheus' text without the parameter's name.
 pub(super) fn matchers(params: &Params) -> Result<Vec<Vec<Matcher>>, String> {
-    let mut sets = Vec::new();
-    for text in params.all("match[]") {
-        sets.push(pando_promql::parse_matchers(text).map_err(|error| error.to_string())?);
-    }
-    if sets.iter().any(|set| set.iter().all(Matcher::matches_empty)) {
-        return Err("match[] must contain at least one non-empty matcher".to_string());
-    }
-    Ok(sets)
+    const EMPTY: &str = "must contain at least one non-empty matcher";
+    let refused = |error: pando_promql::ParseError| match error.message.ends_with(EMPTY) {
+        // The same fault has other words in an expression.
+        true => format!("match[] {EMPTY}"),
+        false => error.to_string(),
+    };
+    params.all("match[]").map(|text| pando_promql::parse_matchers(text).map_err(refused)).collect()
 }
 
 #[cfg(test)]
@@ -187,7 +186,15 @@ mod tests {
         for (text, ms) in good {
             assert_eq!(time(text), Ok(ms), "{text}");
         }
-        for text in ["", "foo", "2015-06-03T13:21:58", "2015-06-03 13:21:58Z", "2015-06-03T13:21:58.Z", "NaN", "15:04é"] {
+        for text in [
+            "",
+            "foo",
+            "2015-06-03T13:21:58",
+            "2015-06-03 13:21:58Z",
+            "2015-06-03T13:21:58.Z",
+            "NaN",
+            "15:04é",
+        ] {
             let want = format!("cannot parse {} to a valid timestamp", go_quote(text));
             assert_eq!(time(text), Err(want), "{text}");
         }
@@ -249,7 +256,10 @@ mod tests {
         assert_eq!(limit(&with("")).ok(), Some(0));
         assert_eq!(limit(&with("limit=7")).ok(), Some(7));
         let text = |query: &str| limit(&with(query)).map_err(|e| e.message);
-        assert_eq!(text("limit=x"), Err(r#"invalid parameter "limit": limit must be a number"#.into()));
+        assert_eq!(
+            text("limit=x"),
+            Err(r#"invalid parameter "limit": limit must be a number"#.into())
+        );
         assert_eq!(
             text("limit=-1"),
             Err(r#"invalid parameter "limit": limit must be non-negative"#.into())
@@ -273,6 +283,9 @@ mod tests {
         assert_eq!(with("match[]=up&match[]={a=%22b%22}").map(|sets| sets.len()), Ok(2));
         assert!(with("match[]={").is_err());
         assert!(with("match[]=up[5m]").is_err());
-        assert!(with("match[]={a=%22%22}").is_err());
+        let empty = "match[] must contain at least one non-empty matcher";
+        for text in ["{}", "{a=%22%22}", "{a!=%22b%22}", "{a=~%22.*%22}"] {
+            assert_eq!(with(&format!("match[]={text}")), Err(empty.to_string()), "{text}");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Prometheus' envelope of a success: `{"status":"success","data":...,"warnings":[...],"infos":[...]}`.
+//! Prometheus' envelope of a success:
+//! `{"status":"success","data":...,"warnings":[...],"infos":[...]}`.
 
 use std::convert::Infallible;
 

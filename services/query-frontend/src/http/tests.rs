@@ -78,17 +78,38 @@ async fn queries_are_answered_byte_by_byte() {
             r#"{"error":"invalid parameter \"time\": invalid time value for 'time': cannot parse \"x\" to a valid timestamp","errorType":"bad_data","status":"error"}"#,
         ),
         ("/api/v1/labels", 200, r#"{"status":"success","data":["__name__","i"]}"#),
-        ("/api/v1/labels?match[]=n&limit=1", 200, r#"{"status":"success","data":["__name__"],"warnings":["results truncated due to limit"]}"#),
+        (
+            "/api/v1/labels?match[]=n&limit=1",
+            200,
+            r#"{"status":"success","data":["__name__"],"warnings":["results truncated due to limit"]}"#,
+        ),
         ("/api/v1/label/i/values?match[]=m", 200, r#"{"status":"success","data":["a","b"]}"#),
-        ("/api/v1/label/U__i/values?match[]=m&match[]=n", 200, r#"{"status":"success","data":["a","b","c"]}"#),
-        ("/api/v1/series?match[]=n", 200, r#"{"status":"success","data":[{"__name__":"n","i":"c"}]}"#),
+        (
+            "/api/v1/label/U__i/values?match[]=m&match[]=n",
+            200,
+            r#"{"status":"success","data":["a","b","c"]}"#,
+        ),
+        (
+            "/api/v1/series?match[]=n",
+            200,
+            r#"{"status":"success","data":[{"__name__":"n","i":"c"}]}"#,
+        ),
         (
             "/api/v1/series",
             400,
             r#"{"error":"no match[] parameter provided","errorType":"bad_data","status":"error"}"#,
         ),
-        ("/api/v1/format_query?query=sum+by(a)(m)", 200, r#"{"status":"success","data":"sum by (a) (m)"}"#),
-        ("/api/v1/query_exemplars?query=1&start=1700000000000&end=1700000000001", 200, r#"{"status":"success","data":[]}"#),
+        (
+            "/api/v1/format_query?query=sum+by(a)(m)",
+            200,
+            r#"{"status":"success","data":"sum by (a) (m)"}"#,
+        ),
+        ("/api/v1/query_exemplars?query=1&start=1700000000000&end=1700000000001", 204, ""),
+        (
+            "/api/v1/series?match[]={}",
+            400,
+            r#"{"error":"invalid parameter \"match[]\": match[] must contain at least one non-empty matcher","errorType":"bad_data","status":"error"}"#,
+        ),
     ];
     for (path, code, body) in cases {
         assert_eq!(get(&frontend, path).await, (code, body.to_string()), "{path}");
@@ -174,7 +195,81 @@ async fn status_is_the_processs_own() {
     let (code, targets) = get(&frontend, "/api/v1/targets?state=active").await;
     assert_eq!(code, 200);
     assert!(targets.contains(r#""activeTargets":[]"#), "{targets}");
-    // The member serves no live data: nobody can say what its series mean.
-    assert_eq!(get(&frontend, "/api/v1/metadata").await.0, 503);
     assert_eq!(get(&frontend, "/api/v1/status/tsdb?limit=0").await.0, 400);
+}
+
+#[tokio::test]
+async fn what_members_say_is_passed_on() {
+    let tasks = Tasks::new();
+    let frontend = served(&tasks).await;
+    let cases = [
+        (
+            "/api/v1/metadata?limit=1",
+            r#"{"status":"success","data":{"m":[{"type":"counter","help":"M.","unit":""}]}}"#,
+        ),
+        (
+            "/api/v1/query_exemplars?query=rate(n[5m])%2Bm&start=1&end=40",
+            concat!(
+                r#"{"status":"success","data":["#,
+                r#"{"seriesLabels":{"__name__":"m","i":"a"},"exemplars":[{"labels":{"trace_id":"x"},"value":"0.5","timestamp":1.500}]},"#,
+                r#"{"seriesLabels":{"__name__":"m","i":"b"},"exemplars":[{"labels":{"trace_id":"x"},"value":"0.5","timestamp":1.500}]},"#,
+                r#"{"seriesLabels":{"__name__":"n","i":"c"},"exemplars":[{"labels":{"trace_id":"x"},"value":"0.5","timestamp":1.500}]}"#,
+                r#"],"infos":["exemplars are searched in live generations only, those of cut blocks are not shown"]}"#,
+            ),
+        ),
+    ];
+    for (path, body) in cases {
+        assert_eq!(get(&frontend, path).await, (200, body.to_string()), "{path}");
+    }
+    let (code, tsdb) = get(&frontend, "/api/v1/status/tsdb").await;
+    assert_eq!(code, 200);
+    let start = r#"{"status":"success","data":{"headStats":{"numSeries":3,"numLabelPairs":4,"chunkCount":0,"minTime":0,"maxTime":59000},"seriesCountByMetricName":[{"name":"m","value":2}],"#;
+    assert!(tsdb.starts_with(start), "{tsdb}");
+}
+
+#[tokio::test]
+async fn targets_of_an_agent_that_is_gone_are_missed_by_name() {
+    let tasks = Tasks::new();
+    let agent = FakeMember::with_series(&[]);
+    let address = agent.serve(5, &tasks).await;
+    let mut cluster = Cluster::with_ingesters(0);
+    cluster.join_node(5, &address, &[pando_catalog::Role::Agent]);
+    cluster.join_node(6, "127.0.0.1:1", &[pando_catalog::Role::Agent]);
+    let frontend = frontend(FakeCatalog::new(cluster.view()));
+    let (code, body) = get(&frontend, "/api/v1/targets?state=active").await;
+    assert_eq!(code, 200);
+    let json: serde_json::Value = serde_json::from_str(&body).expect("json");
+    assert_eq!(json["data"]["activeTargets"][0]["scrapePool"], "active");
+    let warning = json["warnings"][0].as_str().unwrap_or_default();
+    assert!(warning.contains("node=0000000000000006"), "{body}");
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_handler() {
+    let tasks = Tasks::new();
+    let member = FakeMember::with_series(&[("m", "a")]);
+    let address = member.serve(1, &tasks).await;
+    let mut cluster = Cluster::with_ingesters(0);
+    cluster.join_node(1, &address, &[pando_catalog::Role::Ingester]);
+    cluster.open(&[&[1]]);
+    cluster.assign("default", &[(u64::MAX, 1)]);
+    let metrics = pando_runtime::MetricsRegistry::new();
+    let frontend = crate::testdata::frontend_with(FakeCatalog::new(cluster.view()), &metrics);
+    get(&frontend, "/api/v1/query?query=m&time=30").await;
+    get(&frontend, "/api/v1/query?query=").await;
+    get(&frontend, "/api/v1/label/secret/values").await;
+    get(&frontend, "/api/v1/no_such_thing").await;
+    let text = metrics.encode().expect("metrics");
+    for line in [
+        r#"prometheus_http_requests_total{handler="/api/v1/query",code="200"} 1"#,
+        r#"prometheus_http_requests_total{handler="/api/v1/query",code="400"} 1"#,
+        r#"prometheus_http_requests_total{handler="/api/v1/label/:name/values",code="200"} 1"#,
+        r#"prometheus_engine_query_duration_seconds_count{slice="inner_eval"} 1"#,
+        r#"prometheus_engine_queries_concurrent_max 20"#,
+        r#"pando_query_frontend_queries_total{outcome="success"} 1"#,
+        r#"pando_query_frontend_samples_read_total 60"#,
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("secret") && !text.contains("no_such_thing"), "labels are bounded");
 }

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pando_catalog::{Command, CommandReply, Grant, ReplaceBlocks, Role, WorkKind, WorkSpec};
-use pando_model::{
-    BlockId, BlockSource, Cut, Digest, GenerationId, SeriesKey, ShardId, TenantId,
-};
+use pando_model::{BlockId, BlockSource, Cut, Digest, GenerationId, SeriesKey, ShardId, TenantId};
 use proptest::prelude::*;
 
 use super::*;
@@ -258,7 +256,8 @@ impl Written {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// INV-5: whatever was written, cut, committed, sealed, closed and compacted, each sample is in one place.
+    /// INV-5: whatever was written, cut, committed, sealed, closed and compacted, each sample is in
+    /// one place.
     #[test]
     fn each_sample_has_exactly_one_place(
         route in proptest::collection::btree_map(any::<u64>(), 1u64..4, 0..4),

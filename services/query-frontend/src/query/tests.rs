@@ -178,7 +178,9 @@ async fn a_shard_without_members_fails_the_query_unless_a_partial_answer_is_take
     let answer = answer.expect("a partial answer");
     assert_eq!(sum_of(&answer), 3.0);
     assert_eq!(answer.warnings.len(), 1);
-    assert!(answer.warnings[0].starts_with("partial response: keys 0000000000000000..0000000000000000"));
+    assert!(
+        answer.warnings[0].starts_with("partial response: keys 0000000000000000..0000000000000000")
+    );
 }
 
 #[tokio::test]
@@ -235,7 +237,9 @@ async fn a_full_gate_makes_queries_wait_until_their_time_is_up() {
     let error = answer.expect_err("no turn");
     assert_eq!(error.to_string(), "query timed out in query queue");
     turns.pop();
-    assert!(frontend.query_instant(&default_tenant(), "1", 0, QueryOptions::default()).await.is_ok());
+    assert!(
+        frontend.query_instant(&default_tenant(), "1", 0, QueryOptions::default()).await.is_ok()
+    );
 }
 
 #[tokio::test]

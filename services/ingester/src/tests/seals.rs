@@ -1,0 +1,77 @@
+//! The end of a shard, and its successor.
+
+use pando_catalog::ShardStage;
+use pando_model::{Cut, ErrorKind, NodeId, ShardId};
+use pando_proto::v1::write_outcome::Outcome;
+use pando_proto::v1::{SealRequest, WriteSealed};
+use std::time::Duration;
+
+use super::fixture::{Cluster, NOW_MS, Producer, QUERY_TIMEOUT, until, write};
+use crate::decode_seal_answer;
+
+#[tokio::test]
+async fn a_seal_that_the_catalog_does_not_know_is_brought_to_its_end() {
+    let mut cluster = Cluster::start(1).await;
+    let mut producer = Producer::new(5, "a", 4);
+    let block = producer.block(NOW_MS, &[1.0; 4]);
+    write(&cluster, producer.request(1, vec![block])).await;
+    let before = cluster.member(1).samples("a", cluster.version()).await;
+
+    // A controller has the shard sealed, and dies before it tells the catalog.
+    let seal = async |cluster: &Cluster| {
+        let sealed = cluster.client(1).seal(SealRequest { shard: 1 }).await;
+        sealed.expect("it seals").into_inner()
+    };
+    let sealed = seal(&cluster).await;
+    assert_eq!(sealed.last_cut, 1);
+    assert_eq!(sealed.medians.iter().map(|m| m.tenant.as_str()).collect::<Vec<_>>(), ["a"]);
+    let answer = decode_seal_answer(&sealed.answer).expect("an answer");
+    assert_eq!(answer.newest_ms.iter().map(|(_, ms)| *ms).collect::<Vec<_>>(), [NOW_MS]);
+    let again = seal(&cluster).await;
+    assert_eq!((again.last_cut, &again.answer), (1, &sealed.answer), "the seal is idempotent");
+
+    // Nothing is taken any more, and who pins the open shard has to look again.
+    let late = producer.block(NOW_MS + 1, &[2.0; 4]);
+    let refused = write(&cluster, producer.request(1, vec![late])).await;
+    let told = Some(Outcome::Sealed(WriteSealed { last_sequence: 1 }));
+    assert_eq!(refused.outcomes[0].outcome, told);
+    let stale = cluster.member(1).live("a", ShardId(1), Cut(1), false).await.err().expect("stale");
+    assert_eq!(stale.kind(), ErrorKind::Stale);
+
+    cluster.clock.advance(Duration::from_secs(11));
+    until("the catalog has a successor", async || {
+        cluster.clock.advance(Duration::from_millis(100));
+        cluster.controllers.read(|catalog| catalog.shards().contains_key(&ShardId(2)))
+    })
+    .await;
+    until("the drained shard is closed", async || {
+        let stage = |c: &pando_catalog::Catalog| c.shards()[&ShardId(1)].info.stage;
+        cluster.controllers.read(stage) == ShardStage::Closed
+    })
+    .await;
+    until("the successor is open", async || {
+        cluster.member(1).ingester.shards().get(ShardId(2)).is_some()
+    })
+    .await;
+    assert_eq!(cluster.member(1).samples("a", cluster.version()).await, before);
+
+    // The successor goes on from the times of the shard before it, also after a crash.
+    let inherited = |cluster: &Cluster| {
+        let shard = cluster.member(1).ingester.shards().get(ShardId(2)).expect("open");
+        shard.state.read(|shard| shard.seal_answer().newest_ms)
+    };
+    assert_eq!(inherited(&cluster), answer.newest_ms);
+    cluster.clock.advance(QUERY_TIMEOUT + Duration::from_secs(1));
+    until("the closed shard is removed", async || {
+        cluster.member(1).ingester.shards().get(ShardId(1)).is_none()
+    })
+    .await;
+    let stopped = cluster.kill(NodeId(1)).await;
+    cluster.restart(NodeId(1), stopped).await;
+    assert_eq!(inherited(&cluster), answer.newest_ms);
+    let mut producer = Producer::new(6, "a", 4);
+    let block = producer.block(NOW_MS + 1, &[2.0; 4]);
+    let answer = write(&cluster, producer.request(2, vec![block])).await;
+    assert!(matches!(answer.outcomes[0].outcome, Some(Outcome::Applied(_))), "{answer:?}");
+    cluster.stop().await;
+}

@@ -1,0 +1,173 @@
+//! `Table`: what was measured, and how Pando stands to its peers.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+/// Which way a figure is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Better {
+    More,
+    Less,
+}
+
+/// One figure for each system.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    /// Stable, for programs.
+    pub(crate) id: &'static str,
+    /// What was done, for people.
+    pub(crate) work: String,
+    /// Unit of the figures.
+    pub(crate) unit: &'static str,
+    pub(crate) better: Better,
+    /// Figures in the order Pando, Prometheus, VictoriaMetrics; `None` where none was measured.
+    pub(crate) figures: [Option<f64>; 3],
+}
+
+impl Row {
+    /// How many times better Pando is than the system of `column`; below 1 it is worse.
+    fn ratio(&self, column: usize) -> Option<f64> {
+        let (ours, theirs) = (self.figures[0]?, self.figures[column]?);
+        let (above, below) = match self.better {
+            Better::More => (ours, theirs),
+            Better::Less => (theirs, ours),
+        };
+        (below > 0.0).then_some(above / below)
+    }
+}
+
+/// All rows of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    /// How much data it was.
+    pub(crate) scale: &'static str,
+    /// What each system calls its version.
+    pub(crate) versions: [String; 3],
+    pub(crate) rows: Vec<Row>,
+    /// What a reader has to know about single figures.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Table {
+    /// For programs.
+    pub(crate) fn to_json(&self) -> Value {
+        let rows: Vec<Value> = self.rows.iter().map(row_json).collect();
+        let [pando, prometheus, victoria_metrics] = &self.versions;
+        json!({
+            "scale": self.scale,
+            "cores": cores(),
+            "versions": {
+                "pando": pando, "prometheus": prometheus, "victoria_metrics": victoria_metrics,
+            },
+            "rows": rows,
+            "notes": self.notes,
+        })
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(0, usize::from)
+}
+
+fn row_json(row: &Row) -> Value {
+    let [pando, prometheus, victoria_metrics] = row.figures;
+    json!({
+        "id": row.id,
+        "work": row.work,
+        "unit": row.unit,
+        "better": if row.better == Better::More { "more" } else { "less" },
+        "pando": pando,
+        "prometheus": prometheus,
+        "victoria_metrics": victoria_metrics,
+        "times_better_than_prometheus": row.ratio(1),
+        "times_better_than_victoria_metrics": row.ratio(2),
+    })
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = ["work", "unit", "Pando", "Prometheus", "VictoriaMetrics", "vs Prom", "vs VM"];
+        let mut lines: Vec<Vec<String>> = vec![head.iter().map(ToString::to_string).collect()];
+        for row in &self.rows {
+            let mut line = vec![row.work.clone(), row.unit.to_string()];
+            line.extend(row.figures.iter().map(|figure| shown(*figure)));
+            line.extend([1, 2].map(|column| times(row.ratio(column))));
+            lines.push(line);
+        }
+        let width = |column: usize| {
+            lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..head.len()).map(width).collect();
+        writeln!(f, "scale: {}; cores: {}", self.scale, cores())?;
+        for (name, version) in ["Pando", "Prometheus", "VictoriaMetrics"].iter().zip(&self.versions) {
+            writeln!(f, "{name}: {version}")?;
+        }
+        for line in &lines {
+            let mut text = String::new();
+            for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
+                text += &match column {
+                    0 | 1 => format!("{cell:<width$}  "),
+                    _ => format!("{cell:>width$}  "),
+                };
+            }
+            writeln!(f, "{}", text.trim_end())?;
+        }
+        writeln!(f, "x times better than the peer; processor time and bytes, no time on the wall")?;
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Three significant digits, thousands grouped.
+fn shown(figure: Option<f64>) -> String {
+    let Some(figure) = figure else { return "-".to_string() };
+    if figure >= 1_000.0 {
+        let digits = format!("{figure:.0}");
+        let mut grouped = String::new();
+        for (i, digit) in digits.chars().enumerate() {
+            if i > 0 && (digits.len() - i).is_multiple_of(3) {
+                grouped.push(',');
+            }
+            grouped.push(digit);
+        }
+        return grouped;
+    }
+    match figure {
+        f if f >= 100.0 => format!("{f:.0}"),
+        f if f >= 10.0 => format!("{f:.1}"),
+        f if f >= 1.0 => format!("{f:.2}"),
+        f => format!("{f:.3}"),
+    }
+}
+
+fn times(ratio: Option<f64>) -> String {
+    ratio.map_or("-".to_string(), |ratio| format!("{}x", shown(Some(ratio))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(better: Better, figures: [Option<f64>; 3]) -> Row {
+        Row { id: "r", work: "w".to_string(), unit: "u", better, figures }
+    }
+
+    #[test]
+    fn a_ratio_above_one_is_always_good() {
+        assert_eq!(row(Better::More, [Some(6.0), Some(2.0), None]).ratio(1), Some(3.0));
+        assert_eq!(row(Better::Less, [Some(2.0), Some(6.0), None]).ratio(1), Some(3.0));
+        assert_eq!(row(Better::Less, [Some(2.0), Some(6.0), None]).ratio(2), None);
+        assert_eq!(row(Better::More, [Some(2.0), Some(0.0), None]).ratio(1), None);
+    }
+
+    #[test]
+    fn figures_are_short() {
+        let figures = [1_234_567.4, 218.0, 20.04, 2.049, 0.0304];
+        let texts: Vec<String> = figures.iter().map(|f| shown(Some(*f))).collect();
+        assert_eq!(texts, ["1,234,567", "218", "20.0", "2.05", "0.030"]);
+        assert_eq!(shown(None), "-");
+    }
+}
