@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::net::TcpStream;
-use std::path::Path;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 

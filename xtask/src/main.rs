@@ -1,5 +1,9 @@
 //! `cargo xtask`: what a developer or a newcomer does with this repository.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its user")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool talks to its user"
+)]
 
 mod bench;
 mod demo;

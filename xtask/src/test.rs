@@ -45,5 +45,3 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     crate::run(&mut command)
 }
-
-

@@ -137,7 +137,11 @@ impl ControllerClient {
     ///
     /// # Errors
     /// No controller answers, or the shard cannot be sealed.
-    pub async fn seal_shard(&self, shard: ShardId, split: bool) -> Result<SealShardResponse, Status> {
+    pub async fn seal_shard(
+        &self,
+        shard: ShardId,
+        split: bool,
+    ) -> Result<SealShardResponse, Status> {
         self.ask(|mut rpc| {
             let request = timed(SealShardRequest { shard: shard.0, split }, SEAL_TIMEOUT);
             async move { Ok(rpc.seal_shard(request).await?.into_inner()) }

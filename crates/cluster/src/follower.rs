@@ -146,8 +146,8 @@ impl Follow {
                 Err(status) => return status,
             };
             let mut view = RoutingView::clone(&out.borrow());
-            let applied = wire::decode_routing_delta(&message.delta)
-                .and_then(|delta| view.apply(&delta));
+            let applied =
+                wire::decode_routing_delta(&message.delta).and_then(|delta| view.apply(&delta));
             if let Err(error) = applied {
                 return pando_rpc::status(error.kind(), error);
             }

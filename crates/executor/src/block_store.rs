@@ -77,12 +77,11 @@ impl BlockStore {
         if let Some(reader) = self.opened.get(&record.id) {
             return Ok((reader, io));
         }
-        let reader = BlockReader::fetch(record, io.as_ref()).await.map_err(|error| {
-            match error.kind() {
+        let reader =
+            BlockReader::fetch(record, io.as_ref()).await.map_err(|error| match error.kind() {
                 ErrorKind::NotFound => ExecuteError::gone(record.id),
                 _ => ExecuteError::Block(error),
-            }
-        })?;
+            })?;
         self.opened.insert(record.id, reader.clone());
         Ok((reader, io))
     }

@@ -107,10 +107,12 @@ impl Executor {
         let blocks = sources.blocks.iter().map(|record| async move {
             let (reader, io) = self.blocks.open(record).await?;
             let tenant = &sources.tenant;
-            let scan = reader.scan(io, tenant, sources.keys, matchers, time, SOURCE_SAMPLES).await?;
+            let scan =
+                reader.scan(io, tenant, sources.keys, matchers, time, SOURCE_SAMPLES).await?;
             Ok::<Box<dyn SeriesStream>, ExecuteError>(Box::new(BlockStream(scan)))
         });
-        let live = sources.live.iter().map(|source| self.open_live(sources, source, matchers, time));
+        let live =
+            sources.live.iter().map(|source| self.open_live(sources, source, matchers, time));
         let (blocks, live) =
             futures::future::try_join(try_join_all(blocks), try_join_all(live)).await?;
         Ok(blocks.into_iter().chain(live).collect())

@@ -45,7 +45,8 @@ impl Service for ExecutorService {
     ) -> Result<Response<Self::ExecuteStream>, Status> {
         let request = request.into_inner();
         let sources = wire::sources_from_proto(request.sources).map_err(|e| e.status())?;
-        let plan = FragmentPlan::decode(&request.plan).map_err(|e| ExecuteError::from(e).status())?;
+        let plan =
+            FragmentPlan::decode(&request.plan).map_err(|e| ExecuteError::from(e).status())?;
         let budget = request.budget.map_or_else(Budget::default, |budget| Budget {
             samples_max: budget.samples_max,
             series_max: budget.series_max,
@@ -108,7 +109,11 @@ async fn run(
         // Statistics come last, and only with a whole answer: without them the answer is cut short (INV-6).
         Ok(stats) => Ok(FragmentBatch {
             batch: bytes::Bytes::new(),
-            stats: Some(QueryStats { series: stats.series, samples: stats.samples, ..QueryStats::default() }),
+            stats: Some(QueryStats {
+                series: stats.series,
+                samples: stats.samples,
+                ..QueryStats::default()
+            }),
         }),
         Err(error) => Err(error.status()),
     };

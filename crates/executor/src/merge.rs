@@ -47,7 +47,8 @@ impl MergedSeries {
             source.fill().await?;
         }
         let heads = self.sources.iter().filter_map(|source| source.ready.front());
-        let Some(first) = heads.min_by(|a, b| order(a, b)).map(|s| (s.labels.clone(), s.key)) else {
+        let Some(first) = heads.min_by(|a, b| order(a, b)).map(|s| (s.labels.clone(), s.key))
+        else {
             return Ok(None);
         };
         let mut parts = Vec::new();
@@ -109,7 +110,8 @@ mod tests {
             vec![vec![series("b", &[(1, 5.0), (2, 6.0)])], vec![series("c", &[(3, 7.0)])]],
             vec![],
         ];
-        let streams = sources.into_iter().map(|s| Box::new(Fixed(s.into())) as Box<dyn SeriesStream>);
+        let streams =
+            sources.into_iter().map(|s| Box::new(Fixed(s.into())) as Box<dyn SeriesStream>);
         let mut merged = MergedSeries::new(streams.collect());
         let batch = merged.next_batch(3).await.expect("no error").expect("some");
         let seen: Vec<_> = batch.iter().map(|s| (s.labels.metric_name(), s.len())).collect();

@@ -1,8 +1,6 @@
 //! `Sources`: where the samples of a fragment are, at one catalog version, each sample once (INV-5).
 
-use pando_model::{
-    BlockRecord, CatalogVersion, Cut, KeyRange, NodeId, ShardId, TenantId,
-};
+use pando_model::{BlockRecord, CatalogVersion, Cut, KeyRange, NodeId, ShardId, TenantId};
 
 /// The blocks of a fragment.
 pub type BlockSources = Vec<BlockRecord>;

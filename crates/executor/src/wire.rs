@@ -11,8 +11,8 @@ use pando_model::{
 };
 use pando_proto::record::{record_from_proto, record_to_proto};
 use pando_proto::v1::{
-    self, BlockSourceRef, FetchBatch, LabelMatcher, LabelSet, LookupBatch, LookupRequest, MatcherSet,
-    MemberAddress, SeriesChunk,
+    self, BlockSourceRef, FetchBatch, LabelMatcher, LabelSet, LookupBatch, LookupRequest,
+    MatcherSet, MemberAddress, SeriesChunk,
 };
 use prost::Message as _;
 

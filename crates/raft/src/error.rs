@@ -11,7 +11,9 @@ pub enum ConsensusError {
     #[error("log cannot be written or read: {0}")]
     Disk(String),
     /// Stored bytes are not what was written, and not at the torn end of the log.
-    #[error("log is damaged: file={file} offset={offset}: {reason}; move it away to go on without it")]
+    #[error(
+        "log is damaged: file={file} offset={offset}: {reason}; move it away to go on without it"
+    )]
     Damaged {
         /// The file.
         file: String,

@@ -84,7 +84,9 @@ impl Group {
             match group.inner.raft.initialize(nodes).await {
                 // Another member has founded it meanwhile.
                 Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
-                Err(error) => tracing::error!(group = group.inner.id, %error, "group is not founded"),
+                Err(error) => {
+                    tracing::error!(group = group.inner.id, %error, "group is not founded")
+                }
             }
         });
     }

@@ -133,8 +133,11 @@ impl Host {
         let inner = &self.inner;
         let (progress_out, progress) = watch::channel(0);
         let state = StateStore::open(machine, self.checkpoint_file(id), progress_out)?;
-        let network =
-            Network { group: id, cluster: inner.config.cluster, transport: inner.transport.clone() };
+        let network = Network {
+            group: id,
+            cluster: inner.config.cluster,
+            transport: inner.transport.clone(),
+        };
         let log = LogStore::new(id, inner.log.clone());
         let stopped = |text: String| ConsensusError::Stopped(text);
         let lease = inner.config.lease.as_millis() as u64;
@@ -217,7 +220,10 @@ impl Host {
             }
             RaftRequest::ReadIndex => {
                 if !group.is_leader() {
-                    return Err(refused(format!("not the leader: group={id} node={}", group.node())));
+                    return Err(refused(format!(
+                        "not the leader: group={id} node={}",
+                        group.node()
+                    )));
                 }
                 let index = group.leader_read_index().await.map_err(|error| text(&error))?;
                 RaftReply::ReadIndex(index)

@@ -88,7 +88,11 @@ impl RaftLogStorage<Config> for LogStore {
         Ok(group.committed.filter(|committed| group.last_log_id().is_some_and(|l| *committed <= l)))
     }
 
-    async fn append<I>(&mut self, entries: I, callback: LogFlushed<Config>) -> Result<(), StorageError>
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        callback: LogFlushed<Config>,
+    ) -> Result<(), StorageError>
     where
         I: IntoIterator<Item = Entry> + Send,
         I::IntoIter: Send,

@@ -74,9 +74,7 @@ pub(crate) fn encode_request(cluster: ClusterId, to: NodeId, request: &RaftReque
 }
 
 /// The request, with the cluster and the node that it is meant for.
-pub(crate) fn decode_request(
-    bytes: &[u8],
-) -> Result<(ClusterId, NodeId, RaftRequest), CodecError> {
+pub(crate) fn decode_request(bytes: &[u8]) -> Result<(ClusterId, NodeId, RaftRequest), CodecError> {
     let mut reader = Reader::new("raft message", bytes);
     reader.version(VERSION)?;
     let (cluster, to) = (ClusterId(reader.u64()?), NodeId(reader.u64()?));

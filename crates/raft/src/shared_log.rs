@@ -460,13 +460,22 @@ fn replay(
                     offset += RECORD_HEADER_BYTES + body.len();
                 }
                 None if last && !was_durable(&bytes, offset) => {
-                    tracing::warn!(file = name, offset, bytes = bytes.len(), "torn end of log is cut");
+                    tracing::warn!(
+                        file = name,
+                        offset,
+                        bytes = bytes.len(),
+                        "torn end of log is cut"
+                    );
                     disk.truncate(&path, offset as u64)?;
                     break;
                 }
                 None => {
                     let reason = "checksum or length is wrong".to_string();
-                    return Err(ConsensusError::Damaged { file: name, offset: offset as u64, reason });
+                    return Err(ConsensusError::Damaged {
+                        file: name,
+                        offset: offset as u64,
+                        reason,
+                    });
                 }
             }
         }
@@ -492,7 +501,11 @@ fn check_header(bytes: &[u8], name: &str) -> Result<(), ConsensusError> {
     }
     let found = number(8..12);
     if found != VERSION {
-        return Err(ConsensusError::UnknownVersion { file: name.to_string(), found, known: VERSION });
+        return Err(ConsensusError::UnknownVersion {
+            file: name.to_string(),
+            found,
+            known: VERSION,
+        });
     }
     Ok(())
 }

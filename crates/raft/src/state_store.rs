@@ -10,9 +10,7 @@ use tokio::sync::watch;
 use crate::StateMachine;
 use crate::checkpoint::CheckpointFile;
 use crate::error::ConsensusError;
-use crate::types::{
-    Answer, Config, Entry, LogId, SnapshotMeta, StorageError, StoredMembership,
-};
+use crate::types::{Answer, Config, Entry, LogId, SnapshotMeta, StorageError, StoredMembership};
 
 /// The group's state.
 pub(crate) struct StateStore {
@@ -99,7 +97,8 @@ impl RaftStateMachine<Config> for StateStore {
         snapshot: Box<Cursor<Vec<u8>>>,
     ) -> Result<(), StorageError> {
         let state = snapshot.into_inner();
-        let bad = |text: String| StorageIOError::write_snapshot(None, openraft::AnyError::error(text));
+        let bad =
+            |text: String| StorageIOError::write_snapshot(None, openraft::AnyError::error(text));
         self.machine.restore(&state).map_err(bad)?;
         self.file.write(meta, &state).map_err(|error| bad(error.to_string()))?;
         self.applied = meta.last_log_id;
@@ -110,8 +109,9 @@ impl RaftStateMachine<Config> for StateStore {
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Config>>, StorageError> {
         let read = self.file.read();
-        let read =
-            read.map_err(|error| StorageIOError::read_snapshot(None, openraft::AnyError::new(&error)))?;
+        let read = read.map_err(|error| {
+            StorageIOError::read_snapshot(None, openraft::AnyError::new(&error))
+        })?;
         Ok(read.map(|(meta, state)| Snapshot { meta, snapshot: Box::new(Cursor::new(state)) }))
     }
 }

@@ -86,10 +86,13 @@ impl Transport for LocalTransport {
             let cut = self.from.is_some_and(|from| net.cut.contains(&(from, to.node)));
             if cut { None } else { net.hosts.get(&to.node).cloned() }
         };
-        let host = host.ok_or_else(|| TransportError(format!("no such member: node={}", to.node)))?;
+        let host =
+            host.ok_or_else(|| TransportError(format!("no such member: node={}", to.node)))?;
         match tokio::time::timeout(timeout, host.handle(group, message)).await {
             Ok(answer) => answer.map_err(|error| TransportError(error.to_string())),
-            Err(_) => Err(TransportError(format!("no answer: node={} timeout={timeout:?}", to.node))),
+            Err(_) => {
+                Err(TransportError(format!("no answer: node={} timeout={timeout:?}", to.node)))
+            }
         }
     }
 }

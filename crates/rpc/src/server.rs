@@ -34,9 +34,9 @@ const HELLO_PATH: &str = "/pando.v1.Controller/Hello";
 /// # Errors
 /// The operating system's, naming the address.
 pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|e| std::io::Error::new(e.kind(), format!("cannot listen: address={address}: {e}")))
+    TcpListener::bind(address).await.map_err(|e| {
+        std::io::Error::new(e.kind(), format!("cannot listen: address={address}: {e}"))
+    })
 }
 
 /// The gRPC side of a process. Services may be added while it serves: a process answers for itself before it
@@ -81,7 +81,8 @@ impl GrpcServer {
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
         let identity = self.identity.clone();
-        let check = tower::layer::layer_fn(move |inner| Checked { inner, identity: identity.clone() });
+        let check =
+            tower::layer::layer_fn(move |inner| Checked { inner, identity: identity.clone() });
         let mut server = Server::builder()
             .concurrency_limit_per_connection(STREAMS_PER_CONNECTION_MAX as usize)
             .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)

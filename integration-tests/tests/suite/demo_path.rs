@@ -182,7 +182,9 @@ fn damage_copies(member: &Member) -> Result<usize> {
 async fn the_store_gateway_answers_what_an_agent_scraped() -> Result<()> {
     let mut cluster = Cluster::new()?;
     let folder = cluster.folder.path().to_path_buf();
-    let Some((_exporter, target)) = peers::start_node_exporter(&folder).await? else { return Ok(()) };
+    let Some((_exporter, target)) = peers::start_node_exporter(&folder).await? else {
+        return Ok(());
+    };
     scrape_config(&folder, Some(&target))?;
     let objstore = cluster.local_bucket()?;
     cluster.add_roles(1, &objstore);
@@ -198,20 +200,25 @@ async fn the_store_gateway_answers_what_an_agent_scraped() -> Result<()> {
     // The agent flushes before it ends.
     let agent = cluster.member("agent").process.as_mut().context("it runs")?;
     ensure!(agent.terminate()?, "the agent does not end well: {}", agent.log_tail());
+    cluster.members.retain(|member| member.name != "agent");
     let end_ms = now_ms();
     let from_head = ask(&base, end_ms).await?;
     cluster.admin(&["cut"]).await?;
     emptied(cluster.named("ingester-0")).await?;
     ensure_same(&from_head, &ask(&base, end_ms).await?)?;
     let gateway = cluster.named("store-gateway");
-    ensure!(gateway.metric("pando_store_gateway_samples_total").await? == 0.0, "the ingester reads");
+    ensure!(
+        gateway.metric("pando_store_gateway_samples_total").await? == 0.0,
+        "the ingester reads"
+    );
 
     let ingester = cluster.member("ingester-0");
     ingester.kill();
     ensure!(damage_copies(ingester)? > 0, "the ingester keeps what it has uploaded");
     cluster.start()?;
     cluster.ready().await?;
-    let answered = ask(&base, end_ms).await.with_context(|| cluster.named("ingester-0").log_tail())?;
+    let answered =
+        ask(&base, end_ms).await.with_context(|| cluster.named("ingester-0").log_tail())?;
     ensure_same(&from_head, &answered)?;
     let gateway = cluster.named("store-gateway");
     ensure!(gateway.metric("pando_store_gateway_samples_total").await? > 0.0, "the gateway reads");

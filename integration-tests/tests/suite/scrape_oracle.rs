@@ -20,7 +20,7 @@ use scenarios::{REMOVED, SCRAPES, Scenario};
 mod scenarios;
 
 /// Differences that a failure spells out.
-const DIFFERENCES_MAX: usize = 20;
+const DIFFERENCES_MAX: usize = 200;
 
 /// When a sample was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,6 +173,9 @@ fn differences(scenario: &str, ours: &Observed, theirs: &Observed) -> Vec<String
                 "{scenario}: samples of {series}:\n  pando {a:?}\n  prometheus {b:?}"
             ));
         }
+    }
+    if !found.is_empty() {
+        return found;
     }
     for (n, (a, b)) in ours.instants.iter().zip(&theirs.instants).enumerate() {
         let missing: Vec<_> = b.iter().filter(|(k, v)| a.get(*k) != Some(v)).collect();

@@ -21,7 +21,7 @@ use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use url::Url;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::Xxh3;
 
 /// How we call ourselves.
 const USER_AGENT: &str = concat!("Pando/", env!("CARGO_PKG_VERSION"));
@@ -151,10 +151,12 @@ impl TlsTexts {
     }
 
     fn hash(&self) -> u64 {
-        let texts = [&self.ca, &self.cert, &self.key];
-        texts
-            .iter()
-            .fold(0, |hash, text| hash ^ xxh3_64(text.as_bytes()).rotate_left(hash as u32 & 7))
+        let mut hash = Xxh3::new();
+        for text in [&self.ca, &self.cert, &self.key] {
+            hash.update(&(text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        }
+        hash.digest()
     }
 }
 
@@ -348,48 +350,4 @@ async fn read_file(path: &str) -> Result<String, ClientError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use pando_runtime::ManualClock;
-
-    use super::*;
-
-    fn client(config: HttpClientConfig) -> HttpClient {
-        HttpClient::new(config, ManualClock::at(0))
-    }
-
-    #[tokio::test]
-    async fn a_missing_file_fails_the_request_and_is_looked_for_again() {
-        let folder = tempfile::tempdir().expect("folder");
-        let file = folder.path().join("password");
-        let auth = pando_config::BasicAuth {
-            username: "me".to_string(),
-            password_file: file.to_string_lossy().into_owned(),
-            ..Default::default()
-        };
-        let client = client(HttpClientConfig { basic_auth: Some(auth), ..Default::default() });
-        let url = Url::parse("http://localhost/").expect("url");
-        let error = client.get(url.clone()).await.expect_err("no file");
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-        std::fs::write(&file, "secret\n").expect("writes");
-        let request = client.get(url).await.expect("file").build().expect("request");
-        let authorization = request.headers().get(AUTHORIZATION).expect("header");
-        assert_eq!(authorization, &format!("Basic {}", STANDARD.encode("me:secret")));
-    }
-
-    #[tokio::test]
-    async fn tls_that_makes_no_sense_is_said() {
-        for tls_config in [
-            TlsConfig { server_name: "x".to_string(), ..Default::default() },
-            TlsConfig {
-                ca: "no PEM".to_string(),
-                server_name: "x".to_string(),
-                ..Default::default()
-            },
-            TlsConfig { max_version: Some(TlsVersion::Tls11), ..Default::default() },
-        ] {
-            let client = client(HttpClientConfig { tls_config, ..Default::default() });
-            let error = client.client().await.expect_err("makes no sense");
-            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-        }
-    }
-}
+mod tests;

@@ -56,7 +56,9 @@ impl ControllerConfig {
         }
         if self.member_lease >= self.member_timeout {
             let (lease, timeout) = (self.member_lease, self.member_timeout);
-            faults.push(format!("lease is not shorter than timeout: lease={lease:?} timeout={timeout:?}"));
+            faults.push(format!(
+                "lease is not shorter than timeout: lease={lease:?} timeout={timeout:?}"
+            ));
         }
         faults
     }

@@ -7,7 +7,8 @@ use pando_catalog::{
     Command, CommandRefused, CommandReply, Node, Reason, Role, SealResult, ShardStage, wire,
 };
 use pando_cluster::{
-    PlacementError, Presence, SealPlan, assign_tenant, choose_members, loads, next_grant, plan_split,
+    PlacementError, Presence, SealPlan, assign_tenant, choose_members, loads, next_grant,
+    plan_split,
 };
 use pando_consensus::Group;
 use pando_model::{CatalogVersion, Cut, ErrorKind, NodeId, SeriesKey, ShardId, TenantId};
@@ -136,7 +137,10 @@ impl Controller {
         command: &Command,
     ) -> Result<Result<CommandReply, CommandRefused>, Status> {
         let Some(group) = self.group.get() else {
-            return Err(status(ErrorKind::Unavailable, "this controller has not joined its cluster yet"));
+            return Err(status(
+                ErrorKind::Unavailable,
+                "this controller has not joined its cluster yet",
+            ));
         };
         let proposed = group.propose(wire::encode_command(command)).await;
         let (_, reply) = proposed.map_err(propose_status)?;
@@ -210,7 +214,9 @@ impl Controller {
             let run_out: BTreeSet<u64> = catalog
                 .leases()
                 .values()
-                .filter(|lease| lease.holder.as_ref().is_some_and(gone) || lease.holder == Some(node))
+                .filter(|lease| {
+                    lease.holder.as_ref().is_some_and(gone) || lease.holder == Some(node)
+                })
                 .map(|lease| lease.item.id)
                 .collect();
             next_grant(catalog, &settings, &run_out, node, now_ms)
@@ -248,8 +254,7 @@ impl Controller {
                 let medians = answer.medians.iter();
                 let medians = medians
                     .filter_map(|m| Some((TenantId::parse(&m.tenant).ok()?, SeriesKey(m.key))));
-                let split =
-                    plan_split(catalog, &presence, &settings, shard, medians.collect());
+                let split = plan_split(catalog, &presence, &settings, shard, medians.collect());
                 // A shard with too little in it to split is succeeded as it is.
                 if let Ok(plan) = split {
                     return Ok(plan);
@@ -272,7 +277,9 @@ impl Controller {
         let mut answers = Vec::new();
         for shard in &plan.shards {
             let info = self.state.read(|c| c.shards().get(shard).map(|s| s.info.clone()));
-            let Some(info) = info.filter(|info| info.stage == ShardStage::Open) else { return Ok(()) };
+            let Some(info) = info.filter(|info| info.stage == ShardStage::Open) else {
+                return Ok(());
+            };
             answers.push((*shard, self.seal_at_members(*shard, &info.members).await?));
         }
         self.succeed(plan, answers).await.map(|_| ())
@@ -313,7 +320,8 @@ impl Controller {
         shard: ShardId,
         members: &[NodeId],
     ) -> Result<SealResponse, Status> {
-        let mut last = status(ErrorKind::Unavailable, format!("shard has no member: shard={shard}"));
+        let mut last =
+            status(ErrorKind::Unavailable, format!("shard has no member: shard={shard}"));
         for member in members {
             let address =
                 self.state.read(|c| c.nodes().get(member).map(|node| node.grpc_address.clone()));

@@ -37,7 +37,10 @@ impl ControllerService {
     /// A client of the leader, for a call that this controller cannot answer itself; `None` where it leads.
     fn leader<T>(&self, request: &Request<T>) -> Result<Option<Rpc<Peer>>, Status> {
         let Some(group) = self.controller.group() else {
-            return Err(status(ErrorKind::Unavailable, "this controller has not joined its cluster yet"));
+            return Err(status(
+                ErrorKind::Unavailable,
+                "this controller has not joined its cluster yet",
+            ));
         };
         if group.is_leader() {
             return Ok(None);
@@ -138,22 +141,27 @@ impl Service for ControllerService {
     ) -> Result<Response<Deltas>, Status> {
         let since = CatalogVersion(request.into_inner().since);
         let state = self.controller.state().clone();
-        let deltas = crate::watch::deltas(state, since, self.controller.tasks(), |catalog, since| {
-            let delta = catalog.routing_since(since)?;
-            Some((delta.to, wire::encode_routing_delta(&delta).into()))
-        });
+        let deltas =
+            crate::watch::deltas(state, since, self.controller.tasks(), |catalog, since| {
+                let delta = catalog.routing_since(since)?;
+                Some((delta.to, wire::encode_routing_delta(&delta).into()))
+            });
         Ok(Response::new(Box::pin(deltas)))
     }
 
     type WatchBlocksStream = Deltas;
 
-    async fn watch_blocks(&self, request: Request<WatchRequest>) -> Result<Response<Deltas>, Status> {
+    async fn watch_blocks(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Deltas>, Status> {
         let since = CatalogVersion(request.into_inner().since);
         let state = self.controller.state().clone();
-        let deltas = crate::watch::deltas(state, since, self.controller.tasks(), |catalog, since| {
-            let delta = catalog.blocks_since(since)?;
-            Some((delta.to, wire::encode_block_delta(&delta).into()))
-        });
+        let deltas =
+            crate::watch::deltas(state, since, self.controller.tasks(), |catalog, since| {
+                let delta = catalog.blocks_since(since)?;
+                Some((delta.to, wire::encode_block_delta(&delta).into()))
+            });
         Ok(Response::new(Box::pin(deltas)))
     }
 

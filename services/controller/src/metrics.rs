@@ -39,7 +39,11 @@ impl ControllerMetrics {
             let text = "Replaced objects that wait for their grace to end";
             r.register("pending_objects", text, m.pending_objects.clone());
             r.register("snapshots", "Snapshots written to the bucket", m.snapshots.clone());
-            r.register("objects_deleted", "Objects deleted from the bucket", m.objects_deleted.clone());
+            r.register(
+                "objects_deleted",
+                "Objects deleted from the bucket",
+                m.objects_deleted.clone(),
+            );
         });
         metrics
     }

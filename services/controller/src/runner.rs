@@ -6,8 +6,8 @@ use std::time::Duration;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use pando_catalog::{Catalog, Command, bucket::PutRetry, layout, snapshots};
 use pando_cluster::{
-    closable_shards, expired_objects, forgettable_deletes, forgettable_shards, heal, initial_shards,
-    retention,
+    closable_shards, expired_objects, forgettable_deletes, forgettable_shards, heal,
+    initial_shards, retention,
 };
 use pando_model::{CatalogVersion, NodeId};
 

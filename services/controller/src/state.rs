@@ -1,9 +1,9 @@
 //! `CatalogState`: the catalog as the replicated state of the controllers' Raft group.
 
-use parking_lot::RwLock;
 use pando_catalog::{Catalog, wire};
 use pando_consensus::StateMachine;
 use pando_model::CatalogVersion;
+use parking_lot::RwLock;
 use tokio::sync::watch;
 
 /// The catalog, and a notice of every new version.

@@ -13,8 +13,8 @@ pub struct IngesterConfig {
     pub cut_interval: Duration,
     /// A generation ends when its samples take about this much memory, bytes.
     pub cut_bytes: u64,
-    /// Samples of all shards that are not in blocks yet may take about this much, bytes; then writes are
-    /// refused.
+    /// Samples of all shards that are not in blocks yet may take about this much, bytes; then
+    /// writes are refused.
     pub disk_bytes: u64,
     /// The longest query: what may still be named by a query that began before is kept for so long.
     pub query_timeout: Duration,
@@ -27,8 +27,8 @@ pub struct IngesterConfig {
 }
 
 impl IngesterConfig {
-    /// The usual values: cuts each 10 min or 512 MiB, 16 GiB before writes are refused, queries of 2 min, blocks
-    /// kept for 3 h, 256 MiB of writes under way, clocks at most 1 min off.
+    /// The usual values: cuts each 10 min or 512 MiB, 16 GiB before writes are refused, queries of
+    /// 2 min, blocks kept for 3 h, 256 MiB of writes under way, clocks at most 1 min off.
     pub fn new(node: NodeId) -> Self {
         IngesterConfig {
             node,

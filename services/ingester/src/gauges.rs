@@ -1,4 +1,5 @@
-//! Looks at all shards now and then: gauges, and the estimate that refuses writes before the disk is full.
+//! Looks at all shards now and then: gauges, and the estimate that refuses writes before the disk
+//! is full.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -56,6 +57,8 @@ fn look(shards: &Shards, seldom: bool) {
     }
     context.sample_bytes.store(sample_bytes, Ordering::Relaxed);
     metrics.shards.set(all.len() as u64);
+    let failed = all.iter().filter(|shard| shard.group.failure().is_some());
+    metrics.shards_failed.set(failed.count() as u64);
     metrics.shards_led.set(led);
     metrics.generations_uncommitted.set(uncommitted);
     metrics.generations_differing.set(differing);

@@ -35,12 +35,18 @@ pub(crate) fn build_for_test(
     build::build_block(state, shard, cut, block, now_ms).expect("it builds")
 }
 
-/// Starts the tasks of a shard; they end with `tasks`.
-pub(crate) fn start(shard: &Arc<LocalShard>, context: &SharedContext, tasks: &Tasks) {
+/// Starts the tasks of a shard; they end with `tasks`. `unsaved`: it began with what its
+/// predecessors left, and that is in no checkpoint yet.
+pub(crate) fn start(
+    shard: &Arc<LocalShard>,
+    context: &SharedContext,
+    unsaved: bool,
+    tasks: &Tasks,
+) {
     let cutter = cutter::Cutter::new(shard.clone(), context.clone());
     tasks.spawn_until_stopped("cutter", cutter.run());
     let committer = committer::Committer::new(shard.clone(), context.clone());
     tasks.spawn_until_stopped("committer", committer.run());
-    let keeper = keeper::Keeper::new(shard.clone(), context.clone());
+    let keeper = keeper::Keeper::new(shard.clone(), context.clone(), unsaved);
     tasks.spawn_until_stopped("keeper", keeper.run());
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pando_codec::entry::{CutReason, StreamBlock};
-use pando_codec::write_block::{BLOCK_BYTES_MAX, verify};
+use pando_codec::write_block::verify;
 use pando_consensus::Member;
 use pando_head::{BlockOutcome, Refusal as HeadRefusal, Shard, Verdicts};
 use pando_model::{Cut, Epoch, ErrorKind, ProducerId, Sequence, SeriesKey, ShardId, StreamId};
@@ -22,10 +22,10 @@ use tonic::{Request, Response, Status};
 use crate::local_shard::LocalShard;
 use crate::seal_answer::encode_seal_answer;
 use crate::shards::Shards;
-use crate::write_queue::WriteError;
+use crate::write_queue::{PROPOSAL_BYTES_MAX, WriteError};
 
-/// Bytes of all write blocks of one request: some of about 1 MiB, and one of the longest.
-pub(crate) const REQUEST_BYTES_MAX: usize = 24 << 20;
+/// Bytes of all write blocks of one request: one proposal carries it.
+pub(crate) const REQUEST_BYTES_MAX: usize = PROPOSAL_BYTES_MAX;
 /// Write blocks of one request.
 const BLOCKS_MAX: usize = 4096;
 /// Series of a tenant that its median is taken from: enough for a fair split, and quickly done.
@@ -209,12 +209,8 @@ fn check_size(blocks: &[WriteBlock]) -> Result<usize, Status> {
         status(ErrorKind::LimitExceeded, text)
     };
     let bytes: usize = blocks.iter().map(|block| block.block.len()).sum();
-    let longest = blocks.iter().map(|block| block.block.len()).max().unwrap_or(0);
     if blocks.len() > BLOCKS_MAX {
         return Err(limit("blocks", blocks.len(), BLOCKS_MAX));
-    }
-    if longest > BLOCK_BYTES_MAX {
-        return Err(limit("block bytes", longest, BLOCK_BYTES_MAX));
     }
     if bytes > REQUEST_BYTES_MAX {
         return Err(limit("request bytes", bytes, REQUEST_BYTES_MAX));
@@ -222,8 +218,8 @@ fn check_size(blocks: &[WriteBlock]) -> Result<usize, Status> {
     Ok(bytes)
 }
 
-/// The blocks that arrived as they were sent, up to the first that did not: a replicated entry with damaged
-/// bytes would be answered by every replica. What comes after it would not be next.
+/// The blocks that arrived as they were sent, up to the first that did not: a replicated entry with
+/// damaged bytes would be answered by every replica. What comes after it would not be next.
 fn checked(stream: StreamId, blocks: Vec<WriteBlock>) -> (Vec<StreamBlock>, Option<Outcome>) {
     let mut good = Vec::with_capacity(blocks.len());
     for block in blocks {

@@ -169,8 +169,8 @@ fn messages(
     })
 }
 
-/// The sum of two shards' numbers. A tenant's series are in one shard each; names, values and pairs may be in
-/// several, so that their numbers are upper bounds.
+/// The sum of two shards' numbers. A tenant's series are in one shard each; names, values and pairs
+/// may be in several, so that their numbers are upper bounds.
 fn add(a: HeadStats, b: HeadStats, top: usize) -> HeadStats {
     HeadStats {
         series: a.series + b.series,

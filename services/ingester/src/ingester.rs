@@ -103,8 +103,8 @@ impl Ingester {
         let _ = ready.wait_for(|ready| *ready).await;
     }
 
-    /// Writes checkpoints of all shards, so that the next start replays little. Cuts nothing: a restart is no
-    /// reason for small blocks.
+    /// Writes checkpoints of all shards, so that the next start replays little. Cuts nothing: a
+    /// restart is no reason for small blocks.
     pub async fn flush(&self) {
         for shard in self.shards.all() {
             if let Err(error) = shard.group.checkpoint().await {

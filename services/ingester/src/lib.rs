@@ -1,6 +1,6 @@
-//! The ingester: hosts shards. A shard is a Raft group whose state machine is a head; its leader takes writes,
-//! cuts generations, makes a block of each and has the catalog name it; every member answers queries about the
-//! generations that are not in blocks yet.
+//! The ingester: hosts shards. A shard is a Raft group whose state machine is a head; its leader
+//! takes writes, cuts generations, makes a block of each and has the catalog name it; every member
+//! answers queries about the generations that are not in blocks yet.
 //!
 //! ```text
 //! routing view --> Shards --> LocalShard (one a shard that this node is a member of)
@@ -10,8 +10,8 @@
 //! grpc: Ingester (producers, controller)   Live (executors elsewhere)   Executor (query frontends)
 //! ```
 //!
-//! It does not know which keys go where, who is alive, or what else the process does: the routing view says the
-//! first, the controllers the second.
+//! It does not know which keys go where, who is alive, or what else the process does: the routing
+//! view says the first, the controllers the second.
 
 mod config;
 mod context;
@@ -24,7 +24,6 @@ mod ingester;
 mod live;
 mod local_shard;
 mod metrics;
-mod read_gate;
 mod rules;
 mod seal_answer;
 mod shards;

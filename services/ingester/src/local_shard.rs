@@ -4,17 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use pando_catalog::{RoutingView, ShardInfo};
 use pando_codec::CodecError;
-use pando_consensus::{ConsensusError, Group, Member, ProposeError};
+use pando_consensus::{ConsensusError, Group, Member};
 use pando_head::{SealAnswer, ShardConfig};
 use pando_model::{NodeId, Sequence, ShardId, StreamId};
 use pando_runtime::Tasks;
 
 use crate::context::SharedContext;
 use crate::generations;
-use crate::read_gate::ReadGate;
 use crate::rules::{RulesCache, first_rules};
 use crate::seal_answer::decode_seal_answer;
 use crate::state::HeadState;
@@ -31,8 +29,6 @@ pub(crate) struct LocalShard {
     pub(crate) group: Group,
     pub(crate) state: Arc<HeadState>,
     pub(crate) queue: WriteQueue,
-    /// Confirms that this replica has applied what was committed.
-    pub(crate) reads: ReadGate<ProposeError>,
     /// Samples in memory, bytes: estimated now and then.
     pub(crate) sample_bytes: AtomicU64,
     tasks: Tasks,
@@ -61,19 +57,20 @@ impl LocalShard {
         let members: Vec<Member> =
             info.members.iter().map(|node| member(view, *node)).collect::<Result<_, _>>()?;
         let stored = context.host.stored_groups().contains(&info.id.0);
-        let inherited = match inherited(view, info) {
-            // What is on disk begins with a checkpoint that has it.
-            Err(OpenError::NoPredecessor(_)) if stored => Vec::new(),
-            inherited => inherited?,
+        let (inherited, complete) = match inherited(view, info) {
+            // The catalog forgets closed shards; what is on disk has a checkpoint with what they
+            // left.
+            Err(OpenError::NoPredecessor(_)) if stored => (Vec::new(), false),
+            inherited => (inherited?, true),
         };
         let inherits = !inherited.is_empty();
         let config = ShardConfig { shard: info.id, rules: first_rules(), inherited };
         let state = Arc::new(HeadState::new(config));
         let group = context.host.create_group(info.id.0, members, state.clone()).await?;
-        if inherits && !stored {
-            // The catalog forgets closed shards: what was inherited is on disk from now on.
-            group.checkpoint().await?;
+        if !complete && !state.was_restored() {
+            tracing::error!(shard = %info.id, "what the shards before this one left is not known");
         }
+        let unsaved = inherits && !state.was_restored();
         let tasks = Tasks::new();
         let rules: crate::write_queue::Rules = Arc::new({
             let (follower, cache, id) = (context.follower.clone(), RulesCache::default(), info.id);
@@ -81,24 +78,16 @@ impl LocalShard {
         });
         let queue =
             WriteQueue::start(group.clone(), state.clone(), rules, context.clock.clone(), &tasks);
-        let reads = ReadGate::new({
-            let group = group.clone();
-            move || {
-                let group = group.clone();
-                async move { group.read_index().await }.boxed()
-            }
-        });
         let shard = Arc::new(LocalShard {
             id: info.id,
             members: info.members.clone(),
             group,
             state,
             queue,
-            reads,
             sample_bytes: AtomicU64::new(0),
             tasks,
         });
-        generations::start(&shard, context, &shard.tasks);
+        generations::start(&shard, context, unsaved, &shard.tasks);
         Ok(shard)
     }
 
@@ -115,8 +104,8 @@ impl LocalShard {
         self.members.len() / 2 + 1
     }
 
-    /// The last sequence of `stream` that a sealed shard has applied, 0 for none; `None` where it is not sealed
-    /// as far as is known here. Any member may say so: after a seal nothing changes.
+    /// The last sequence of `stream` that a sealed shard has applied, 0 for none; `None` where it
+    /// is not sealed as far as is known here. Any member may say so: after a seal nothing changes.
     pub(crate) fn last_of_sealed(&self, stream: StreamId) -> Option<Sequence> {
         self.state.read(|shard| {
             let next = || shard.expected(stream).map_or(1, |next| next.0);

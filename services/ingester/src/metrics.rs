@@ -27,7 +27,7 @@ pub(crate) struct TypeLabels {
     r#type: &'static str,
 }
 
-type BytesGauge = Gauge<u64, AtomicU64>;
+type Count = Gauge<u64, AtomicU64>;
 
 /// What an ingester counts. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -45,17 +45,19 @@ pub(crate) struct IngesterMetrics {
     /// Generations of which replicas reported different samples: an alarm.
     pub(crate) replicas_differ: Counter,
     /// Shards that are open here.
-    pub(crate) shards: BytesGauge,
+    pub(crate) shards: Count,
+    /// Shards whose log has stopped for good: the process had better be started anew.
+    pub(crate) shards_failed: Count,
     /// Shards that this member leads.
-    pub(crate) shards_led: BytesGauge,
+    pub(crate) shards_led: Count,
     /// Generations that are not in blocks yet, of the shards that this member leads.
-    pub(crate) generations_uncommitted: BytesGauge,
+    pub(crate) generations_uncommitted: Count,
     /// Generations here that are not what the catalog's block is: an alarm.
-    pub(crate) generations_differing: BytesGauge,
+    pub(crate) generations_differing: Count,
     /// Estimated memory of series tables, streams and samples.
-    pub(crate) memory_bytes: Family<ReasonLabels, BytesGauge>,
-    pub(crate) head_series: BytesGauge,
-    pub(crate) head_chunks: BytesGauge,
+    pub(crate) memory_bytes: Family<ReasonLabels, Count>,
+    pub(crate) head_series: Count,
+    pub(crate) head_chunks: Count,
 }
 
 impl IngesterMetrics {
@@ -74,6 +76,7 @@ impl IngesterMetrics {
             commit_failures: Counter::default(),
             replicas_differ: Counter::default(),
             shards: Gauge::default(),
+            shards_failed: Gauge::default(),
             shards_led: Gauge::default(),
             generations_uncommitted: Gauge::default(),
             generations_differing: Gauge::default(),
@@ -103,6 +106,7 @@ impl IngesterMetrics {
                 m.replicas_differ,
             );
             r.register("shards", "Open shards", m.shards);
+            r.register("shards_failed", "Shards whose log has stopped for good", m.shards_failed);
             r.register("shards_led", "Shards led by this member", m.shards_led);
             let help = "Generations that are not in blocks yet, of led shards";
             r.register("generations_uncommitted", help, m.generations_uncommitted);

@@ -7,8 +7,8 @@ use pando_codec::entry::{Routes, ShardRules, TenantLimits};
 use pando_model::{KeyRange, ShardId, TenantId};
 use parking_lot::Mutex;
 
-/// The rules that a shard begins with: no key is its own. Every replica begins alike, whatever its view shows at
-/// that moment, and the leader's first write brings the rules that are in force.
+/// The rules that a shard begins with: no key is its own. Every replica begins alike, whatever its
+/// view shows at that moment, and the leader's first write brings the rules that are in force.
 pub(crate) fn first_rules() -> ShardRules {
     ShardRules { routes: Routes::Ranges(Vec::new()), ..ShardRules::default() }
 }

@@ -8,8 +8,8 @@
 //!   u64 target, varint epoch, zigzag from ms, zigzag newest sample time ms
 //! ```
 //!
-//! Numbers are little endian. Streams are there for people and tools: successors inherit times and targets, and
-//! a producer asks the sealed shard itself.
+//! Numbers are little endian. Streams are there for people and tools: successors inherit times and
+//! targets, and a producer asks the sealed shard itself.
 
 use pando_catalog::limits::SEAL_ANSWER_BYTES_MAX;
 use pando_codec::varint::{put_text, put_varint, put_zigzag};
@@ -22,10 +22,11 @@ use pando_model::{Epoch, ProducerId, Sequence, StreamId, TenantId};
 const VERSION: u8 = 1;
 const WHAT: &str = "seal answer";
 
-/// The answer's bytes. What would pass the catalog's limit is left out, since a seal that the catalog refuses
-/// could never be succeeded: first the streams, which the sealed shard answers for itself; then the last
-/// targets, whose hand-over is then not fenced (two scrapers' samples merge by their values); then the last
-/// tenants' newest times, whose first sample in the successor may then be of any age.
+/// The answer's bytes. What would pass the catalog's limit is left out, since a seal that the
+/// catalog refuses could never be succeeded: first the streams, which the sealed shard answers for
+/// itself; then the last targets, whose hand-over is then not fenced (two scrapers' samples merge
+/// by their values); then the last tenants' newest times, whose first sample in the successor may
+/// then be of any age.
 pub fn encode_seal_answer(answer: &SealAnswer) -> Vec<u8> {
     encode_within(answer, SEAL_ANSWER_BYTES_MAX)
 }

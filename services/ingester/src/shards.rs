@@ -7,7 +7,7 @@ use std::time::Duration;
 use pando_catalog::{RoutingView, ShardStage};
 use pando_model::ShardId;
 use pando_runtime::Tasks;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::context::SharedContext;
@@ -22,6 +22,8 @@ const CONTROLLERS: u64 = 0;
 pub(crate) struct Shards {
     context: SharedContext,
     open: RwLock<BTreeMap<ShardId, Arc<LocalShard>>>,
+    /// Why shards are not open, as it was logged last.
+    faults: Mutex<BTreeMap<ShardId, String>>,
     ready: watch::Sender<bool>,
 }
 
@@ -29,7 +31,7 @@ impl Shards {
     /// No shard is open yet.
     pub(crate) fn new(context: SharedContext) -> Arc<Self> {
         let (open, ready) = (RwLock::default(), watch::Sender::new(false));
-        Arc::new(Shards { context, open, ready })
+        Arc::new(Shards { context, open, faults: Mutex::default(), ready })
     }
 
     /// Opens and closes shards until the tasks end; then ends theirs.
@@ -100,11 +102,17 @@ impl Shards {
             match LocalShard::open(&self.context, view, info).await {
                 Ok(shard) => {
                     tracing::info!(shard = %info.id, stage = ?info.stage, "shard is open");
+                    self.faults.lock().remove(&info.id);
                     self.open.write().insert(info.id, shard);
                 }
                 Err(error) => {
                     all_open = false;
-                    tracing::error!(shard = %info.id, %error, "shard cannot be opened");
+                    // It is tried each second: what is not new is not said again.
+                    let text = error.to_string();
+                    let known = self.faults.lock().insert(info.id, text.clone());
+                    if known.as_ref() != Some(&text) {
+                        tracing::error!(shard = %info.id, %error, "shard cannot be opened");
+                    }
                 }
             }
         }
@@ -140,8 +148,9 @@ impl Shards {
     }
 }
 
-/// Whether the catalog has closed `id`, or has forgotten it since. Ids are given in order: a shard that is not
-/// in a view with later ones was there before, and is not merely unknown to an old view.
+/// Whether the catalog has closed `id`, or has forgotten it since. Ids are given in order: a shard
+/// that is not in a view with later ones was there before, and is not merely unknown to an old
+/// view.
 fn has_ended(view: &RoutingView, id: ShardId) -> bool {
     match view.shard(id) {
         Some(info) => info.stage == ShardStage::Closed,

@@ -1,6 +1,7 @@
 //! `HeadState`: a shard's head as the replicated state of its Raft group.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use pando_codec::entry::Entry;
@@ -13,8 +14,8 @@ use tokio::sync::watch;
 /// The block that a "committed" entry names for a generation without samples: none has this id.
 pub(crate) const NO_BLOCK: BlockId = BlockId(0);
 
-/// Outcomes that wait for their proposer. A leader has one proposal in flight, so that more than a few belong
-/// to nobody: entries of other leaders.
+/// Outcomes that wait for their proposer. A leader has one proposal in flight, so that more than a
+/// few belong to nobody: entries of other leaders.
 const OUTCOMES_MAX: usize = 16;
 /// Blocks that [`Progress::committed`] remembers.
 const COMMITTED_MAX: usize = 64;
@@ -22,12 +23,13 @@ const COMMITTED_MAX: usize = 64;
 /// What the outside has to know of a shard's generations.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Progress {
-    /// Cuts that have ended here and are not committed, oldest first. Those that differ from the block that
-    /// the catalog has are not among them: nobody can commit them.
+    /// Cuts that have ended here and are not committed, oldest first. Those that differ from the
+    /// block that the catalog has are not among them: nobody can commit them.
     pub(crate) uncommitted: Vec<Cut>,
     /// Committed cuts whose samples are still in memory.
     pub(crate) droppable: Vec<Cut>,
-    /// Committed blocks since the start of this process, newest last: members keep them in their caches.
+    /// Committed blocks since the start of this process, newest last: members keep them in their
+    /// caches.
     pub(crate) committed: VecDeque<(Cut, BlockId)>,
     /// Generations whose samples here are not those of the block: an alarm, and they stay.
     pub(crate) differing: BTreeSet<Cut>,
@@ -47,6 +49,8 @@ pub(crate) struct HeadState {
     id: ShardId,
     shard: RwLock<Shard>,
     outcomes: Mutex<VecDeque<(u64, Applied)>>,
+    /// Whether a checkpoint was read: what it began with counts for nothing then.
+    restored: AtomicBool,
     progress: watch::Sender<Progress>,
 }
 
@@ -57,6 +61,7 @@ impl HeadState {
             id: config.shard,
             shard: RwLock::new(Shard::new(config)),
             outcomes: Mutex::default(),
+            restored: AtomicBool::new(false),
             progress: watch::Sender::default(),
         };
         state.publish(|_| {});
@@ -68,7 +73,13 @@ impl HeadState {
         look(&self.shard.read())
     }
 
-    /// What the entry at `index` came to, if it was applied lately. Each outcome is handed out once.
+    /// Whether a checkpoint was read, here or from another member.
+    pub(crate) fn was_restored(&self) -> bool {
+        self.restored.load(Ordering::SeqCst)
+    }
+
+    /// What the entry at `index` came to, if it was applied lately. Each outcome is handed out
+    /// once.
     pub(crate) fn outcome(&self, index: u64) -> Option<Applied> {
         let mut outcomes = self.outcomes.lock();
         let at = outcomes.iter().position(|(i, _)| *i == index)?;
@@ -161,6 +172,7 @@ impl StateMachine for HeadState {
     fn restore(&self, bytes: &[u8]) -> Result<(), String> {
         let restored = Shard::restore(self.id, bytes).map_err(|error| error.to_string())?;
         *self.shard.write() = restored;
+        self.restored.store(true, Ordering::SeqCst);
         self.publish(|progress| progress.differing.clear());
         Ok(())
     }

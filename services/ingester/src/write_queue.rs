@@ -1,7 +1,7 @@
-//! `WriteQueue`: write blocks wait here while a proposal is in flight; the next one carries all of them.
+//! `WriteQueue`: write blocks wait here while a proposal is in flight; the next one carries all of
+//! them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pando_codec::entry::{BLOCKS_PER_ENTRY_MAX, CutReason, Entry, ShardRules, StreamBlock, Write};
 use pando_consensus::{Group, Member, ProposeError};
@@ -15,11 +15,9 @@ use crate::state::HeadState;
 
 /// Requests that wait for one shard; more are refused with `Unavailable`.
 const QUEUE_MAX: usize = 1024;
-/// Bytes of write blocks in one proposal: some blocks of about 1 MiB. One request more may come on top, so that
-/// a proposal stays well below a message's limit.
-const PROPOSAL_BYTES_MAX: usize = 8 << 20;
-/// How long one proposal may take before its blocks are answered "unknown".
-const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of write blocks in one proposal, and so of one request: many blocks of about 1 MiB. Rules
+/// and a log entry's other parts fit beside them (`entry_bytes_max` of the host, 16 MiB).
+pub(crate) const PROPOSAL_BYTES_MAX: usize = 12 << 20;
 
 /// Why something was not applied, or is not known to be.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -225,17 +223,10 @@ impl Runner {
 
     /// Proposes one entry and waits until it is applied here.
     async fn apply(&self, entry: Entry) -> Result<Applied, WriteError> {
-        let proposal = self.group.propose(entry.encode());
-        let index = match tokio::time::timeout(PROPOSE_TIMEOUT, proposal).await {
-            Ok(Ok((index, _))) => index,
-            Ok(Err(ProposeError::NotLeader { leader })) => {
-                return Err(WriteError::NotLeader(leader));
-            }
-            Ok(Err(error)) => return Err(WriteError::Unavailable(error.to_string())),
-            Err(_) => {
-                let text = format!("no majority answered: timeout={PROPOSE_TIMEOUT:?}");
-                return Err(WriteError::Unavailable(text));
-            }
+        let index = match self.group.propose(entry.encode()).await {
+            Ok((index, _)) => index,
+            Err(ProposeError::NotLeader { leader }) => return Err(WriteError::NotLeader(leader)),
+            Err(error) => return Err(WriteError::Unavailable(error.to_string())),
         };
         let lost =
             || WriteError::Unavailable(format!("outcome is not known any more: index={index}"));
@@ -243,21 +234,64 @@ impl Runner {
     }
 }
 
-/// Takes what waits, up to a proposal's size; returns the first job that carries no write blocks.
+/// Takes what waits, up to a proposal's size; returns the first job that does not fit, or carries no
+/// write blocks.
 fn gather(queue: &mut mpsc::Receiver<Job>, requests: &mut Vec<Blocks>) -> Option<Job> {
-    let bytes_of = |blocks: &[StreamBlock]| blocks.iter().map(|b| b.bytes.len()).sum::<usize>();
-    let mut bytes: usize = requests.iter().map(|(blocks, _)| bytes_of(blocks)).sum();
-    let mut count: usize = requests.iter().map(|(blocks, _)| blocks.len()).sum();
-    while bytes < PROPOSAL_BYTES_MAX && count < BLOCKS_PER_ENTRY_MAX / 2 {
+    let size = |blocks: &[StreamBlock]| {
+        (blocks.iter().map(|block| block.bytes.len()).sum::<usize>(), blocks.len())
+    };
+    let (mut bytes, mut count) = (0, 0);
+    for (blocks, _) in requests.iter() {
+        (bytes, count) = (bytes + size(blocks).0, count + size(blocks).1);
+    }
+    loop {
         match queue.try_recv() {
             Ok(Job::Blocks((blocks, reply))) => {
-                bytes += bytes_of(&blocks);
-                count += blocks.len();
+                let (more_bytes, more) = size(&blocks);
+                (bytes, count) = (bytes + more_bytes, count + more);
+                if bytes > PROPOSAL_BYTES_MAX || count > BLOCKS_PER_ENTRY_MAX {
+                    return Some(Job::Blocks((blocks, reply)));
+                }
                 requests.push((blocks, reply));
             }
             Ok(other) => return Some(other),
             Err(_) => return None,
         }
     }
-    None
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use pando_model::{Epoch, ProducerId, Sequence, StreamId};
+
+    use super::*;
+
+    fn blocks(bytes: usize) -> Blocks {
+        let stream = StreamId { producer: ProducerId(1), epoch: Epoch(1) };
+        let bytes = Bytes::from(vec![0; bytes]);
+        let block = StreamBlock { stream, sequence: Sequence(1), skip: None, bytes };
+        (vec![block], oneshot::channel().0)
+    }
+
+    #[test]
+    fn a_proposal_takes_what_waits_and_fits_and_nothing_overtakes_another() {
+        let (jobs, mut queue) = mpsc::channel(8);
+        let third = PROPOSAL_BYTES_MAX / 3;
+        let push = |job| jobs.try_send(job).expect("there is room");
+        push(Job::Blocks(blocks(third)));
+        push(Job::Blocks(blocks(third)));
+        push(Job::Blocks(blocks(third)));
+        push(Job::Cut(None, CutReason::Demand, oneshot::channel().0));
+        push(Job::Blocks(blocks(1)));
+
+        let mut requests = vec![blocks(third)];
+        let next = gather(&mut queue, &mut requests);
+        assert_eq!(requests.len(), 3);
+        let Some(Job::Blocks(first)) = next else { panic!("the fourth is too much") };
+        let mut requests = vec![first];
+        let next = gather(&mut queue, &mut requests);
+        assert!(matches!(next, Some(Job::Cut(..))), "a cut is not overtaken");
+        assert_eq!(requests.len(), 1);
+    }
 }

@@ -25,8 +25,8 @@ pub(crate) fn load(file: &str) -> Result<Loaded> {
     for pattern in config.scrape_config_files.clone() {
         for path in matching(&pattern)? {
             let name = path.display().to_string();
-            let text =
-                std::fs::read_to_string(&path).with_context(|| format!("cannot read file={name}"))?;
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("cannot read file={name}"))?;
             let below = path.parent().map(Path::to_path_buf).unwrap_or_default();
             match config.add_scrape_config_file(&text, &name, &below) {
                 Ok(more) => ignored.extend(more),
@@ -62,7 +62,12 @@ impl Loaded {
     /// One warning for each key that no part acts on: never silence.
     pub(crate) fn warn(&self) {
         for key in &self.ignored {
-            tracing::warn!(key = key.path, line = key.line, reason = key.reason, "configuration key is ignored");
+            tracing::warn!(
+                key = key.path,
+                line = key.line,
+                reason = key.reason,
+                "configuration key is ignored"
+            );
         }
     }
 

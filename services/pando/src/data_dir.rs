@@ -31,7 +31,8 @@ impl DataDir {
     /// Locks the directory, reads or makes its identity and counts the start.
     pub(crate) fn open(path: &str, rng: &Rng) -> Result<Self> {
         let path = PathBuf::from(path);
-        fs::create_dir_all(&path).with_context(|| format!("cannot make path={}", path.display()))?;
+        fs::create_dir_all(&path)
+            .with_context(|| format!("cannot make path={}", path.display()))?;
         let lock_path = path.join("lock");
         let lock = File::create(&lock_path)
             .with_context(|| format!("cannot open path={}", lock_path.display()))?;
@@ -92,7 +93,8 @@ fn parse_identity(text: &str) -> Result<(NodeId, ProducerId, Epoch)> {
             .with_context(|| format!("field is missing: {name}"))
     };
     let node = NodeId::parse(&field("node")?).context("node is not 16 hex digits")?;
-    let producer = ProducerId::parse(&field("producer")?).context("producer is not 16 hex digits")?;
+    let producer =
+        ProducerId::parse(&field("producer")?).context("producer is not 16 hex digits")?;
     let epoch = Epoch(field("epoch")?.parse().context("epoch is not a number")?);
     Ok((node, producer, epoch))
 }
@@ -118,6 +120,8 @@ mod tests {
     #[test]
     fn an_unknown_version_is_refused_with_both_named() {
         let error = parse_identity("pando identity 9\n").expect_err("unknown");
-        assert!(error.to_string().contains("identity 9") && error.to_string().contains("identity 1"));
+        assert!(
+            error.to_string().contains("identity 9") && error.to_string().contains("identity 1")
+        );
     }
 }

@@ -13,9 +13,24 @@ pub(crate) fn install(args: &LogArgs) -> Result<()> {
     let directives = format!("warn,openraft=off,pando={0}", args.level);
     let mut filter = EnvFilter::try_new(directives)?;
     for name in [
-        "agent", "block", "catalog", "cluster", "compactor", "config", "consensus", "controller",
-        "executor", "head", "ingester", "promql", "query_frontend", "receiver", "rpc", "runtime",
-        "shipper", "store_gateway",
+        "agent",
+        "block",
+        "catalog",
+        "cluster",
+        "compactor",
+        "config",
+        "consensus",
+        "controller",
+        "executor",
+        "head",
+        "ingester",
+        "promql",
+        "query_frontend",
+        "receiver",
+        "rpc",
+        "runtime",
+        "shipper",
+        "store_gateway",
     ] {
         filter = filter.add_directive(format!("pando_{name}={}", args.level).parse()?);
     }

@@ -93,7 +93,8 @@ pub(crate) fn open(config_file: Option<&str>, data_dir: &Path) -> Result<Store> 
 
 fn parse(text: &str) -> Result<Store> {
     let file: File = serde_saphyr::from_str(text)?;
-    let (store, described): (Arc<dyn ObjectStore>, String) = match file.kind.to_uppercase().as_str() {
+    let (store, described): (Arc<dyn ObjectStore>, String) = match file.kind.to_uppercase().as_str()
+    {
         "S3" => s3(from_value(file.config)?)?,
         "GCS" => gcs(from_value(file.config)?)?,
         "AZURE" => azure(from_value(file.config)?)?,
@@ -129,7 +130,8 @@ fn s3(config: S3) -> Result<(Arc<dyn ObjectStore>, String)> {
     if !config.endpoint.is_empty() {
         builder = builder.with_endpoint(with_scheme(&config.endpoint, config.insecure));
     }
-    builder = builder.with_region(if config.region.is_empty() { "us-east-1" } else { &config.region });
+    builder =
+        builder.with_region(if config.region.is_empty() { "us-east-1" } else { &config.region });
     if !config.access_key.is_empty() {
         builder = builder
             .with_access_key_id(&config.access_key)
@@ -201,7 +203,8 @@ mod tests {
         assert_eq!(store.described, "s3://b/p");
         let unknown_type = parse("type: TAPE\nconfig: {}\n").err().expect("unknown").to_string();
         assert!(unknown_type.contains("TAPE"));
-        let unknown_key = parse("type: S3\nconfig: {bucket: b, buket: c}\n").err().expect("unknown");
+        let unknown_key =
+            parse("type: S3\nconfig: {bucket: b, buket: c}\n").err().expect("unknown");
         assert!(format!("{unknown_key:#}").contains("buket"));
     }
 }

@@ -20,6 +20,9 @@ use crate::newest_version::NewestVersion;
 use crate::status_info::StatusInfo;
 use crate::suspects::Suspects;
 
+/// How long a newer pin is waited for where the last one would do.
+const NEWER_PIN_PATIENCE: Duration = Duration::from_millis(500);
+
 /// One query frontend.
 pub struct Frontend {
     config: FrontendConfig,
@@ -34,6 +37,10 @@ pub struct Frontend {
     /// The ring of one set of nodes: making it costs more than a small query.
     gateways: Mutex<Option<(CatalogVersion, Arc<GatewayRing>)>>,
     turn: AtomicU64,
+    /// What was pinned last. The two streams of the catalog may have ended at versions that do not
+    /// fit together; until a controller answers again, queries go on with what did fit, and shards
+    /// say where that is too old.
+    last_pin: Mutex<Option<CatalogView>>,
 }
 
 impl Frontend {
@@ -60,6 +67,7 @@ impl Frontend {
             suspects: Suspects::default(),
             gateways: Mutex::default(),
             turn: AtomicU64::new(0),
+            last_pin: Mutex::default(),
         })
     }
 
@@ -123,10 +131,21 @@ impl Frontend {
     /// # Errors
     /// None is known within the configured patience.
     pub(crate) async fn pin(&self, at_least: CatalogVersion) -> Result<CatalogView, FrontendError> {
-        let patience = self.config.pin_patience;
-        let waited_ms = patience.as_millis() as u64;
-        let unknown = FrontendError::NoCatalog { at_least: at_least.0, waited_ms };
-        self.catalog.pin(at_least, patience).await.ok_or(unknown)
+        let last = self.last_pin.lock().clone().filter(|view| view.version >= at_least);
+        let patience = match &last {
+            Some(_) => NEWER_PIN_PATIENCE.min(self.config.pin_patience),
+            None => self.config.pin_patience,
+        };
+        match self.catalog.pin(at_least, patience).await {
+            Some(view) => {
+                *self.last_pin.lock() = Some(view.clone());
+                Ok(view)
+            }
+            None => last.ok_or(FrontendError::NoCatalog {
+                at_least: at_least.0,
+                waited_ms: patience.as_millis() as u64,
+            }),
+        }
     }
 
     /// Pins the catalog for `tenant`; `None` where it has no data: a controller is asked before

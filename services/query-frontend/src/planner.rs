@@ -4,7 +4,7 @@
 //! ```text
 //! keys of the tenant   |---- range 1 ----|------ range 2 ------|   one fragment each
 //! blocks               every raw block with keys and times of it
-//! live generations     of the open shard from its next cut on, and of sealed shards with a part of it
+//! live generations     of the open shard from its next cut on, and of sealed shards that had keys
 //! ```
 //!
 //! At one version of the catalog a generation is either in a block or live, and a series has one

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -183,6 +184,8 @@ pub(crate) fn record(
 /// A catalog that a test replaces by a newer one.
 pub(crate) struct FakeCatalog {
     views: watch::Sender<CatalogView>,
+    /// Whether the parts of the catalog fit together at no version.
+    pub(crate) torn: AtomicBool,
     /// What a controller says; `None`: nothing.
     pub(crate) newest: Mutex<Option<CatalogVersion>>,
 }
@@ -190,7 +193,11 @@ pub(crate) struct FakeCatalog {
 impl FakeCatalog {
     pub(crate) fn new(view: CatalogView) -> Arc<Self> {
         let newest = Mutex::new(Some(view.version));
-        Arc::new(FakeCatalog { views: watch::Sender::new(view), newest })
+        Arc::new(FakeCatalog {
+            views: watch::Sender::new(view),
+            newest,
+            torn: AtomicBool::new(false),
+        })
     }
 
     pub(crate) fn publish(&self, view: CatalogView) {
@@ -201,6 +208,9 @@ impl FakeCatalog {
 #[async_trait]
 impl CatalogSource for FakeCatalog {
     async fn pin(&self, at_least: CatalogVersion, patience: Duration) -> Option<CatalogView> {
+        if self.torn.load(Ordering::Relaxed) {
+            return None;
+        }
         let mut views = self.views.subscribe();
         let newer = views.wait_for(|view| view.version >= at_least);
         tokio::time::timeout(patience, newer).await.ok()?.ok().map(|view| view.clone())

@@ -15,8 +15,7 @@ use pando_exposition::{Event, Parser, ScrapeFormat};
 use pando_model::Labels;
 
 /// The file, beside the repository.
-const FILE: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/datasets/scrapes-5s.txt.xz");
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/datasets/scrapes-5s.txt.xz");
 /// Longer than the capture: what begins so long ago has ended.
 const CAPTURE_MS_MAX: i64 = 2 * 3_600_000;
 const DAY_MS: i64 = 24 * 3_600_000;

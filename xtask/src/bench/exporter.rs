@@ -124,7 +124,8 @@ mod tests {
         };
         let (first, second) = (scrape("/metrics/0"), scrape("/metrics/0"));
         assert_eq!(first.len(), 40);
-        let series: BTreeSet<_> = first.iter().map(|l| l.rsplit_once(' ').map(|(s, _)| s)).collect();
+        let series: BTreeSet<_> =
+            first.iter().map(|l| l.rsplit_once(' ').map(|(s, _)| s)).collect();
         assert_eq!(series.len(), 40);
         assert_ne!(first, second);
         assert_ne!(first, scrape("/metrics/1"));

@@ -22,7 +22,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::{build_pando, cargo, peers};
 use rows::Bench;
@@ -77,12 +77,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         None => tempfile::Builder::new().prefix("pando-bench-").tempdir()?,
     };
     let scale = if options.tiny { Scale::tiny() } else { Scale::full() };
-    let table = Bench::new(binaries, scale, folder.path())?.run(&options.only)?;
+    let table = Bench::new(binaries, scale, folder.path()).run(&options.only);
     println!("\n{table}");
     if let Some(path) = &options.json {
         let text = serde_json::to_string_pretty(&table.to_json())?;
         std::fs::write(path, text + "\n").with_context(|| format!("path={}", path.display()))?;
     }
+    ensure!(table.is_whole(), "Pando has rows without a figure: see the notes");
     Ok(())
 }
 

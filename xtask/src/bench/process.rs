@@ -11,9 +11,6 @@ use anyhow::{Context, Result, bail};
 
 use super::clock;
 
-/// How long a child may take to end by itself: it writes its state.
-const END_PATIENCE: Duration = Duration::from_secs(60);
-
 /// A running program, its output in a file.
 pub(crate) struct Process {
     child: Child,
@@ -76,27 +73,13 @@ impl Process {
         let bytes = |name| status_bytes(&text, name).with_context(|| format!("no {name}"));
         Ok((bytes("VmRSS:")?, bytes("VmHWM:")?))
     }
-
-    fn end(&mut self) {
-        if matches!(self.child.try_wait(), Ok(Some(_))) {
-            return;
-        }
-        let id = self.child.id().to_string();
-        let told = Command::new("kill").args(["-s", "TERM", &id]).status();
-        if told.is_ok_and(|status| status.success()) {
-            let ended = || Ok(self.child.try_wait()?);
-            if clock::eventually("its end", END_PATIENCE, ended).is_ok() {
-                return;
-            }
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Drop for Process {
+    /// Nothing that it could still write is wanted.
     fn drop(&mut self) {
-        self.end();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -147,7 +130,8 @@ mod tests {
 
     #[test]
     fn the_own_process_has_used_time_and_memory() {
-        let process = Process::start(Path::new("sleep"), ["30"], "/dev/null".into()).expect("sleep");
+        let process =
+            Process::start(Path::new("sleep"), ["30"], "/dev/null".into()).expect("sleep");
         assert!(process.cpu_s().is_ok());
         let (now, most) = process.resident_bytes().expect("status");
         assert!(now > 0 && most >= now);

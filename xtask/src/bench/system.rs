@@ -89,14 +89,14 @@ impl Binaries {
         }
     }
 
-    /// What the server of `kind` says to `--version`, its first words.
+    /// What the server of `kind` says to `--version`, its first words; VictoriaMetrics' package says nothing.
     pub(crate) fn version(&self, kind: Kind) -> String {
         let Some(program) = self.server(kind) else { return "not measured".to_string() };
         let output = Command::new(program).arg("--version").output();
         let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let line = text.lines().map(str::trim).find(|line| !line.is_empty());
-        line.unwrap_or("version unknown").split(" (").next().unwrap_or_default().to_string()
+        line.unwrap_or("it does not say").split(" (").next().unwrap_or_default().to_string()
     }
 }
 
@@ -258,9 +258,11 @@ impl System {
         let mut answer = BTreeMap::new();
         for series in data["result"].as_array().context("no result")? {
             let label = series["metric"][by].as_str().unwrap_or_default();
-            let points = series["values"].as_array().context("no values")?.iter().filter_map(|p| {
-                Some((p[0].as_f64()?, p[1].as_str()?.parse::<f64>().ok()?))
-            });
+            let points = series["values"]
+                .as_array()
+                .context("no values")?
+                .iter()
+                .filter_map(|p| Some((p[0].as_f64()?, p[1].as_str()?.parse::<f64>().ok()?)));
             answer.insert(label.to_string(), points.collect());
         }
         Ok(answer)

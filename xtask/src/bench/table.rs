@@ -50,6 +50,11 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// Whether Pando has a figure in every row.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.rows.iter().all(|row| row.figures[0].is_some())
+    }
+
     /// For programs.
     pub(crate) fn to_json(&self) -> Value {
         let rows: Vec<Value> = self.rows.iter().map(row_json).collect();
@@ -100,7 +105,8 @@ impl fmt::Display for Table {
         };
         let widths: Vec<usize> = (0..head.len()).map(width).collect();
         writeln!(f, "scale: {}; cores: {}", self.scale, cores())?;
-        for (name, version) in ["Pando", "Prometheus", "VictoriaMetrics"].iter().zip(&self.versions) {
+        for (name, version) in ["Pando", "Prometheus", "VictoriaMetrics"].iter().zip(&self.versions)
+        {
             writeln!(f, "{name}: {version}")?;
         }
         for line in &lines {

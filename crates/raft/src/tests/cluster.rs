@@ -133,7 +133,10 @@ fn check(journals: &[Vec<String>], acknowledged: &[String]) {
         assert_eq!(journal, &journals[0], "replicas differ");
         let mut rest = journal.iter();
         for text in acknowledged {
-            assert!(rest.any(|found| found == text), "acknowledged {text} is missing or out of order");
+            assert!(
+                rest.any(|found| found == text),
+                "acknowledged {text} is missing or out of order"
+            );
         }
     }
 }
@@ -164,7 +167,9 @@ async fn any_member_may_die_while_entries_are_written() {
     for round in 0..12 {
         let victim = match round % 3 {
             // The leader, every third time.
-            0 => (0..3).find(|i| cluster.nodes[*i].running.as_ref().is_some_and(|r| r.1.is_leader())),
+            0 => {
+                (0..3).find(|i| cluster.nodes[*i].running.as_ref().is_some_and(|r| r.1.is_leader()))
+            }
             _ => Some(cluster.rng.range(0, 3) as usize),
         };
         let victim = victim.unwrap_or(0);

@@ -71,7 +71,8 @@ async fn every_flipped_bit_of_what_was_durable_once_is_named() {
         copy.create_dir(Path::new("/log")).expect("made");
         let mut bytes = whole.clone();
         bytes[at] ^= 0x04;
-        for (name, bytes) in [(path, &bytes), (Path::new("/log/00000000000000000002.log"), &whole)] {
+        for (name, bytes) in [(path, &bytes), (Path::new("/log/00000000000000000002.log"), &whole)]
+        {
             copy.replace(name, bytes).expect("written");
         }
         assert!(open(&copy).is_err(), "offset {at}");

@@ -66,10 +66,8 @@ async fn reload(State(state): State<CommonState>) -> Response {
     }
     match (state.reload)() {
         Ok(()) => StatusCode::OK.into_response(),
-        Err(e) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {e}\n"))
-                .into_response()
-        }
+        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {e}\n"))
+            .into_response(),
     }
 }
 

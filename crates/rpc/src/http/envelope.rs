@@ -41,11 +41,10 @@ impl IntoResponse for ApiError {
 /// `{"status":"error","errorType":...,"error":...}` with the status of `kind`.
 pub fn error_response(kind: ErrorKind, message: &str) -> Response {
     let surface = kind.surface();
-    let body = serde_json::json!({
-        "status": "error",
-        "errorType": surface.error_type,
-        "error": message,
-    });
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    let (error_type, error) = (text(surface.error_type), text(message));
+    // By hand: the order of Prometheus' keys.
+    let body = format!(r#"{{"status":"error","errorType":{error_type},"error":{error}}}"#);
     let status = StatusCode::from_u16(surface.http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -1,8 +1,8 @@
 //! `Committer`: makes blocks of ended generations and has the catalog name them, oldest first.
 //!
-//! Everything here may be done twice, by two leaders or by one that was interrupted: the first commit wins, and
-//! whoever comes second learns the winner's name. An object that was uploaded and never committed is an orphan,
-//! which the controllers clean up.
+//! Everything here may be done twice, by two leaders or by one that was interrupted: the first
+//! commit wins, and whoever comes second learns the winner's name. An object that was uploaded and
+//! never committed is an orphan, which the controllers clean up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How often the leader of a sealed shard looks whether the catalog knows.
 const SEALED_TICK: Duration = Duration::from_secs(2);
-/// A controller that had a shard sealed is given so long to tell the catalog; then the shard asks for it.
+/// A controller that had a shard sealed is given so long to tell the catalog; then the shard asks
+/// for it.
 const SEAL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The block of a generation, on its way.
@@ -204,8 +205,8 @@ impl Committer {
         }
     }
 
-    /// Another leader was faster: the own object goes, once nobody can name it any more. What fails here is
-    /// left to the controllers, which look for orphans.
+    /// Another leader was faster: the own object goes, once nobody can name it any more. What fails
+    /// here is left to the controllers, which look for orphans.
     async fn withdraw(&self, own: BlockId) {
         if let Err(error) = self.client().propose(&Command::RefuseBlock { block: own }).await {
             tracing::warn!(block = %own, %error, "own block is not refused");

@@ -14,8 +14,8 @@ use crate::local_shard::LocalShard;
 /// How often a leader looks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Whether the open generation is to be cut: at monotonic time `now`, of `samples` samples in about `bytes`
-/// bytes of memory since `began`. One without samples is not cut.
+/// Whether the open generation is to be cut: at monotonic time `now`, of `samples` samples in about
+/// `bytes` bytes of memory since `began`. One without samples is not cut.
 pub fn cut_due(
     now: Duration,
     began: Duration,

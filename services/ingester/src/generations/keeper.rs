@@ -13,8 +13,8 @@ use crate::local_shard::LocalShard;
 /// Pause before what failed is tried again, and between looks at the clock.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Keeps the blocks of committed generations in the local folder, drops their samples from memory once no query
-/// can name them any more, and lets go of the log behind them.
+/// Keeps the blocks of committed generations in the local folder, drops their samples from memory
+/// once no query can name them any more, and lets go of the log behind them.
 pub(super) struct Keeper {
     shard: Arc<LocalShard>,
     context: SharedContext,
@@ -24,12 +24,15 @@ pub(super) struct Keeper {
     missing: BTreeMap<Cut, BlockId>,
     /// The newest commit that was seen.
     seen: Cut,
+    /// What the shards before this one left is in no checkpoint yet, and the catalog will forget
+    /// them.
+    unsaved: bool,
 }
 
 impl Keeper {
-    pub(super) fn new(shard: Arc<LocalShard>, context: SharedContext) -> Self {
+    pub(super) fn new(shard: Arc<LocalShard>, context: SharedContext, unsaved: bool) -> Self {
         let (committed, missing) = (BTreeMap::new(), BTreeMap::new());
-        Keeper { shard, context, committed, missing, seen: Cut(0) }
+        Keeper { shard, context, committed, missing, seen: Cut(0), unsaved }
     }
 
     pub(super) async fn run(mut self) {
@@ -49,8 +52,11 @@ impl Keeper {
                 self.seen = progress.committed.iter().map(|(cut, _)| *cut).fold(seen, Cut::max);
             }
             self.drop_old(now).await;
+            if self.unsaved && self.shard.group.applied_index() > 0 {
+                self.unsaved = !self.checkpoint().await;
+            }
             self.fetch().await;
-            let idle = self.committed.is_empty() && self.missing.is_empty();
+            let idle = self.committed.is_empty() && self.missing.is_empty() && !self.unsaved;
             let pause = async {
                 if idle { std::future::pending().await } else { tokio::time::sleep(PAUSE).await }
             };
@@ -68,9 +74,15 @@ impl Keeper {
         let due = self.committed.iter().take_while(|(_, at)| now.saturating_sub(**at) >= timeout);
         let Some((last, _)) = due.last() else { return };
         self.shard.state.drop_committed(*last);
-        if let Err(error) = self.shard.group.checkpoint().await {
+        self.checkpoint().await;
+    }
+
+    async fn checkpoint(&self) -> bool {
+        let written = self.shard.group.checkpoint().await;
+        if let Err(error) = &written {
             tracing::warn!(shard = %self.shard.id, %error, "checkpoint is not written");
         }
+        written.is_ok()
     }
 
     async fn fetch(&mut self) {

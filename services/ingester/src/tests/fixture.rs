@@ -16,14 +16,15 @@ use pando_catalog::{
 };
 use pando_cluster::{CatalogFollower, ControllerClient, Membership, Streams};
 use pando_codec::write_block::{Encoder, FrameInput, FrameValue, GroupId, GroupSpec};
-use pando_consensus::{Host, HostConfig, LocalTransport};
+use pando_consensus::{Host, HostConfig, LocalNetwork};
 use pando_executor::{BlockStore, BlockStoreConfig, LiveSource, SeriesStream, Sources};
 use pando_model::{
-    CatalogVersion, ClusterId, Cut, KeyRange, Labels, NodeId, SeriesKey, SeriesSamples, ShardId,
-    TenantId, TimeRange,
+    CatalogVersion, ClusterId, Cut, KeyRange, Labels, Metadata, NodeId, SeriesKey, SeriesSamples,
+    ShardId, TenantId, TimeRange,
 };
 use pando_proto::v1::controller_server::{Controller as Service, ControllerServer};
 use pando_proto::v1::ingester_client::IngesterClient;
+use pando_proto::v1::live_client::LiveClient;
 use pando_proto::v1::{
     AssignTenantRequest, AssignTenantResponse, HeartbeatRequest, HeartbeatResponse, HelloRequest,
     HelloResponse, LeaseWorkRequest, LeaseWorkResponse, ProposeRequest, ProposeResponse,
@@ -265,7 +266,7 @@ pub(crate) struct Cluster {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) bucket: Arc<InMemory>,
     pub(crate) members: BTreeMap<NodeId, Running>,
-    network: LocalTransport,
+    network: LocalNetwork,
     controller_address: String,
     starts: u64,
     tasks: Tasks,
@@ -322,7 +323,7 @@ impl Cluster {
             clock,
             bucket: Arc::new(InMemory::new()),
             members: BTreeMap::new(),
-            network: LocalTransport::default(),
+            network: LocalNetwork::new(Rng::seeded(7)),
             controller_address,
             starts: 0,
             tasks,
@@ -364,12 +365,12 @@ impl Cluster {
         self.starts += 1;
         let (tasks, host_tasks, rng) = (Tasks::new(), Tasks::new(), Rng::seeded(self.starts));
         let host_config = HostConfig::new(id, CLUSTER, PathBuf::from("/raft"));
-        let transport = Arc::new(self.network.of(id));
+        let transport = self.network.transport(id);
         let system = SystemClock::shared();
         let host =
             Host::open(host_config, disk.shared(), transport, system, rng.clone(), &host_tasks);
         let host = host.expect("the log is readable");
-        self.network.attach(id, host.clone());
+        self.network.connect(id, &host);
         let channels = Channels::new(identity(id.0), None);
         let client = ControllerClient::new(channels.clone(), vec![self.controller_address.clone()]);
         let follower = CatalogFollower::start(
@@ -419,7 +420,7 @@ impl Cluster {
     /// The power of a member goes; what it had not synced is lost.
     pub(crate) async fn kill(&mut self, id: NodeId) -> Stopped {
         let running = self.members.remove(&id).expect("it runs");
-        self.network.detach(id);
+        self.network.disconnect(id);
         let disk = running.disk.crash(&Rng::seeded(99), Tear::Part);
         assert_eq!(running.tasks.shutdown(PATIENCE).await, [] as [&str; 0]);
         running.host.shutdown().await;
@@ -448,6 +449,13 @@ impl Cluster {
         let address = self.member(id).address.to_string();
         let channels = Channels::new(identity(200), None);
         IngesterClient::new(channels.peer(&address, Some(NodeId(id))).expect("an address"))
+    }
+
+    /// A client of a member's live generations.
+    pub(crate) fn live_client(&self, id: u64) -> LiveClient<Peer> {
+        let address = self.member(id).address.to_string();
+        let channels = Channels::new(identity(200), None);
+        LiveClient::new(channels.peer(&address, Some(NodeId(id))).expect("an address"))
     }
 
     /// The member that leads shard `shard`, once there is one.
@@ -488,8 +496,8 @@ pub(crate) struct Stopped {
 pub(crate) type Samples = BTreeMap<String, Vec<(i64, u64)>>;
 
 impl Running {
-    /// All samples of a tenant, as a query at the newest catalog version sees them: blocks, and live
-    /// generations of this member.
+    /// All samples of a tenant, as a query at the newest catalog version sees them: blocks, and
+    /// live generations of this member.
     pub(crate) async fn samples(&self, name: &str, at_least: CatalogVersion) -> Samples {
         let view = self.follower.pin(at_least, PATIENCE).await.expect("the catalog is followed");
         let tenant = tenant(name);
@@ -557,8 +565,8 @@ impl Producer {
     pub(crate) fn new(id: u64, name: &str, series: usize) -> Self {
         let mut encoder = Encoder::new();
         let labels = |i: usize| {
+            let metric = if i.is_multiple_of(2) { "up" } else { "requests_total" };
             let (i, instance) = (i.to_string(), format!("host{id}:80"));
-            let metric = if i.len() % 2 == 0 { "up" } else { "requests_total" };
             Labels::from_pairs([
                 ("__name__", metric),
                 ("i", &i),
@@ -570,6 +578,11 @@ impl Producer {
         let spec = GroupSpec { tenant: tenant(name), target: None, series };
         let group = encoder.register(spec).expect("it fits");
         Producer { encoder, group, id, next: 1 }
+    }
+
+    /// Says something of a family with the next block.
+    pub(crate) fn metadata(&mut self, name: &str, family: &str, metadata: &Metadata) {
+        self.encoder.push_metadata(&tenant(name), family, metadata);
     }
 
     /// The next block: one frame.

@@ -220,3 +220,65 @@ async fn writes_are_refused_while_time_can_heal_it() {
     );
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn ingest_goes_on_while_nothing_can_be_committed() {
+    let cluster = Cluster::start(1).await;
+    let mut producer = Producer::new(1, "a", 3);
+    cluster.controllers.deaf.store(true, Ordering::SeqCst);
+    for turn in 0..3 {
+        let block = producer.block(NOW_MS + turn * 1000, &[turn as f64; 3]);
+        assert_eq!(applied(&write(&cluster, producer.request(1, vec![block])).await), [3]);
+        let ended = cluster.client(1).cut(cut(false)).await.expect("it cuts").into_inner();
+        assert_eq!(ended.generations[0].cut, turn as u64 + 1);
+    }
+    let before = cluster.member(1).samples("a", cluster.version()).await;
+    assert_eq!(count(&before), 9);
+    cluster.controllers.deaf.store(false, Ordering::SeqCst);
+    cluster.client(1).cut(cut(true)).await.expect("it commits");
+    let cuts = cluster.controllers.read(|catalog| {
+        let source = |entry: &pando_catalog::BlockEntry| match entry.record.source {
+            pando_model::BlockSource::Generation(generation) => generation.cut.0,
+            _ => 0,
+        };
+        let mut cuts: Vec<_> = catalog.blocks().values().map(|b| (b.added.0, source(b))).collect();
+        cuts.sort_unstable();
+        cuts.into_iter().map(|(_, cut)| cut).collect::<Vec<_>>()
+    });
+    assert_eq!(cuts, [1, 2, 3], "in order, each once");
+    assert_eq!(cluster.member(1).samples("a", cluster.version()).await, before);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn two_of_three_go_on_without_a_leader_that_died_and_it_catches_up() {
+    let mut cluster = Cluster::start(3).await;
+    let mut producer = Producer::new(1, "a", 4);
+    let block = producer.block(NOW_MS, &[1.0; 4]);
+    assert_eq!(applied(&write(&cluster, producer.request(1, vec![block])).await), [4]);
+    let first = NodeId(cluster.leader(1).await);
+    let stopped = cluster.kill(first).await;
+
+    let block = producer.block(NOW_MS + 1000, &[2.0; 4]);
+    assert_eq!(applied(&write(&cluster, producer.request(1, vec![block])).await), [4]);
+    let second = cluster.leader(1).await;
+    assert_ne!(second, first.0);
+    cluster.client(second).cut(cut(true)).await.expect("a majority agrees");
+    let after = cluster.member(second).samples("a", cluster.version()).await;
+    assert_eq!(count(&after), 8, "what was acknowledged is there");
+    let block = producer.block(NOW_MS + 2000, &[3.0; 4]);
+    write(&cluster, producer.request(1, vec![block])).await;
+
+    cluster.restart(first, stopped).await;
+    let back = cluster.member(first.0);
+    until("the member that was away has all", async || {
+        let local = back.ingester.shards().get(ShardId(1)).expect("open");
+        // Before it has heard of the leader, a read is refused.
+        local.group.read_index().await.is_ok()
+    })
+    .await;
+    let seen = back.samples("a", cluster.version()).await;
+    assert_eq!(seen, cluster.member(second).samples("a", cluster.version()).await);
+    assert_eq!(count(&seen), 12);
+    cluster.stop().await;
+}

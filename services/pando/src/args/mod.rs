@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use refused::refuse_prometheus_flags;
 pub(crate) use shared::{
-    AgentArgs, ClusterArgs, ControllerArgs, GrpcArgs, IngesterArgs, LogArgs, QueryArgs, StorageArgs,
-    StoreArgs, WebArgs,
+    AgentArgs, ClusterArgs, ControllerArgs, GrpcArgs, IngesterArgs, LogArgs, QueryArgs,
+    StorageArgs, StoreArgs, WebArgs,
 };
 
 /// Pando: a distributed, Prometheus-compatible metrics cluster.
@@ -230,7 +230,8 @@ mod tests {
     fn given_flags_are_named_without_dashes() {
         let args = ["--a.b=1", "--c", "2", "--d"].map(str::to_string);
         let flags = given_flags(args.into_iter());
-        let pairs: Vec<(&str, &str)> = flags.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let pairs: Vec<(&str, &str)> =
+            flags.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         assert_eq!(pairs, [("a.b", "1"), ("c", "2"), ("d", "true")]);
     }
 }

@@ -28,7 +28,11 @@ pub(crate) struct WebArgs {
 #[command(next_help_heading = "gRPC between members")]
 pub(crate) struct GrpcArgs {
     /// Address to listen on for other members.
-    #[arg(id = "grpc_listen_address", long = "grpc.listen-address", default_value = "127.0.0.1:9095")]
+    #[arg(
+        id = "grpc_listen_address",
+        long = "grpc.listen-address",
+        default_value = "127.0.0.1:9095"
+    )]
     pub(crate) listen_address: SocketAddr,
     /// The address (host:port) by which other members reach this one; the listen address where absent.
     #[arg(long = "grpc.advertise-address")]

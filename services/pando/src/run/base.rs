@@ -75,7 +75,9 @@ impl Base {
             client,
             host: Arc::default(),
             store,
-            http: parking_lot::Mutex::new(Some(bind(http_address(&plan.web.listen_address)?).await?)),
+            http: parking_lot::Mutex::new(Some(
+                bind(http_address(&plan.web.listen_address)?).await?,
+            )),
             data,
         };
         base.grpc.add(limited!(RaftServer::new(RaftService::new(base.host.clone()))));

@@ -49,7 +49,9 @@ impl Plan {
         }
         Some(match command {
             Command::All(args) => Plan::all(args, role!("all", args)),
-            Command::Agent(args) => Plan { agent: Some(args.agent.clone()), ..role!("agent", args) },
+            Command::Agent(args) => {
+                Plan { agent: Some(args.agent.clone()), ..role!("agent", args) }
+            }
             Command::Receiver(args) => Plan { receiver: true, ..role!("receiver", args) },
             Command::Ingester(args) => Plan {
                 store: Some(args.store.clone()),

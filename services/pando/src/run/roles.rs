@@ -11,12 +11,13 @@ use pando_cluster::{CatalogFollower, Membership, Streams};
 use pando_compactor::{Compactor, CompactorConfig};
 use pando_consensus::{Host, Member};
 use pando_controller::{
-    CATALOG_GROUP, Controller, ControllerConfig, ControllerMetrics, ControllerService, FEATURE_LEVEL,
+    CATALOG_GROUP, Controller, ControllerConfig, ControllerMetrics, ControllerService,
+    FEATURE_LEVEL,
 };
 use pando_executor::{BlockStore, BlockStoreConfig};
 use pando_ingester::{Ingester, IngesterConfig};
-use pando_model::{ProducerId, TenantId};
 use pando_model::duration::parse_duration;
+use pando_model::{ProducerId, TenantId};
 use pando_promql::Features;
 use pando_proto::v1::agent_server::AgentServer;
 use pando_proto::v1::controller_server::ControllerServer;
@@ -28,10 +29,10 @@ use pando_store_gateway::StoreGateway;
 
 use crate::args::{AgentArgs, ControllerArgs, IngesterArgs, QueryArgs};
 use crate::run::base::Base;
+use crate::run::join;
 use crate::run::plan::Plan;
 use crate::run::ready::{self, Condition};
 use crate::run::serve::{self, Reloading};
-use crate::run::join;
 
 /// A member that was silent for this long is not alive; targets of an agent are taken over after it.
 const MEMBER_TIMEOUT: Duration = Duration::from_secs(12);
@@ -79,8 +80,13 @@ pub(crate) async fn start(base: &Base, plan: &Plan) -> Result<Running> {
         false => Streams::Routing,
     };
     let folder = base.data.folder("catalog")?;
-    let follower =
-        CatalogFollower::start(base.client.clone(), streams, base.disk.clone(), folder, &base.tasks);
+    let follower = CatalogFollower::start(
+        base.client.clone(),
+        streams,
+        base.disk.clone(),
+        folder,
+        &base.tasks,
+    );
     let known = follower.clone();
     ready.push(("the catalog", Arc::new(move || known.routing().version().0 > 0)));
     if let Some((_, transport)) = &host {
@@ -90,12 +96,8 @@ pub(crate) async fn start(base: &Base, plan: &Plan) -> Result<Running> {
             book.routing().node(node).map(|node| node.grpc_address.clone())
         }));
     }
-    let membership = Membership::start(
-        base.client.clone(),
-        node(base, plan),
-        base.clock.clone(),
-        &base.tasks,
-    );
+    let membership =
+        Membership::start(base.client.clone(), node(base, plan), base.clock.clone(), &base.tasks);
     let roles = Roles { base, plan, follower, membership };
     let ingester = match (&plan.ingester, host) {
         (Some(args), Some((host, _))) => Some(roles.ingester(args, host, &mut ready)?),
@@ -199,7 +201,9 @@ fn duration(flag: &str, text: &str) -> Result<Duration> {
 
 fn controller_config(plan: &Plan, args: &ControllerArgs) -> Result<ControllerConfig> {
     if args.retention_size != "0" {
-        bail!("--storage.tsdb.retention.size is not acted on yet: use --storage.tsdb.retention.time");
+        bail!(
+            "--storage.tsdb.retention.size is not acted on yet: use --storage.tsdb.retention.time"
+        );
     }
     let ms = |flag, text| Ok::<i64, anyhow::Error>(duration(flag, text)?.as_millis() as i64);
     let window = ms("--limits.out-of-order-time-window", &args.out_of_order_time_window)?;
@@ -241,11 +245,8 @@ impl Roles<'_> {
     /// Agent and receiver of one process are two producers: each numbers its own streams.
     fn shipper(&self, role: Role, timeout: Duration) -> Shipper {
         let producer = self.base.data.producer.0 ^ u64::from(role == Role::Receiver);
-        let config = ShipperConfig {
-            producer: ProducerId(producer),
-            epoch: self.base.data.epoch,
-            timeout,
-        };
+        let config =
+            ShipperConfig { producer: ProducerId(producer), epoch: self.base.data.epoch, timeout };
         let (follower, channels) = (self.follower.clone(), self.base.channels.clone());
         Shipper::new(config, follower, channels, self.base.tasks.clone())
     }
@@ -280,7 +281,7 @@ impl Roles<'_> {
             &base.tasks,
             &base.metrics,
         );
-        ingester.services(&mut base.grpc.clone());
+        ingester.services(&base.grpc);
         let waits = ingester.clone();
         ready.push(("shards", Arc::new(move || waits.ready())));
         Ok(ingester)
@@ -289,9 +290,8 @@ impl Roles<'_> {
     fn store_gateway(&self) -> Result<()> {
         let base = self.base;
         let blocks = self.blocks(false)?;
-        let gateway =
-            StoreGateway::new(blocks, base.channels.clone(), &base.tasks, &base.metrics);
-        gateway.services(&mut base.grpc.clone());
+        let gateway = StoreGateway::new(blocks, base.channels.clone(), &base.tasks, &base.metrics);
+        gateway.services(&base.grpc);
         Ok(())
     }
 

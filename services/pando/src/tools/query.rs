@@ -37,8 +37,9 @@ pub(crate) async fn run(command: &QueryCommand) -> Result<()> {
     let response = request.send().await.with_context(|| format!("no answer: url={url}"))?;
     let code = response.status();
     let text = response.text().await?;
-    let answer: Value = serde_json::from_str(&text)
-        .with_context(|| format!("not an answer of Prometheus' API: status={code} body={text:.200}"))?;
+    let answer: Value = serde_json::from_str(&text).with_context(|| {
+        format!("not an answer of Prometheus' API: status={code} body={text:.200}")
+    })?;
     if answer["status"] != "success" {
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_string();
         bail!("{}: {}", text("errorType"), text("error"));
@@ -90,7 +91,8 @@ fn value(v: &Value) -> String {
 
 fn series(metric: &Value) -> String {
     let pairs = metric.as_object().into_iter().flatten();
-    let labels = Labels::from_pairs(pairs.map(|(n, v)| (n.as_str(), v.as_str().unwrap_or_default())));
+    let labels =
+        Labels::from_pairs(pairs.map(|(n, v)| (n.as_str(), v.as_str().unwrap_or_default())));
     let name = labels.metric_name().to_string();
     let rest = labels.without_name();
     match rest.is_empty() && !name.is_empty() {

@@ -70,12 +70,12 @@ async fn queries_are_answered_byte_by_byte() {
         (
             "/api/v1/query_range?query=m[5m]&start=10&end=12&step=1",
             400,
-            r#"{"error":"invalid parameter \"query\": invalid expression type \"range vector\" for range query, must be Scalar or instant Vector","errorType":"bad_data","status":"error"}"#,
+            r#"{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"}"#,
         ),
         (
             "/api/v1/query?query=m&time=x",
             400,
-            r#"{"error":"invalid parameter \"time\": invalid time value for 'time': cannot parse \"x\" to a valid timestamp","errorType":"bad_data","status":"error"}"#,
+            r#"{"status":"error","errorType":"bad_data","error":"invalid parameter \"time\": invalid time value for 'time': cannot parse \"x\" to a valid timestamp"}"#,
         ),
         ("/api/v1/labels", 200, r#"{"status":"success","data":["__name__","i"]}"#),
         (
@@ -97,7 +97,7 @@ async fn queries_are_answered_byte_by_byte() {
         (
             "/api/v1/series",
             400,
-            r#"{"error":"no match[] parameter provided","errorType":"bad_data","status":"error"}"#,
+            r#"{"status":"error","errorType":"bad_data","error":"no match[] parameter provided"}"#,
         ),
         (
             "/api/v1/format_query?query=sum+by(a)(m)",
@@ -108,7 +108,7 @@ async fn queries_are_answered_byte_by_byte() {
         (
             "/api/v1/series?match[]={}",
             400,
-            r#"{"error":"invalid parameter \"match[]\": match[] must contain at least one non-empty matcher","errorType":"bad_data","status":"error"}"#,
+            r#"{"status":"error","errorType":"bad_data","error":"invalid parameter \"match[]\": match[] must contain at least one non-empty matcher"}"#,
         ),
     ];
     for (path, code, body) in cases {

@@ -205,6 +205,20 @@ async fn a_tenant_without_a_route_is_looked_up_before_it_has_no_data() {
 }
 
 #[tokio::test]
+async fn queries_go_on_with_the_last_pin_while_the_catalog_does_not_fit_together() {
+    let tasks = Tasks::new();
+    let (_, catalog, _member) = one_member(&tasks).await;
+    let frontend = frontend(catalog.clone());
+    catalog.torn.store(true, Ordering::Relaxed);
+    let error = ask(&frontend, "sum(m)").await.expect_err("nothing was pinned yet");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    catalog.torn.store(false, Ordering::Relaxed);
+    assert!(ask(&frontend, "sum(m)").await.is_ok());
+    catalog.torn.store(true, Ordering::Relaxed);
+    assert_eq!(sum_of(&ask(&frontend, "sum(m)").await.expect("the last pin does")), 3.0);
+}
+
+#[tokio::test]
 async fn time_runs_out_and_the_members_are_told() {
     let tasks = Tasks::new();
     let (_, catalog, member) = one_member(&tasks).await;

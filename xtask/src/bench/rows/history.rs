@@ -44,9 +44,8 @@ struct Measured {
 
 pub(super) fn rows(bench: &mut Bench) -> Vec<Row> {
     let end_ms = now_ms() / SCRAPE_INTERVAL_MS * SCRAPE_INTERVAL_MS;
-    let mut measured = bench.each("history", |bench, kind, folder| {
-        measure(bench, kind, folder, end_ms)
-    });
+    let mut measured =
+        bench.each("history", |bench, kind, folder| measure(bench, kind, folder, end_ms));
     compare(bench, &mut measured);
     let Scale { history_series, history_scrapes, .. } = bench.scale;
     let hours = history_scrapes as f64 * SCRAPE_INTERVAL_MS as f64 / 3.6e6;
@@ -76,12 +75,7 @@ pub(super) fn rows(bench: &mut Bench) -> Vec<Row> {
     ]
 }
 
-fn measure(
-    bench: &mut Bench,
-    kind: Kind,
-    folder: &Path,
-    end_ms: i64,
-) -> Result<Option<Measured>> {
+fn measure(bench: &mut Bench, kind: Kind, folder: &Path, end_ms: i64) -> Result<Option<Measured>> {
     let scale = bench.scale.clone();
     let Some(mut system) = System::start(&bench.binaries, kind, folder, None)? else {
         return Ok(None);

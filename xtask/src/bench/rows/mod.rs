@@ -42,12 +42,12 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// A run in `folder`.
-    pub(crate) fn new(binaries: Binaries, scale: Scale, folder: &Path) -> Result<Self> {
-        Ok(Bench { binaries, scale, folder: folder.to_path_buf(), notes: Vec::new() })
+    pub(crate) fn new(binaries: Binaries, scale: Scale, folder: &Path) -> Self {
+        Bench { binaries, scale, folder: folder.to_path_buf(), notes: Vec::new() }
     }
 
     /// Measures `only`, or all groups where it is empty.
-    pub(crate) fn run(mut self, only: &[Group]) -> Result<Table> {
+    pub(crate) fn run(mut self, only: &[Group]) -> Table {
         let mut rows = Vec::new();
         for group in Group::ALL {
             if !only.is_empty() && !only.contains(&group) {
@@ -61,7 +61,7 @@ impl Bench {
             });
         }
         let versions = Kind::ALL.map(|kind| self.binaries.version(kind));
-        Ok(Table { scale: self.scale.name, versions, rows, notes: self.notes })
+        Table { scale: self.scale.name, versions, rows, notes: self.notes }
     }
 
     /// Measures each system in turn. One that fails is noted and has no figures.
@@ -71,9 +71,7 @@ impl Bench {
         mut measure: impl FnMut(&mut Bench, Kind, &Path) -> Result<Option<T>>,
     ) -> [Option<T>; 3] {
         Kind::ALL.map(|kind| {
-            if self.binaries.server(kind).is_none() {
-                return None;
-            }
+            self.binaries.server(kind)?;
             let name = kind.name();
             eprintln!("{group}: {name} ...");
             let folder = self.folder.join(format!("{group}-{name}"));

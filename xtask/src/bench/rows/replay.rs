@@ -33,19 +33,16 @@ pub(super) fn rows(bench: &mut Bench) -> Vec<Row> {
     })]
 }
 
-fn measure(
-    bench: &mut Bench,
-    kind: Kind,
-    folder: &Path,
-    path: &Path,
-) -> Result<Option<Measured>> {
+fn measure(bench: &mut Bench, kind: Kind, folder: &Path, path: &Path) -> Result<Option<Measured>> {
     let Some(mut system) = System::start(&bench.binaries, kind, folder, None)? else {
         return Ok(None);
     };
     let mut capture = Capture::open(path, now_ms())?;
     let mut writer = Writer::new(system.http);
     for body in 0..bench.scale.capture_bodies {
-        let Some(scraped) = capture.scrape().with_context(|| format!("body={body}"))? else { break };
+        let Some(scraped) = capture.scrape().with_context(|| format!("body={body}"))? else {
+            break;
+        };
         writer.write(scraped.samples.iter().map(|(labels, sample)| (labels.as_ref(), sample)))?;
     }
     thread::sleep(bench.scale.settle);

@@ -51,16 +51,19 @@ fn measure(bench: &mut Bench, kind: Kind, folder: &Path) -> Result<Option<Measur
     let Some(mut system) = System::start(&bench.binaries, kind, folder, Some(&config))? else {
         return Ok(None);
     };
-    eventually("the first scrape", SCRAPED_PATIENCE, || {
-        Ok((exporter.scrapes() > 0).then_some(()))
-    })?;
+    eventually(
+        "the first scrape",
+        SCRAPED_PATIENCE,
+        || Ok((exporter.scrapes() > 0).then_some(())),
+    )?;
     thread::sleep(scale.warm_up);
     let (scrapes, before_s) = (exporter.scrapes(), system.process.cpu_s()?);
     thread::sleep(scale.window);
     let (scrapes, cpu_s) = (exporter.scrapes() - scrapes, system.process.cpu_s()? - before_s);
     let (resident_bytes, resident_bytes_most) = system.process.resident_bytes()?;
     ensure!(scrapes > 0, "nothing was scraped within {:?}", scale.window);
-    let due = scale.targets as f64 * scale.window.as_secs_f64() / scale.scrape_interval.as_secs_f64();
+    let due =
+        scale.targets as f64 * scale.window.as_secs_f64() / scale.scrape_interval.as_secs_f64();
     if (scrapes as f64) < due * 0.9 {
         bench.note(format!("scrape: {} did {scrapes} scrapes of {due}", kind.name()));
     }

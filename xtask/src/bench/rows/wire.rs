@@ -34,7 +34,13 @@ pub(super) fn rows(bench: &mut Bench) -> Vec<Row> {
         }
     });
     let unit = ("B/sample", Better::Less);
-    vec![row("wire", "sent by an agent (Prometheus, vmagent: remote write)", unit, &measured, |b| *b)]
+    vec![row(
+        "wire",
+        "sent by an agent (Prometheus, vmagent: remote write)",
+        unit,
+        &measured,
+        |b| *b,
+    )]
 }
 
 fn pando(bench: &Bench, folder: &Path) -> Result<f64> {
