@@ -2,6 +2,8 @@
 #![allow(clippy::print_stdout, reason = "tests say what they skip")]
 
 mod suite {
+    mod bench_tiny;
     mod demo_path;
+    mod oracle;
     mod scrape_oracle;
 }

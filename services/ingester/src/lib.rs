@@ -24,6 +24,7 @@ mod ingester;
 mod live;
 mod local_shard;
 mod metrics;
+mod read_gate;
 mod rules;
 mod seal_answer;
 mod shards;

@@ -46,8 +46,6 @@ pub(crate) struct IngesterMetrics {
     pub(crate) replicas_differ: Counter,
     /// Shards that are open here.
     pub(crate) shards: Count,
-    /// Shards whose log has stopped for good: the process had better be started anew.
-    pub(crate) shards_failed: Count,
     /// Shards that this member leads.
     pub(crate) shards_led: Count,
     /// Generations that are not in blocks yet, of the shards that this member leads.
@@ -76,7 +74,6 @@ impl IngesterMetrics {
             commit_failures: Counter::default(),
             replicas_differ: Counter::default(),
             shards: Gauge::default(),
-            shards_failed: Gauge::default(),
             shards_led: Gauge::default(),
             generations_uncommitted: Gauge::default(),
             generations_differing: Gauge::default(),
@@ -106,7 +103,6 @@ impl IngesterMetrics {
                 m.replicas_differ,
             );
             r.register("shards", "Open shards", m.shards);
-            r.register("shards_failed", "Shards whose log has stopped for good", m.shards_failed);
             r.register("shards_led", "Shards led by this member", m.shards_led);
             let help = "Generations that are not in blocks yet, of led shards";
             r.register("generations_uncommitted", help, m.generations_uncommitted);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use pando_model::{ErrorKind, NodeId};
 use pando_proto::v1::RaftEnvelope;
 use pando_proto::v1::raft_client::RaftClient;
@@ -13,8 +12,9 @@ use pando_rpc::{Channels, MESSAGE_BYTES_MAX, status};
 use parking_lot::RwLock;
 use tonic::{Request, Response, Status};
 
-use crate::group::Member;
 use crate::host::Host;
+use crate::member::Member;
+use crate::message::{RaftReply, RaftRequest};
 use crate::transport::{Transport, TransportError};
 
 /// Where a node is now, if that is known better than when its groups were founded.
@@ -45,9 +45,9 @@ impl Transport for GrpcTransport {
         &self,
         to: &Member,
         group: u64,
-        message: Bytes,
+        request: RaftRequest,
         timeout: Duration,
-    ) -> Result<Bytes, TransportError> {
+    ) -> Result<RaftReply, TransportError> {
         let known = self.book.read().as_ref().and_then(|book| book(to.node));
         let address = known.unwrap_or_else(|| to.address.clone());
         let failed = |status: Status| {
@@ -55,12 +55,14 @@ impl Transport for GrpcTransport {
             TransportError(format!("node={} address={address}: {text}", to.node))
         };
         let peer = self.channels.peer(&address, Some(to.node)).map_err(failed)?;
+        let message = request.encode().into();
         let mut request = Request::new(RaftEnvelope { group, message });
         request.set_timeout(timeout);
         let mut client = RaftClient::new(peer)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(client.send(request).await.map_err(failed)?.into_inner().message)
+        let reply = client.send(request).await.map_err(failed)?.into_inner();
+        RaftReply::decode(reply.message).map_err(|error| TransportError(error.to_string()))
     }
 }
 
@@ -83,9 +85,8 @@ impl Service for RaftService {
             return Err(status(ErrorKind::Unavailable, "this member has not opened its log yet"));
         };
         let RaftEnvelope { group, message } = request.into_inner();
-        match host.handle(group, message).await {
-            Ok(message) => Ok(Response::new(RaftEnvelope { group, message })),
-            Err(error) => Err(status(ErrorKind::Unavailable, error)),
-        }
+        let request = RaftRequest::decode(message).map_err(|error| status(error.kind(), error))?;
+        let message = host.handle(group, request).await.encode().into();
+        Ok(Response::new(RaftEnvelope { group, message }))
     }
 }

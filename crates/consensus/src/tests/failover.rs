@@ -1,0 +1,164 @@
+//! Leaders die, again and again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pando_model::{ErrorKind, NodeId};
+
+use super::cluster::{Cluster, Journal, PATIENCE, config, member};
+use crate::{HostConfig, ProposeError};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_while_leaders_die() {
+    let mut cluster = Cluster::new(3, 1).await;
+    for round in 0..50 {
+        cluster.propose_many(3).await;
+        let leader = cluster.leader().await;
+        cluster.kill(leader, round % 2 == 0).await;
+        cluster.propose_many(2).await;
+        cluster.start(leader).await;
+        if round % 7 == 3 {
+            cluster.group(leader).checkpoint().await.expect("written");
+        }
+    }
+    cluster.check().await;
+}
+
+/// Vote latency makes equal draws meet; a timer that is drawn once would get stuck here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_is_found_although_votes_are_slow() {
+    let mut cluster = Cluster::new(3, 2).await;
+    cluster.network.set_delay_ms(5, 15);
+    for _ in 0..12 {
+        let leader = cluster.leader().await;
+        cluster.kill(leader, false).await;
+        cluster.leader().await;
+        cluster.start(leader).await;
+    }
+    cluster.propose().await;
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_leaders_answers_are_all_kept() {
+    let mut cluster = Cluster::new(3, 3).await;
+    for _ in 0..4 {
+        let leader = cluster.leader().await;
+        let group = cluster.group(leader).clone();
+        // Proposals race with the kill: some are answered, some not.
+        let writer = {
+            let group = group.clone();
+            let seed = cluster.rng.range(0, 1 << 40);
+            async move {
+                let mut answered = Vec::new();
+                for n in 0..10_000 {
+                    let text = format!("race-{seed}-{n}");
+                    if group.propose(text.clone().into_bytes()).await.is_err() {
+                        break;
+                    }
+                    answered.push(text);
+                }
+                answered
+            }
+        };
+        let kill = async {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            cluster.kill(leader, true).await;
+        };
+        let (answered, ()) = tokio::join!(writer, kill);
+        assert!(!answered.is_empty());
+        cluster.acknowledged.extend(answered);
+        cluster.propose().await;
+        cluster.start(leader).await;
+        cluster.check().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_of_one_leads_at_once_and_goes_on() {
+    let mut cluster = Cluster::new(1, 4).await;
+    for round in 0..6 {
+        cluster.propose_many(20).await;
+        if round % 2 == 0 {
+            let index = cluster.group(0).checkpoint().await.expect("written");
+            assert!(index > 0);
+        }
+        cluster.kill(0, true).await;
+        cluster.start(0).await;
+        cluster.check().await;
+    }
+    let leadership = cluster.group(0).watch().borrow().clone();
+    assert!(leadership.is_leader && leadership.leader == Some(member(0)));
+    assert_eq!(leadership.term, cluster.group(0).term());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_lead_says_who_does() {
+    let mut cluster = Cluster::new(3, 5).await;
+    cluster.propose().await;
+    let leader = cluster.leader().await;
+    let mut watch = cluster.group((leader + 1) % 3).watch();
+    let known = watch.wait_for(|l| l.leader.is_some() && !l.is_leader);
+    let known =
+        tokio::time::timeout(PATIENCE, known).await.expect("in time").expect("runs").clone();
+    let refused = cluster.group((leader + 1) % 3).propose(b"x".to_vec()).await;
+    assert_eq!(refused, Err(ProposeError::NotLeader { leader: known.leader }));
+    let too_large =
+        vec![0; HostConfig::new(NodeId(1), Default::default(), "/".into()).entry_bytes_max + 1];
+    let refused = cluster.group(leader).propose(too_large).await.expect_err("too large");
+    assert_eq!(refused.kind(), ErrorKind::LimitExceeded);
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_are_created_once_and_removed_for_good() {
+    let mut cluster = Cluster::new(1, 6).await;
+    cluster.propose().await;
+    let host = cluster.running(0).host.clone();
+    let journal = Arc::new(Journal::default());
+    let other = host.create_group(8, vec![member(0)], journal.clone()).await.expect("created");
+    while other.propose(b"other".to_vec()).await.is_err() {}
+    other.checkpoint().await.expect("written");
+    assert_eq!(host.stored_groups(), [3, 8]);
+    let moved = crate::Member { address: "elsewhere:1".to_string(), ..member(0) };
+    host.create_group(8, vec![moved], journal.clone()).await.expect("a known one may have moved");
+    let strangers = host.create_group(8, vec![member(0), member(1)], journal.clone()).await;
+    assert_eq!(strangers.err().map(|error| error.kind()), Some(ErrorKind::Invalid));
+    let without = host.create_group(9, vec![member(1)], journal.clone()).await;
+    assert_eq!(without.err().map(|error| error.kind()), Some(ErrorKind::Invalid));
+    host.remove_group(8).await.expect("removed");
+    host.remove_group(8).await.expect("again");
+    assert!(other.propose(b"late".to_vec()).await.is_err());
+    cluster.kill(0, true).await;
+    cluster.start(0).await;
+    let host = &cluster.running(0).host;
+    assert_eq!(host.stored_groups(), [3]);
+    let gone = host.open_group(8, journal).await;
+    assert_eq!(gone.err().map(|error| error.kind()), Some(ErrorKind::NotFound));
+    cluster.check().await;
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused() {
+    let faults: [fn(&mut HostConfig); 4] = [
+        |c| c.node = NodeId(0),
+        |c| c.heartbeat_ms = c.election_timeout_ms,
+        |c| c.election_timeout_ms = 0,
+        |c| c.groups_max = 1 << 20,
+    ];
+    for fault in faults {
+        let mut config = config(0);
+        fault(&mut config);
+        let rng = pando_runtime::Rng::seeded(1);
+        let network = crate::LocalNetwork::new(rng.clone());
+        let opened = crate::Host::open(
+            config,
+            pando_runtime::disk::SimDisk::new().shared(),
+            network.transport(NodeId(1)),
+            pando_runtime::SystemClock::shared(),
+            rng,
+            &pando_runtime::Tasks::new(),
+        );
+        assert_eq!(opened.err().map(|error| error.kind()), Some(ErrorKind::Invalid));
+    }
+}
