@@ -160,6 +160,40 @@ impl Cluster {
         }
     }
 
+    /// Adds `count` equal `pando all` that form one cluster, with an empty prometheus.yml; not started yet. Their
+    /// names are `all-0` and so on.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn add_equals(&mut self, count: usize, objstore: &Path) -> Result<()> {
+        let config = self.folder.path().join("prometheus.yml");
+        std::fs::write(&config, "global: {}\n")?;
+        for n in 0..count {
+            let member = self.add("all", &format!("all-{n}"));
+            member.flags.push(format!("--config.file={}", config.display()));
+            member.flags.push(format!("--objstore.config-file={}", objstore.display()));
+        }
+        self.found();
+        Ok(())
+    }
+
+    /// Kills all members at once, without a word.
+    pub fn kill_all(&mut self) {
+        // All get their signal before the first is waited for.
+        for member in &self.members {
+            if let Some(process) = &member.process {
+                let _ = process.signal("KILL");
+            }
+        }
+        self.members.iter_mut().for_each(Member::kill);
+    }
+
+    /// The ends of all members' logs.
+    pub fn log_tails(&self) -> String {
+        let tails = self.members.iter().map(|m| format!("--- {}\n{}\n", m.name, m.log_tail()));
+        tails.collect()
+    }
+
     /// Gives flags to every member of a role.
     pub fn give(&mut self, role: &str, flags: &[&str]) {
         for member in self.members.iter_mut().filter(|m| m.role == role) {
@@ -236,22 +270,27 @@ impl Cluster {
         self.members.iter_mut().find(|m| m.name == name).expect("a member of that name")
     }
 
-    /// Runs `pando admin ARGS` against the first controller to its end and returns what it printed.
+    /// Runs `pando admin ARGS` against the first controller to its end and returns what it printed. While a shard
+    /// has no leader the tool says so and is run again.
     ///
     /// # Errors
     /// It fails; with what it printed.
     pub async fn admin(&self, args: &[&str]) -> Result<String> {
         let controller = self.members.first().context("a cluster has a controller")?;
-        let output = tokio::process::Command::new(peers::pando())
-            .arg("admin")
-            .args(args)
-            .arg(format!("--controller={}", controller.grpc_address()))
-            .output()
-            .await?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (out, trouble) = (text(&output.stdout), text(&output.stderr));
-        anyhow::ensure!(output.status.success(), "pando admin {args:?}: {out} {trouble}");
-        Ok(out)
+        let address = format!("--controller={}", controller.grpc_address());
+        let printed = eventually("pando admin finds leaders", || async {
+            let mut command = tokio::process::Command::new(peers::pando());
+            let output = command.arg("admin").args(args).arg(&address).output().await?;
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let (out, trouble) = (text(&output.stdout), text(&output.stderr));
+            let failed = format!("pando admin {args:?}: {out} {trouble}");
+            match output.status.success() {
+                true => Ok(Some(Ok(out))),
+                false if trouble.contains("leader=None") => anyhow::bail!(failed),
+                false => Ok(Some(Err(failed))),
+            }
+        });
+        printed.await?.map_err(anyhow::Error::msg)
     }
 
     /// Runs a `pando` tool to its end and returns its standard output.

@@ -6,6 +6,7 @@ pub mod answers;
 pub mod cluster;
 pub mod exporter;
 pub mod http;
+pub mod load;
 pub mod peers;
 pub mod process;
 pub mod writer;

@@ -1,30 +1,82 @@
 //! When a member stands for election. openraft draws its timeout once for a process' life, so that two members
 //! that drew alike can split votes for ever; here it is drawn afresh for each round.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::ServerState;
+use openraft::raft::{VoteRequest, VoteResponse};
 use pando_runtime::{Rng, SharedClock};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::member::{Member, to_nodes};
-use crate::types::Raft;
+use crate::types::{LogId, Raft};
 
-/// When a member last heard of its leader, or promised its vote.
+/// When a member last heard of its leader, or promised its vote; and what it learned from refused votes.
 pub(crate) struct Contact {
     clock: SharedClock,
     heard: Mutex<Duration>,
+    hint: Mutex<Option<Hint>>,
+    hinted: Notify,
+}
+
+/// What a refused vote says about the next attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hint {
+    /// Another member has more entries: let it go first. Were this one to stand again and again, it would always be
+    /// one term ahead of whoever can win.
+    StandBack,
+    /// This member has as many entries as who refused it, or more than whom it refused: it can win, with a
+    /// higher term, and the sooner the better.
+    GoAhead,
 }
 
 impl Contact {
     pub(crate) fn new(clock: SharedClock) -> Self {
         let heard = Mutex::new(clock.monotonic());
-        Contact { clock, heard }
+        Contact { clock, heard, hint: Mutex::new(None), hinted: Notify::new() }
     }
 
-    /// Now.
+    /// A leader was heard, or a vote promised, now.
     pub(crate) fn touch(&self) {
         *self.heard.lock() = self.clock.monotonic();
+        *self.hint.lock() = None;
+    }
+
+    /// This member stood and was answered.
+    pub(crate) fn was_answered(&self, asked: &VoteRequest<u64>, answer: &VoteResponse<u64>) {
+        if answer.vote_granted {
+            return;
+        }
+        if answer.last_log_id > asked.last_log_id {
+            self.give(Hint::StandBack);
+        } else if answer.vote > asked.vote && !answer.vote.committed {
+            self.give(Hint::GoAhead);
+        }
+    }
+
+    /// Another member stood and this one answered. Within `timeout` of hearing from a leader a refusal says
+    /// nothing but that.
+    pub(crate) fn answered(
+        &self,
+        last_log_id: Option<LogId>,
+        answer: &VoteResponse<u64>,
+        timeout: Duration,
+    ) {
+        if answer.vote_granted {
+            self.touch();
+        } else if answer.last_log_id > last_log_id && self.quiet() >= timeout {
+            self.give(Hint::GoAhead);
+        }
+    }
+
+    fn give(&self, hint: Hint) {
+        let mut known = self.hint.lock();
+        if *known != Some(Hint::StandBack) {
+            *known = Some(hint);
+        }
+        self.hinted.notify_one();
     }
 
     fn quiet(&self) -> Duration {
@@ -69,15 +121,22 @@ pub(crate) struct Elections {
 
 impl Elections {
     /// Runs until the group stops.
-    pub(crate) async fn run(self, contact: std::sync::Arc<Contact>) {
+    pub(crate) async fn run(self, contact: Arc<Contact>) {
         let mut patience = if self.first { Duration::ZERO } else { self.draw() };
         loop {
             if self.raft.metrics().borrow().running_state.is_err() {
                 return;
             }
+            match contact.hint.lock().take() {
+                Some(Hint::StandBack) => patience = self.draw() + self.timeout,
+                Some(Hint::GoAhead) => patience = contact.quiet() + self.draw_short(),
+                None => {}
+            }
             let state = self.raft.server_metrics().borrow().state;
             match decide(state, contact.quiet(), patience) {
-                Verdict::Wait(time) => tokio::time::sleep(time).await,
+                Verdict::Wait(time) => {
+                    let _ = tokio::time::timeout(time, contact.hinted.notified()).await;
+                }
                 Verdict::Rest => {
                     contact.touch();
                     tokio::time::sleep(self.timeout / 2).await;
@@ -100,6 +159,12 @@ impl Elections {
         }
     }
 
+    /// Long enough for an answer, and for two that duel to miss each other.
+    fn draw_short(&self) -> Duration {
+        let timeout_us = self.timeout.as_micros() as u64;
+        Duration::from_micros(self.rng.range(timeout_us / 10, timeout_us / 2))
+    }
+
     fn draw(&self) -> Duration {
         let timeout_us = self.timeout.as_micros() as u64;
         Duration::from_micros(timeout_us + self.rng.range(0, timeout_us))
@@ -119,5 +184,35 @@ mod tests {
         assert_eq!(decide(ServerState::Follower, ms(3), ms(10)), Verdict::Wait(ms(7)));
         assert_eq!(decide(ServerState::Follower, ms(10), ms(10)), Verdict::Elect);
         assert_eq!(decide(ServerState::Candidate, ms(10), ms(10)), Verdict::Elect);
+    }
+
+    #[test]
+    fn a_refusal_says_who_can_win() {
+        use openraft::CommittedLeaderId;
+        use pando_runtime::ManualClock;
+
+        let clock = ManualClock::at(0);
+        let contact = Contact::new(clock.clone());
+        let id = |index| Some(LogId::new(CommittedLeaderId::new(1, 1), index));
+        let hint = |contact: &Contact| contact.hint.lock().take();
+        let asked = VoteRequest { vote: openraft::Vote::new(3, 1), last_log_id: id(5) };
+        let refuse =
+            |term, index| VoteResponse::new(openraft::Vote::new(term, 2), id(index), false);
+        contact.was_answered(&asked, &refuse(4, 5));
+        assert_eq!(hint(&contact), Some(Hint::GoAhead));
+        contact.was_answered(&asked, &refuse(2, 6));
+        contact.was_answered(&asked, &refuse(4, 5));
+        assert_eq!(hint(&contact), Some(Hint::StandBack), "one with more entries is enough");
+        contact.was_answered(&asked, &refuse(2, 5));
+        assert_eq!(hint(&contact), None, "a leader's lease refuses too");
+
+        let second = Duration::from_secs(1);
+        contact.answered(id(4), &refuse(2, 5), second);
+        assert_eq!(hint(&contact), None, "a leader lives");
+        clock.advance(second);
+        contact.answered(id(4), &refuse(2, 5), second);
+        assert_eq!(hint(&contact), Some(Hint::GoAhead));
+        contact.answered(id(5), &VoteResponse::new(openraft::Vote::new(9, 2), id(5), true), second);
+        assert_eq!(contact.quiet(), Duration::ZERO, "a promised vote is kept for a while");
     }
 }

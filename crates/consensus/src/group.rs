@@ -7,7 +7,7 @@ use bytes::Bytes;
 use openraft::ServerState;
 use openraft::error::{CheckIsLeaderError, ClientWriteError, RaftError};
 use pando_model::NodeId;
-use pando_runtime::{Rng, SharedClock, Tasks};
+use pando_runtime::{Rng, Tasks};
 use tokio::sync::{Semaphore, watch};
 
 use crate::batched::Batched;
@@ -80,15 +80,14 @@ pub(crate) struct Parts {
     pub(crate) network: Network,
     pub(crate) applied: watch::Receiver<Option<u64>>,
     pub(crate) config: Arc<HostConfig>,
-    pub(crate) clock: SharedClock,
     pub(crate) rng: Rng,
 }
 
 impl Group {
     pub(crate) fn start(parts: Parts) -> Self {
-        let Parts { id, members, first, raft, network, applied, config, clock, rng } = parts;
+        let Parts { id, members, first, raft, network, applied, config, rng } = parts;
         let tasks = Tasks::new();
-        let contact = Arc::new(Contact::new(clock));
+        let contact = network.contact.clone();
         let timeout = Duration::from_millis(config.election_timeout_ms);
         let elections =
             Elections { raft: raft.clone(), rng, timeout, members: members.clone(), first };

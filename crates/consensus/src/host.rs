@@ -13,6 +13,7 @@ use pando_runtime::{Rng, SharedClock, Tasks};
 use parking_lot::Mutex;
 
 use crate::checkpoint::CheckpointFile;
+use crate::election::Contact;
 use crate::error::ConsensusError;
 use crate::group::{Group, Parts};
 use crate::log::{LogConfig, SharedLog};
@@ -387,6 +388,7 @@ impl Host {
             cluster: inner.config.cluster,
             group: id,
             backoff: Duration::from_millis(inner.config.heartbeat_ms),
+            contact: Arc::new(Contact::new(inner.clock.clone())),
         };
         let node = inner.config.node.0;
         let log = LogStore::new(inner.log.clone(), id, node, Some(checkpointed));
@@ -402,7 +404,6 @@ impl Host {
             network,
             applied,
             config: inner.config.clone(),
-            clock: inner.clock.clone(),
             rng: inner.rng.clone(),
         });
         inner.groups.lock().insert(id, group.clone());

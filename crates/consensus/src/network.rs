@@ -14,6 +14,7 @@ use openraft::raft::{
 use openraft::{AnyError, BasicNode, SnapshotSegmentId};
 use pando_model::{ClusterId, NodeId};
 
+use crate::election::Contact;
 use crate::member::Member;
 use crate::message::{RaftRequest, Reply, Request};
 use crate::transport::Transport;
@@ -29,6 +30,8 @@ pub(crate) struct Network {
     pub(crate) group: u64,
     /// Between two attempts to reach a member that cannot be reached.
     pub(crate) backoff: Duration,
+    /// Learns from refused votes.
+    pub(crate) contact: Arc<Contact>,
 }
 
 /// Reaches one of them.
@@ -110,8 +113,11 @@ impl RaftNetwork<Types> for Link {
         rpc: VoteRequest<u64>,
         option: RPCOption,
     ) -> Result<VoteResponse<u64>, RpcError> {
-        match self.send(Request::Vote(rpc), &option).await? {
-            Reply::Vote(reply) => Ok(reply),
+        match self.send(Request::Vote(rpc.clone()), &option).await? {
+            Reply::Vote(reply) => {
+                self.network.contact.was_answered(&rpc, &reply);
+                Ok(reply)
+            }
             _ => Err(self.unreachable("reply is of another kind").into()),
         }
     }

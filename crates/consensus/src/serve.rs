@@ -1,5 +1,7 @@
 //! Handles what other members ask of a group.
 
+use std::time::Duration;
+
 use openraft::error::{InstallSnapshotError, RaftError};
 use openraft::raft::AppendEntriesResponse;
 
@@ -21,15 +23,17 @@ impl Group {
                 }
                 Err(error) => Reply::Refused(error.to_string()),
             },
-            Request::Vote(vote) => match raft.vote(vote).await {
-                Ok(reply) => {
-                    if reply.vote_granted {
-                        contact.touch();
+            Request::Vote(vote) => {
+                let last_log_id = vote.last_log_id;
+                match raft.vote(vote).await {
+                    Ok(reply) => {
+                        let timeout = self.inner.config.election_timeout_ms;
+                        contact.answered(last_log_id, &reply, Duration::from_millis(timeout));
+                        Reply::Vote(reply)
                     }
-                    Reply::Vote(reply)
+                    Err(error) => Reply::Refused(error.to_string()),
                 }
-                Err(error) => Reply::Refused(error.to_string()),
-            },
+            }
             Request::Snapshot(piece) => {
                 let max = self.inner.config.snapshot_bytes_max;
                 if piece.offset.saturating_add(piece.data.len() as u64) > max {

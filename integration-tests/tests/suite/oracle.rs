@@ -15,7 +15,7 @@ use serde_json::Value;
 /// Scrapes before the cut, and again after it.
 const SCRAPES: i64 = 9;
 /// Instances under which node_exporter is scraped: as many places in the key space.
-const NODES: usize = 8;
+const NODES: usize = 14;
 /// Shards that have to hold data.
 const SHARDS: usize = 4;
 /// Differences that a failure spells out.
@@ -112,30 +112,39 @@ const ORDERED: [&str; 3] = [
     "topk(5, sum by (mode) (node_cpu_seconds_total{instance=\"n0\"}))",
 ];
 
-/// The configuration of the Prometheus; without targets where there are no more to be scraped.
+/// The configuration of the Prometheus; without targets where there are no more to be scraped. The jobs stay: a
+/// Prometheus writes stale markers for a target that vanishes, none for a job.
 fn configuration(receiver: &str, targets: Option<(&str, &str)>) -> String {
-    let mut text = format!(
-        "global: {{scrape_interval: 1s, scrape_timeout: 900ms}}\n\
-         remote_write:\n  - url: {receiver}\n    send_native_histograms: true\n    \
-         queue_config: {{batch_send_deadline: 200ms}}\n"
-    );
-    let Some((node, own)) = targets else { return text };
-    let _ = write!(
-        text,
-        "scrape_configs:\n  - job_name: prometheus\n    always_scrape_classic_histograms: true\n    \
-         static_configs: [{{targets: [\"{own}\"]}}]\n  - job_name: node\n    static_configs:\n"
-    );
-    for n in 0..NODES {
-        let _ = writeln!(text, "      - {{targets: [\"{node}\"], labels: {{instance: n{n}}}}}");
+    let mut of_prometheus = String::from("[]");
+    let mut of_node = String::from("[]");
+    if let Some((node, own)) = targets {
+        of_prometheus = format!("[{{targets: [\"{own}\"]}}]");
+        of_node = String::new();
+        for n in 0..NODES {
+            let _ =
+                write!(of_node, "\n      - {{targets: [\"{node}\"], labels: {{instance: n{n}}}}}");
+        }
     }
-    // The first instance is kept whole, of the others some metrics.
-    let _ = write!(
-        text,
-        "    metric_relabel_configs:\n      - source_labels: [instance, __name__]\n        \
-         regex: n0;.+|.+;node_(cpu_seconds_total|load.*|time_seconds|uname_info|memory_Mem.*)\n        \
-         action: keep\n"
-    );
-    text
+    // The first instance of node_exporter is kept whole, of the others some metrics.
+    format!(
+        r#"
+global: {{scrape_interval: 1s, scrape_timeout: 900ms}}
+remote_write:
+  - url: {receiver}
+    send_native_histograms: true
+    queue_config: {{batch_send_deadline: 200ms}}
+scrape_configs:
+  - job_name: prometheus
+    always_scrape_classic_histograms: true
+    static_configs: {of_prometheus}
+  - job_name: node
+    static_configs: {of_node}
+    metric_relabel_configs:
+      - source_labels: [instance, __name__]
+        regex: n0;.+|.+;node_(cpu_seconds_total|load.*|time_seconds|uname_info|memory_MemT.*|memory_MemF.*)
+        action: keep
+"#
+    )
 }
 
 /// A Prometheus, with where it listens.

@@ -28,8 +28,8 @@ pub enum IngesterError {
     Controller(#[from] ProposeError),
     /// What was built holds something else than the generation does.
     #[error(
-        "block differs from its generation: shard={shard} cut={cut} block={block} samples={samples} \
-         expected={expected}"
+        "block differs from its generation: shard={shard} cut={cut} block={block} \
+         samples={samples} expected={expected}"
     )]
     BlockDiffers {
         /// The shard.

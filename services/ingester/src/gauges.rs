@@ -57,6 +57,8 @@ fn look(shards: &Shards, seldom: bool) {
     }
     context.sample_bytes.store(sample_bytes, Ordering::Relaxed);
     metrics.shards.set(all.len() as u64);
+    let failed = all.iter().filter(|shard| shard.group.failure().is_some());
+    metrics.shards_failed.set(failed.count() as u64);
     metrics.shards_led.set(led);
     metrics.generations_uncommitted.set(uncommitted);
     metrics.generations_differing.set(differing);

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! Cutter     leader   open -> ended       by time or size (on demand: the Cut call)
-//! Committer  leader   ended -> committed  builds and uploads the block, has the catalog name it, tells the log;
-//!                                         afterwards ends a sealed shard
-//! Keeper     members  committed -> gone   keeps the block in the local folder, drops the samples, checkpoints
+//! Committer  leader   ended -> committed  builds and uploads the block, has the catalog name it,
+//!                                         tells the log; afterwards ends a sealed shard
+//! Keeper     members  committed -> gone   keeps the block in the local folder, drops the samples,
+//!                                         checkpoints
 //! ```
 
 mod build;

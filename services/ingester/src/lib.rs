@@ -6,7 +6,7 @@
 //! routing view --> Shards --> LocalShard (one a shard that this node is a member of)
 //!                               HeadState      the head behind the group's log
 //!                               WriteQueue     what is to be proposed, one proposal at a time
-//!                               generations::  cutter, committer, keeper: what happens to generations
+//!                               generations    cutter, committer, keeper: what becomes of them
 //! grpc: Ingester (producers, controller)   Live (executors elsewhere)   Executor (query frontends)
 //! ```
 //!
@@ -24,7 +24,6 @@ mod ingester;
 mod live;
 mod local_shard;
 mod metrics;
-mod read_gate;
 mod rules;
 mod seal_answer;
 mod shards;
@@ -39,3 +38,4 @@ pub use error::IngesterError;
 pub use generations::cut_due;
 pub use ingester::Ingester;
 pub use seal_answer::{decode_seal_answer, encode_seal_answer};
+pub use write_queue::WriteError;

@@ -37,8 +37,8 @@ impl LocalLive {
         source: &LiveSource,
     ) -> Result<Option<Arc<LocalShard>>, ExecuteError> {
         let Some(shard) = self.shards.get(source.shard) else { return Ok(None) };
-        shard.reads.pass().await.map_err(|error| ExecuteError::Live {
-            kind: ErrorKind::Unavailable,
+        shard.group.read_index().await.map_err(|error| ExecuteError::Live {
+            kind: error.kind(),
             message: format!("replica cannot be confirmed: shard={}: {error}", source.shard),
         })?;
         Ok(Some(shard))

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use pando_catalog::{RoutingView, ShardInfo};
 use pando_codec::CodecError;
 use pando_consensus::{ConsensusError, Group, Member};
@@ -14,7 +13,6 @@ use pando_runtime::Tasks;
 
 use crate::context::SharedContext;
 use crate::generations;
-use crate::read_gate::ReadGate;
 use crate::rules::{RulesCache, first_rules};
 use crate::seal_answer::decode_seal_answer;
 use crate::state::HeadState;
@@ -31,8 +29,6 @@ pub(crate) struct LocalShard {
     pub(crate) group: Group,
     pub(crate) state: Arc<HeadState>,
     pub(crate) queue: WriteQueue,
-    /// Confirms that this replica has applied what was committed.
-    pub(crate) reads: ReadGate,
     /// Samples in memory, bytes: estimated now and then.
     pub(crate) sample_bytes: AtomicU64,
     tasks: Tasks,
@@ -82,20 +78,12 @@ impl LocalShard {
         });
         let queue =
             WriteQueue::start(group.clone(), state.clone(), rules, context.clock.clone(), &tasks);
-        let reads = ReadGate::new({
-            let group = group.clone();
-            move || {
-                let group = group.clone();
-                async move { group.read_index().await.map_err(|error| error.to_string()) }.boxed()
-            }
-        });
         let shard = Arc::new(LocalShard {
             id: info.id,
             members: info.members.clone(),
             group,
             state,
             queue,
-            reads,
             sample_bytes: AtomicU64::new(0),
             tasks,
         });

@@ -18,6 +18,11 @@ pub(crate) struct ReasonLabels {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub(crate) struct PartLabels {
+    part: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub(crate) struct OutcomeLabels {
     outcome: &'static str,
 }
@@ -46,6 +51,8 @@ pub(crate) struct IngesterMetrics {
     pub(crate) replicas_differ: Counter,
     /// Shards that are open here.
     pub(crate) shards: Count,
+    /// Shards whose log has stopped for good: the process had better be started anew.
+    pub(crate) shards_failed: Count,
     /// Shards that this member leads.
     pub(crate) shards_led: Count,
     /// Generations that are not in blocks yet, of the shards that this member leads.
@@ -53,7 +60,7 @@ pub(crate) struct IngesterMetrics {
     /// Generations here that are not what the catalog's block is: an alarm.
     pub(crate) generations_differing: Count,
     /// Estimated memory of series tables, streams and samples.
-    pub(crate) memory_bytes: Family<ReasonLabels, Count>,
+    pub(crate) memory_bytes: Family<PartLabels, Count>,
     pub(crate) head_series: Count,
     pub(crate) head_chunks: Count,
 }
@@ -74,6 +81,7 @@ impl IngesterMetrics {
             commit_failures: Counter::default(),
             replicas_differ: Counter::default(),
             shards: Gauge::default(),
+            shards_failed: Gauge::default(),
             shards_led: Gauge::default(),
             generations_uncommitted: Gauge::default(),
             generations_differing: Gauge::default(),
@@ -103,6 +111,7 @@ impl IngesterMetrics {
                 m.replicas_differ,
             );
             r.register("shards", "Open shards", m.shards);
+            r.register("shards_failed", "Shards whose log has stopped for good", m.shards_failed);
             r.register("shards_led", "Shards led by this member", m.shards_led);
             let help = "Generations that are not in blocks yet, of led shards";
             r.register("generations_uncommitted", help, m.generations_uncommitted);
@@ -169,7 +178,7 @@ impl IngesterMetrics {
     }
 
     /// Memory of heads, by what it is for.
-    pub(crate) fn memory(&self, reason: &'static str, bytes: u64) {
-        self.memory_bytes.get_or_create(&ReasonLabels { reason }).set(bytes);
+    pub(crate) fn memory(&self, part: &'static str, bytes: u64) {
+        self.memory_bytes.get_or_create(&PartLabels { part }).set(bytes);
     }
 }

@@ -4,8 +4,8 @@
 //! u8 version = 1
 //! varint number of streams, for each: u64 producer, varint epoch, varint last sequence
 //! varint number of tenants, for each: text tenant, zigzag newest sample time ms
-//! varint number of tenants with targets, for each: text tenant, varint number of targets, for each:
-//!   u64 target, varint epoch, zigzag from ms, zigzag newest sample time ms
+//! varint number of tenants with targets, for each: text tenant, varint number of targets,
+//!   for each: u64 target, varint epoch, zigzag from ms, zigzag newest sample time ms
 //! ```
 //!
 //! Numbers are little endian. Streams are there for people and tools: successors inherit times and

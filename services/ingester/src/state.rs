@@ -122,7 +122,7 @@ impl HeadState {
     fn committed(&self, cut: Cut, block: BlockId, matches: bool) {
         if !matches {
             let shard = self.id;
-            tracing::error!(%shard, %cut, %block, "samples of this replica differ from those of the block");
+            tracing::error!(%shard, %cut, %block, "samples here differ from those of the block");
         }
         self.publish(|progress| {
             if !matches {

@@ -2,7 +2,6 @@
 //! them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pando_codec::entry::{BLOCKS_PER_ENTRY_MAX, CutReason, Entry, ShardRules, StreamBlock, Write};
 use pando_consensus::{Group, Member, ProposeError};
@@ -19,8 +18,6 @@ const QUEUE_MAX: usize = 1024;
 /// Bytes of write blocks in one proposal, and so of one request: many blocks of about 1 MiB. Rules
 /// and a log entry's other parts fit beside them (`entry_bytes_max` of the host, 16 MiB).
 pub(crate) const PROPOSAL_BYTES_MAX: usize = 12 << 20;
-/// How long one proposal may take before its blocks are answered "unknown".
-const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why something was not applied, or is not known to be.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -226,17 +223,10 @@ impl Runner {
 
     /// Proposes one entry and waits until it is applied here.
     async fn apply(&self, entry: Entry) -> Result<Applied, WriteError> {
-        let proposal = self.group.propose(entry.encode());
-        let index = match tokio::time::timeout(PROPOSE_TIMEOUT, proposal).await {
-            Ok(Ok((index, _))) => index,
-            Ok(Err(ProposeError::NotLeader { leader })) => {
-                return Err(WriteError::NotLeader(leader));
-            }
-            Ok(Err(error)) => return Err(WriteError::Unavailable(error.to_string())),
-            Err(_) => {
-                let text = format!("no majority answered: timeout={PROPOSE_TIMEOUT:?}");
-                return Err(WriteError::Unavailable(text));
-            }
+        let index = match self.group.propose(entry.encode()).await {
+            Ok((index, _)) => index,
+            Err(ProposeError::NotLeader { leader }) => return Err(WriteError::NotLeader(leader)),
+            Err(error) => return Err(WriteError::Unavailable(error.to_string())),
         };
         let lost =
             || WriteError::Unavailable(format!("outcome is not known any more: index={index}"));
@@ -244,8 +234,8 @@ impl Runner {
     }
 }
 
-/// Takes what waits, up to a proposal's size; returns the first job that does not fit, or carries no
-/// write blocks.
+/// Takes what waits, up to a proposal's size; returns the first job that does not fit, or carries
+/// no write blocks.
 fn gather(queue: &mut mpsc::Receiver<Job>, requests: &mut Vec<Blocks>) -> Option<Job> {
     let size = |blocks: &[StreamBlock]| {
         (blocks.iter().map(|block| block.bytes.len()).sum::<usize>(), blocks.len())

@@ -71,9 +71,9 @@ pub(super) fn member(i: usize) -> Member {
 
 pub(super) fn config(i: usize) -> HostConfig {
     HostConfig {
-        heartbeat_ms: 20,
-        election_timeout_ms: 100,
-        propose_timeout_ms: 1_000,
+        heartbeat_ms: 15,
+        election_timeout_ms: 80,
+        propose_timeout_ms: 500,
         snapshot_piece_bytes: 1_000,
         entries_kept: 20,
         segment_bytes: 4_000,

@@ -139,7 +139,8 @@ mod tests {
             let groups: Vec<_> = ["a", "b", "a"].iter().enumerate().map(|(group, tenant)| {
                 let labels = |i: usize| {
                     let (i, instance) = (i.to_string(), format!("host{group}:80"));
-                    Some(Labels::from_pairs([("__name__", "m"), ("i", &i), ("instance", &instance)]))
+                    let pairs = [("__name__", "m"), ("i", &*i), ("instance", &*instance)];
+                    Some(Labels::from_pairs(pairs))
                 };
                 let tenant = TenantId::parse(tenant).expect("good name");
                 let series = (0..4).map(labels).collect();

@@ -145,7 +145,8 @@ impl Committer {
             (false, Some(own), _) => self.withdraw(own).await,
             _ => {}
         }
-        tracing::info!(%shard, %cut, block = ?winner, samples = digest.samples, "generation is committed");
+        let samples = digest.samples;
+        tracing::info!(%shard, %cut, block = ?winner, samples, "generation is committed");
         let block = winner.unwrap_or(NO_BLOCK);
         self.shard.queue.committed(Entry::Committed { cut, block, digest }).await?;
         Ok(())

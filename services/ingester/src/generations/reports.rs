@@ -38,7 +38,8 @@ pub(super) async fn gather(
             Ok(Some(digest)) => {
                 if digest != own {
                     let (ours, theirs) = (own.samples, digest.samples);
-                    tracing::error!(shard = %shard.id, %cut, %node, ours, theirs, "replicas differ");
+                    let shard = shard.id;
+                    tracing::error!(%shard, %cut, %node, ours, theirs, "replicas differ");
                     context.metrics.replicas_differ.inc();
                 }
                 reports.push((node, digest));

@@ -16,7 +16,7 @@ use pando_catalog::{
 };
 use pando_cluster::{CatalogFollower, ControllerClient, Membership, Streams};
 use pando_codec::write_block::{Encoder, FrameInput, FrameValue, GroupId, GroupSpec};
-use pando_consensus::{Host, HostConfig, LocalTransport};
+use pando_consensus::{Host, HostConfig, LocalNetwork};
 use pando_executor::{BlockStore, BlockStoreConfig, LiveSource, SeriesStream, Sources};
 use pando_model::{
     CatalogVersion, ClusterId, Cut, KeyRange, Labels, Metadata, NodeId, SeriesKey, SeriesSamples,
@@ -266,7 +266,7 @@ pub(crate) struct Cluster {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) bucket: Arc<InMemory>,
     pub(crate) members: BTreeMap<NodeId, Running>,
-    network: LocalTransport,
+    network: LocalNetwork,
     controller_address: String,
     starts: u64,
     tasks: Tasks,
@@ -323,7 +323,7 @@ impl Cluster {
             clock,
             bucket: Arc::new(InMemory::new()),
             members: BTreeMap::new(),
-            network: LocalTransport::default(),
+            network: LocalNetwork::new(Rng::seeded(7)),
             controller_address,
             starts: 0,
             tasks,
@@ -365,12 +365,12 @@ impl Cluster {
         self.starts += 1;
         let (tasks, host_tasks, rng) = (Tasks::new(), Tasks::new(), Rng::seeded(self.starts));
         let host_config = HostConfig::new(id, CLUSTER, PathBuf::from("/raft"));
-        let transport = Arc::new(self.network.of(id));
+        let transport = self.network.transport(id);
         let system = SystemClock::shared();
         let host =
             Host::open(host_config, disk.shared(), transport, system, rng.clone(), &host_tasks);
         let host = host.expect("the log is readable");
-        self.network.attach(id, host.clone());
+        self.network.connect(id, &host);
         let channels = Channels::new(identity(id.0), None);
         let client = ControllerClient::new(channels.clone(), vec![self.controller_address.clone()]);
         let follower = CatalogFollower::start(
@@ -420,7 +420,7 @@ impl Cluster {
     /// The power of a member goes; what it had not synced is lost.
     pub(crate) async fn kill(&mut self, id: NodeId) -> Stopped {
         let running = self.members.remove(&id).expect("it runs");
-        self.network.detach(id);
+        self.network.disconnect(id);
         let disk = running.disk.crash(&Rng::seeded(99), Tear::Part);
         assert_eq!(running.tasks.shutdown(PATIENCE).await, [] as [&str; 0]);
         running.host.shutdown().await;

@@ -75,3 +75,26 @@ async fn a_seal_that_the_catalog_does_not_know_is_brought_to_its_end() {
     assert!(matches!(answer.outcomes[0].outcome, Some(Outcome::Applied(_))), "{answer:?}");
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn a_shard_without_samples_ends_without_a_block() {
+    let cluster = Cluster::start(1).await;
+    cluster.leader(1).await;
+    let sealed = cluster.client(1).seal(SealRequest { shard: 1 }).await.expect("it seals");
+    assert_eq!(sealed.into_inner().last_cut, 1);
+    until("the shard is closed", async || {
+        cluster.clock.advance(Duration::from_millis(500));
+        let stage = |c: &pando_catalog::Catalog| c.shards()[&ShardId(1)].info.stage;
+        cluster.controllers.read(stage) == ShardStage::Closed
+    })
+    .await;
+    cluster.controllers.read(|catalog| {
+        assert!(catalog.blocks().is_empty());
+        assert_eq!(
+            catalog.shards()[&ShardId(1)].next_cut,
+            Cut(2),
+            "the empty generation is committed"
+        );
+    });
+    cluster.stop().await;
+}
