@@ -76,8 +76,18 @@ impl Load {
         self.refused().map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
     }
 
+    /// Ends the senders once what is under way has ended, and returns what was written.
+    ///
+    /// # Errors
+    /// Patience ends before a request does.
+    pub async fn end(self) -> Result<Ledger> {
+        let still = tokio::time::timeout(PATIENCE, self.shared.gate.write()).await;
+        let _still = still.context("requests that are under way do not end")?;
+        Ok(self.ledger())
+    }
+
     /// What was written so far, of all senders.
-    pub fn ledger(&self) -> Ledger {
+    fn ledger(&self) -> Ledger {
         let mut ledger = Ledger::default();
         self.shared.writers.iter().for_each(|writer| ledger.absorb(&writer.ledger()));
         ledger

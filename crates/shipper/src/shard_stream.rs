@@ -84,6 +84,7 @@ impl ShardStream {
             next: 1,
             under_way: VecDeque::new(),
             leader: None,
+            turn: 0,
             pause: PAUSE_MIN,
             waiting: waiting.clone(),
         };
@@ -122,6 +123,8 @@ struct Sender {
     under_way: VecDeque<Numbered>,
     /// Who led when it was asked last.
     leader: Option<(NodeId, String)>,
+    /// Whose turn it is to be asked where nobody is known to lead.
+    turn: usize,
     pause: Duration,
     waiting: Arc<AtomicUsize>,
 }
@@ -213,10 +216,9 @@ impl Sender {
             .iter()
             .filter_map(|id| Some((*id, routing.node(*id)?.grpc_address.clone())))
             .collect();
-        let turn =
-            (self.pause.as_millis() as usize / PAUSE_MIN.as_millis() as usize).ilog2() as usize;
-        let at = (turn + self.next as usize) % members.len().max(1);
-        let member = members.get(at).cloned().ok_or_else(unknown)?;
+        // However long this takes, each member has its turn: the one that was asked last may be dead.
+        self.turn = self.turn.wrapping_add(1);
+        let member = members.get(self.turn % members.len().max(1)).cloned().ok_or_else(unknown)?;
         Ok(self.leader.insert(member).clone())
     }
 

@@ -135,7 +135,7 @@ impl Arena {
                 let samples = done.with_context(|| self.cluster.log_tails())?;
                 println!("round={round} samples={samples} took_ms={}", now_ms() - begun_ms);
             }
-            ledgers.push((name, load.ledger()));
+            ledgers.push((name, load.end().await?));
         }
         for (name, ledger) in &ledgers {
             check_ledger(&self.frontend()?, name, ledger).await.context("at the end")?;

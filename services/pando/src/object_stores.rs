@@ -196,6 +196,7 @@ mod tests {
 
     #[test]
     fn thanos_files_open_and_faults_are_named() {
+        pando_rpc::tls::install_provider();
         let s3 = "type: S3\nconfig:\n  bucket: b\n  endpoint: localhost:9000\n  insecure: true\n  \
                   access_key: a\n  secret_key: s\nprefix: p\n";
         let store = parse(s3).expect("good");

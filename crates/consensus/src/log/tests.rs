@@ -401,3 +401,25 @@ async fn a_truncation_alone_is_not_written() {
     assert_eq!(log.store(1).try_get_log_entries(0..).await.expect("read").len(), 10);
     log.close().await;
 }
+
+/// openraft purges while a checkpoint is still being installed: see [`LogStore::purge`].
+#[tokio::test]
+async fn a_purge_waits_for_the_checkpoint_that_covers_it() {
+    let disk = SimDisk::new();
+    let log = Running::small(&disk);
+    append(&mut log.create(1).await, 1, 0..10).await;
+    let checkpointed = watch::Sender::new(Some(3));
+    let mut store = LogStore::new(log.log.clone(), 1, NODE, Some(checkpointed.subscribe()));
+    store.purge(log_id(1, 3)).await.expect("covered");
+    {
+        let mut purged = std::pin::pin!(store.purge(log_id(1, 7)));
+        assert!(futures::poll!(&mut purged).is_pending());
+        assert_eq!(log.log.bounds(1).expect("bounds").0, Some(log_id(1, 3)));
+        checkpointed.send_replace(Some(8));
+        purged.await.expect("covered now");
+    }
+    assert_eq!(log.log.bounds(1).expect("bounds").0, Some(log_id(1, 7)));
+    drop(checkpointed);
+    assert!(store.purge(log_id(1, 9)).await.is_err(), "no checkpoint will ever cover it");
+    log.close().await;
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use pando_runtime::Phase;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,6 +37,7 @@ pub(crate) async fn until_told(base: &Base, running: Running) -> Result<()> {
     loop {
         tokio::select! {
             () = told(base) => break,
+            why = log_failed(base) => bail!("raft log has failed, and nothing can be acknowledged: {why}"),
             _ = hangup.recv() => {
                 if let Err(error) = (running.reload)() {
                     tracing::error!(error, "configuration is not reloaded");
@@ -65,6 +66,14 @@ pub(crate) async fn until_told(base: &Base, running: Running) -> Result<()> {
         () = again() => tracing::warn!("second signal: pando ends at once"),
     }
     Ok(())
+}
+
+/// Ends when the disk has failed the log of this process' Raft groups: it takes nothing more (fail-stop).
+async fn log_failed(base: &Base) -> String {
+    match base.host.get() {
+        Some(host) => host.failed().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn again() {
