@@ -177,6 +177,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// Gives every member this environment, from its next start on.
+    pub fn set_envs(&mut self, envs: &[(&str, &str)]) {
+        for member in &mut self.members {
+            member.envs = envs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        }
+    }
+
     /// Kills all members at once, without a word.
     pub fn kill_all(&mut self) {
         // All get their signal before the first is waited for.

@@ -4,6 +4,7 @@
 
 pub mod answers;
 pub mod cluster;
+pub mod door;
 pub mod exporter;
 pub mod http;
 pub mod load;

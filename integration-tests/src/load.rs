@@ -154,21 +154,10 @@ impl Shared {
             loop {
                 let writer = &self.writers[sender];
                 // Both protocols, and both have to be safe to repeat.
-                let begun = now_ms();
                 let outcome = match turn % 2 {
                     0 => writer.write_v1(&batch).await,
                     _ => writer.write_v2(&batch).await,
                 };
-                if now_ms() - begun > 1000 || !outcome.is_acknowledged() {
-                    println!(
-                        "  [{}] {sender} {} took {} -> {} {}",
-                        now_ms() % 1000000,
-                        self.bases[base % self.bases.len()],
-                        now_ms() - begun,
-                        outcome.status,
-                        outcome.body
-                    );
-                }
                 if outcome.is_acknowledged() {
                     self.acknowledged[sender].fetch_add(1, Ordering::SeqCst);
                     break;

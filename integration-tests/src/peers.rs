@@ -138,12 +138,18 @@ pub async fn start_s3(folder: &Path) -> Result<Option<S3>> {
     let made = http::client().put(format!("{base}/metrics")).send().await?;
     made.error_for_status().context("cannot make the bucket")?;
     let config = folder.join("objstore.yml");
-    std::fs::write(
-        &config,
-        format!(
-            "type: S3\nconfig:\n  bucket: metrics\n  endpoint: {address}\n  region: us-east-1\n  \
-             insecure: true\n  access_key: test\n  secret_key: test\n"
-        ),
-    )?;
+    write_s3_config(&config, &address)?;
     Ok(Some(S3 { process, address, config }))
+}
+
+/// Writes the objstore.yml of the S3 server that is reached at `address`.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_s3_config(file: &Path, address: &str) -> Result<()> {
+    let text = format!(
+        "type: S3\nconfig:\n  bucket: metrics\n  endpoint: {address}\n  region: us-east-1\n  \
+         insecure: true\n  access_key: test\n  secret_key: test\n"
+    );
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }

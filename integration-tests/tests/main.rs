@@ -2,11 +2,9 @@
 #![allow(clippy::print_stdout, reason = "tests say what they skip")]
 
 mod suite {
-    mod attacks;
     mod bench_tiny;
     mod demo_path;
     mod kills;
-    mod oracle;
     mod power_loss;
     mod scrape_oracle;
 }

@@ -4,6 +4,9 @@ use anyhow::{Result, bail};
 
 use crate::{build_pando, cargo, peers};
 
+/// The package of the whole-cluster tests.
+const CLUSTERS: &str = "pando-integration-tests";
+
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -30,18 +33,25 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("skipped, not to be had: {names}");
     }
     let pando = build_pando("dev")?;
-    let mut command = cargo();
-    command.arg("test");
-    match &options.package {
-        Some(package) => command.args(["--package", package]),
-        None => command.arg("--workspace"),
+    let run = |select: &[&str], one_at_a_time: bool| {
+        let mut command = cargo();
+        command.arg("test").args(select);
+        command.env("PANDO_BIN", &pando).env("PANDO_CACHE_DIR", peers::cache_dir()?);
+        if options.long {
+            command.env("PANDO_TEST_LONG", "1");
+        }
+        if one_at_a_time {
+            command.env("RUST_TEST_THREADS", "1");
+        }
+        if !options.rest.is_empty() {
+            command.arg("--").args(&options.rest);
+        }
+        crate::run(&mut command)
     };
-    command.env("PANDO_BIN", pando).env("PANDO_CACHE_DIR", peers::cache_dir()?);
-    if options.long {
-        command.env("PANDO_TEST_LONG", "1");
+    if let Some(package) = &options.package {
+        return run(&["--package", package], package == CLUSTERS);
     }
-    if !options.rest.is_empty() {
-        command.arg("--").args(&options.rest);
-    }
-    crate::run(&mut command)
+    run(&["--workspace", "--exclude", CLUSTERS], false)?;
+    // Each of these is a whole cluster of processes.
+    run(&["--package", CLUSTERS], true)
 }

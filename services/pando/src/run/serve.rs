@@ -9,8 +9,9 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use pando_agent::AgentHandle;
 use pando_config::Config;
+use pando_model::ErrorKind;
 use pando_query_frontend::{ReloadState, StatusInfo};
-use pando_rpc::http::{CommonState, HttpLimits, common_routes, serve};
+use pando_rpc::http::{ApiError, CommonState, HttpLimits, common_routes, serve};
 use pando_runtime::Phase;
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -37,7 +38,8 @@ struct Shared {
     config: RwLock<Arc<Config>>,
     state: Mutex<ReloadState>,
     hook: RwLock<Hook>,
-    routes: RwLock<Router>,
+    /// The roles' routes, once they are there.
+    routes: RwLock<Option<Router>>,
     ignored: Family<KeyLabels, Gauge>,
     clock: pando_runtime::SharedClock,
 }
@@ -84,7 +86,7 @@ impl Reloading {
 
     /// From now on these routes are served, too.
     pub(crate) fn serve(&self, router: Router) {
-        *self.shared.routes.write() = router;
+        *self.shared.routes.write() = Some(router);
     }
 
     /// What SIGHUP and `/-/reload` do.
@@ -155,10 +157,14 @@ pub(crate) fn begin(base: &Base, plan: &Plan, reloading: &Reloading) {
     });
 }
 
-/// Passes on to the roles' routes, as they are now.
+/// Passes on to the roles' routes. Before they are there nothing is "not found": a remote writer would drop what
+/// it is told 404 for.
 async fn late(shared: Arc<Shared>, request: Request) -> Response {
     let routes = shared.routes.read().clone();
-    routes.oneshot(request).await.into_response()
+    match routes {
+        Some(routes) => routes.oneshot(request).await.into_response(),
+        None => ApiError::new(ErrorKind::Unavailable, "this process is starting").into_response(),
+    }
 }
 
 /// The path of `--web.external-url`, if it has one.
