@@ -67,6 +67,11 @@ impl Process {
         matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
+    /// Whether the process, once it has ended by itself, ended well.
+    pub fn ended_well(&mut self) -> Option<bool> {
+        self.child.try_wait().ok().flatten().map(|status| status.success())
+    }
+
     /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()

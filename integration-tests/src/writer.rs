@@ -7,8 +7,8 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail, ensure};
 use pando_exposition::remote_write::{self, FloatSample, SeriesToWrite};
-use pando_model::Labels;
 use pando_model::sample::float_merge_order;
+use pando_model::{Labels, Metadata};
 use serde_json::Value;
 
 use crate::{eventually, http};
@@ -132,6 +132,17 @@ impl Writer {
         }
     }
 
+    /// Says what a metric family is, as remote write 1.0.
+    ///
+    /// # Errors
+    /// It is not acknowledged.
+    pub async fn describe(&self, family: &str, metadata: &Metadata) -> Result<()> {
+        let body = remote_write::encode_v1(&[], &[(family, metadata)])?;
+        let outcome = self.send(body, Version::V1).await?;
+        ensure!(outcome.is_acknowledged(), "metadata is refused: {outcome:?}");
+        Ok(())
+    }
+
     async fn write(&self, samples: &[Written], version: Version) -> Outcome {
         let outcome = self.post(samples, version).await.unwrap_or_else(|error| Outcome {
             status: 0,
@@ -148,7 +159,10 @@ impl Writer {
     }
 
     async fn post(&self, samples: &[Written], version: Version) -> Result<Outcome> {
-        let body = encode(samples, version)?;
+        self.send(encode(samples, version)?, version).await
+    }
+
+    async fn send(&self, body: Vec<u8>, version: Version) -> Result<Outcome> {
         let content_type = match version {
             Version::V1 => remote_write::CONTENT_TYPE_V1,
             Version::V2 => remote_write::CONTENT_TYPE_V2,

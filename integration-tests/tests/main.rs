@@ -2,9 +2,11 @@
 #![allow(clippy::print_stdout, reason = "tests say what they skip")]
 
 mod suite {
+    mod bad_input;
     mod bench_tiny;
     mod demo_path;
     mod kills;
+    mod oracle;
     mod power_loss;
     mod scrape_oracle;
 }

@@ -62,6 +62,16 @@ impl<'a> SampleRef<'a> {
         }
         build(pairs)
     }
+
+    /// The names of labels that the line gives an empty value. Such a label is none, so [`SampleRef::labels`] does
+    /// not have it; but where a target's labels are honored, it keeps the server from adding its own.
+    ///
+    /// # Errors
+    /// As [`SampleRef::labels`].
+    pub fn empty_labels(&self) -> Result<Vec<Cow<'a, str>>, LabelsProblem> {
+        let pairs = pairs_of(Lexer::new(self.format, self.series))?;
+        Ok(pairs.into_iter().filter(|(_, value)| value.is_empty()).map(|(name, _)| name).collect())
+    }
 }
 
 /// An exemplar, borrowed from the body.

@@ -96,7 +96,7 @@ async fn ensure_true_to(target: &str, base: &str, time_ms: i64) -> Result<()> {
 /// The committed generation is dropped once the longest query could have ended.
 async fn emptied(member: &Member) -> Result<()> {
     eventually("the head is empty", || async {
-        let bytes = member.metric("pando_ingester_memory_bytes{reason=\"samples\"}").await?;
+        let bytes = member.metric("pando_ingester_memory_bytes{part=\"samples\"}").await?;
         ensure!(bytes == 0.0, "samples take {bytes} bytes");
         Ok(Some(()))
     })
@@ -106,7 +106,12 @@ async fn emptied(member: &Member) -> Result<()> {
 
 /// Moves the blocks of a bucket away, or back.
 fn move_blocks(bucket: &Path, from: &str, to: &str) -> Result<()> {
-    std::fs::rename(bucket.join(from), bucket.join(to)).context("the bucket has blocks")
+    // A block that loses the race for its generation leaves empty folders behind.
+    let target = bucket.join(to);
+    if target.exists() {
+        std::fs::remove_dir_all(&target)?;
+    }
+    std::fs::rename(bucket.join(from), target).context("the bucket has blocks")
 }
 
 #[tokio::test]

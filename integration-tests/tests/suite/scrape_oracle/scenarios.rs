@@ -99,7 +99,7 @@ fn labels_and_values() -> Vec<Scenario> {
             "honor_labels: true",
             texts(|n| {
                 format!(
-                    "m{{job=\"own\"}} {n}\nm{{instance=\"own\"}} {n}\n\
+                    "m{{job=\"own\"}} {n}\nm{{instance=\"own\"}} {n}\nm{{job=\"\",instance=\"\"}} {n}\n\
                      m{{exported_job=\"x\"}} {n}\nup{{job=\"own\"}} 7\n"
                 )
             }),

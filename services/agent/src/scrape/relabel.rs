@@ -1,20 +1,23 @@
 //! From the labels of a line to the labels of a series: the target's labels, the rules, the external labels.
 //! Pure.
 
+use std::borrow::Cow;
+
 use pando_model::relabel::{self, RelabelConfig};
 use pando_model::{Labels, LabelsBuilder, METRIC_NAME};
 
-/// The labels of a scraped series; empty where a rule drops it.
+/// The labels of a scraped series; empty where a rule drops it. `honored` is there where `honor_labels` is set: the
+/// labels that the line says are empty, which is how a target refuses one of the server's.
 pub(crate) fn sample_labels(
     line: &Labels,
     target: &Labels,
-    honor_labels: bool,
+    honored: Option<&[Cow<'_, str>]>,
     rules: &[RelabelConfig],
 ) -> Labels {
     let mut labels = line.to_builder();
-    if honor_labels {
+    if let Some(emptied) = honored {
         for (name, value) in target {
-            if line.get(name).is_none() {
+            if line.get(name).is_none() && !emptied.iter().any(|emptied| emptied == name) {
                 labels.set(name, value);
             }
         }
@@ -70,7 +73,7 @@ mod tests {
     fn the_targets_labels_win_and_what_they_displace_is_exported() {
         let target = set(&[("instance", "a:1"), ("job", "j")]);
         let line = set(&[("__name__", "m"), ("job", "theirs"), ("exported_job", "older")]);
-        let labels = sample_labels(&line, &target, false, &[]);
+        let labels = sample_labels(&line, &target, None, &[]);
         let expected = [
             ("__name__", "m"),
             ("exported_exported_job", "theirs"),
@@ -79,9 +82,11 @@ mod tests {
             ("job", "j"),
         ];
         assert_eq!(labels, set(&expected));
-        let honored = sample_labels(&line, &target, true, &[]);
+        let honored = sample_labels(&line, &target, Some(&[]), &[]);
         assert_eq!(honored.value("job"), "theirs");
         assert_eq!(honored.value("instance"), "a:1");
+        let refused = sample_labels(&line, &target, Some(&[Cow::Borrowed("instance")]), &[]);
+        assert_eq!(refused.get("instance"), None);
     }
 
     #[test]

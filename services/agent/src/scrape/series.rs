@@ -89,7 +89,8 @@ impl SeriesTable {
     ) -> Result<Option<u32>, ScrapeError> {
         let config = &settings.config;
         let rules = &config.metric_relabel_configs;
-        let labels = sample_labels(&line.labels()?, target, config.honor_labels, rules);
+        let emptied = config.honor_labels.then(|| line.empty_labels()).transpose()?;
+        let labels = sample_labels(&line.labels()?, target, emptied.as_deref(), rules);
         if labels.is_empty() {
             return Ok(None);
         }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use http::{HeaderValue, header};
 use tokio::sync::mpsc;
 
@@ -55,7 +55,8 @@ pub(super) fn success_of(
         let chunk = chunks.recv().await?;
         Some((Ok::<_, Infallible>(chunk), chunks))
     });
-    json_response(Body::from_stream(chunks))
+    // Compression asks once more after the end.
+    json_response(Body::from_stream(chunks.fuse()))
 }
 
 fn json_response(body: Body) -> Response {
