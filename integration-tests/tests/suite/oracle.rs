@@ -61,7 +61,7 @@ const QUERIES: [&str; 69] = [
     "predict_linear(node_time_seconds[8s], 60)",
     "changes(node_memory_MemFree_bytes[8s])",
     "present_over_time(up[3s])",
-    "double_exponential_smoothing_is_no_function_here or node_load5",
+    "no_such_metric_at_all or node_load5",
     // Aggregations.
     "sum(node_memory_MemFree_bytes)",
     "sum by (mode) (rate(node_cpu_seconds_total[5s]))",
