@@ -21,6 +21,12 @@ pub trait RangeReader: Send + Sync {
     /// The bytes of each of `ranges` (sorted, disjoint), in their order. A range that the object
     /// does not have is an error.
     async fn read(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, ReadError>;
+
+    /// Told that bytes it has read are not what was written: it drops its copies of the object, so
+    /// that the next read is answered by the object itself. Says whether another read may do better.
+    async fn distrust(&self) -> bool {
+        false
+    }
 }
 
 /// An object in memory.
@@ -44,7 +50,8 @@ fn slice(bytes: &Bytes, range: &Range<u64>) -> Result<Bytes, ReadError> {
     Ok(bytes.slice(range.start as usize..range.end as usize))
 }
 
-/// An object that is a local file, for tools. Reads block the calling thread.
+/// An object that is a local file, for tools: reads block the calling thread. Who serves others
+/// calls [`LocalFile::read_blocking`] where blocking is allowed.
 #[derive(Clone, Debug)]
 pub struct LocalFile {
     path: PathBuf,
@@ -59,6 +66,16 @@ impl LocalFile {
     /// The file's size, bytes.
     pub fn object_bytes(&self) -> Result<u64, ReadError> {
         std::fs::metadata(&self.path).map(|m| m.len()).map_err(|e| read_error(&self.path, &e))
+    }
+
+    /// [`RangeReader::read`] on the calling thread, which it blocks.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_blocking(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError> {
+        let fail = |e: std::io::Error| read_error(&self.path, &e);
+        let mut file = std::fs::File::open(&self.path).map_err(fail)?;
+        ranges.iter().map(|range| self.read_one(&mut file, range).map_err(fail)).collect()
     }
 
     fn read_one(&self, file: &mut std::fs::File, range: &Range<u64>) -> std::io::Result<Bytes> {
@@ -77,9 +94,7 @@ impl LocalFile {
 #[async_trait]
 impl RangeReader for LocalFile {
     async fn read(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, ReadError> {
-        let fail = |e: std::io::Error| read_error(&self.path, &e);
-        let mut file = std::fs::File::open(&self.path).map_err(fail)?;
-        ranges.iter().map(|range| self.read_one(&mut file, range).map_err(fail)).collect()
+        self.read_blocking(&ranges)
     }
 }
 

@@ -4,16 +4,14 @@
 //! tenants of the block (INV-9).
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use arrow::datatypes::UInt64Type;
 use bytes::Bytes;
 use pando_model::{Labels, SeriesKey};
 
 use crate::error::BlockError;
-use crate::group::GroupRead;
 use crate::io::RangeReader;
-use crate::reader::fetch;
+use crate::reader::fetch_verified;
 use crate::schema::Fixed;
 use crate::select::Selection;
 use crate::view::View;
@@ -103,22 +101,14 @@ impl Selection {
     ) -> Result<(), BlockError> {
         for at in 0..self.groups() {
             let Some(read) = self.read(at, roots.to_vec()) else { continue };
-            let parts = self.fetch_read(io, &read).await?;
-            let mut batches = read.decode(&self.block, &parts)?;
+            let (block, ranges) = (&self.block, read.ranges(&self.block));
+            let decode = |parts: &[Bytes]| read.decode(block, parts);
+            let mut batches = fetch_verified(block.record.id, io, ranges, decode).await?;
             while let Some(batch) = batches.next()? {
                 visit(&View { block: &self.block, batch: &batch, roots })?;
             }
         }
         Ok(())
-    }
-
-    async fn fetch_read(
-        &self,
-        io: &dyn RangeReader,
-        read: &GroupRead,
-    ) -> Result<Vec<Bytes>, BlockError> {
-        let ranges: Vec<Range<u64>> = read.ranges(&self.block);
-        fetch(self.block.record.id, io, ranges).await
     }
 }
 

@@ -135,8 +135,12 @@ impl BlockReader {
         record: &BlockRecord,
         io: &dyn RangeReader,
     ) -> Result<BlockReader, BlockError> {
-        let footer = fetch_one(record.id, io, Self::footer_range(record)).await?;
-        Self::open(record, &footer)
+        let range = Self::footer_range(record);
+        let no_bytes = || no_bytes(record.id, &range);
+        fetch_verified(record.id, io, vec![range.clone()], |parts| {
+            Self::open(record, parts.first().ok_or_else(no_bytes)?)
+        })
+        .await
     }
 
     /// Opens an object of which nothing but its name and size is known.
@@ -244,17 +248,40 @@ pub(crate) async fn fetch(
     io.read(ranges).await.map_err(|source| BlockError::Read { block, source })
 }
 
+/// Fetches `ranges` of `block` and hands them to `decode`, which verifies them first. Where it finds
+/// them damaged they are fetched once more, past all copies: a bad copy hides no good object.
+pub(crate) async fn fetch_verified<T>(
+    block: BlockId,
+    io: &dyn RangeReader,
+    ranges: Vec<Range<u64>>,
+    mut decode: impl FnMut(&[Bytes]) -> Result<T, BlockError>,
+) -> Result<T, BlockError> {
+    let parts = fetch(block, io, ranges.clone()).await?;
+    let damaged = match decode(&parts) {
+        Err(damaged @ BlockError::Corrupt { .. }) => damaged,
+        decoded => return decoded,
+    };
+    drop(parts);
+    if io.distrust().await {
+        return decode(&fetch(block, io, ranges).await?);
+    }
+    Err(damaged)
+}
+
 async fn fetch_one(
     block: BlockId,
     io: &dyn RangeReader,
     range: Range<u64>,
 ) -> Result<Bytes, BlockError> {
-    let (offset, bytes) = (range.start, range.end.saturating_sub(range.start));
-    let part = fetch(block, io, vec![range]).await?.into_iter().next();
-    part.ok_or_else(|| BlockError::Corrupt {
+    let part = fetch(block, io, vec![range.clone()]).await?.into_iter().next();
+    part.ok_or_else(|| no_bytes(block, &range))
+}
+
+fn no_bytes(block: BlockId, range: &Range<u64>) -> BlockError {
+    BlockError::Corrupt {
         block,
-        offset,
-        bytes,
+        offset: range.start,
+        bytes: range.end.saturating_sub(range.start),
         what: "no bytes were read".to_string(),
-    })
+    }
 }

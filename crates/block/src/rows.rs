@@ -8,7 +8,7 @@ use crate::axes::Axes;
 use crate::error::BlockError;
 use crate::group::GroupRead;
 use crate::io::RangeReader;
-use crate::reader::{Opened, fetch};
+use crate::reader::{Opened, fetch_verified};
 use crate::scan::GroupSeries;
 
 /// One series of one tenant.
@@ -65,9 +65,14 @@ impl BlockRows {
                 roots: self.block.columns.all_roots().collect(),
             };
             let ranges = read.ranges(&self.block);
-            let parts = fetch(self.block.record.id, self.io.as_ref(), ranges).await?;
-            let axes = self.axes.take().unwrap_or_else(|| Axes::new(None));
-            self.group = Some(GroupSeries::new(self.block.clone(), read, &parts, axes)?);
+            let (block, io) = (&self.block, self.io.as_ref());
+            let mut axes = self.axes.take();
+            let group = fetch_verified(block.record.id, io, ranges, |parts| {
+                let axes = axes.take().unwrap_or_else(|| Axes::new(None));
+                GroupSeries::new(block.clone(), read.clone(), parts, axes)
+            })
+            .await?;
+            self.group = Some(group);
         }
     }
 }

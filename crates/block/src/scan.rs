@@ -14,7 +14,7 @@ use crate::decode::{Row, decode_batch, sample_roots};
 use crate::error::BlockError;
 use crate::group::{GroupBatches, GroupRead};
 use crate::io::RangeReader;
-use crate::reader::{Opened, fetch};
+use crate::reader::{Opened, fetch_verified};
 use crate::select::Selection;
 use crate::series::join;
 use crate::view::View;
@@ -161,6 +161,8 @@ pub struct SeriesScan {
     samples_max: usize,
     at: usize,
     group: Option<GroupSeries>,
+    /// Bytes of the pages of `group`.
+    group_bytes: u64,
     axes: Option<Axes>,
 }
 
@@ -168,12 +170,17 @@ impl SeriesScan {
     /// The series of `selection`, in batches of about `samples_max` samples (at least one series
     /// each).
     pub fn new(selection: Selection, io: Arc<dyn RangeReader>, samples_max: usize) -> Self {
-        SeriesScan { selection, io, samples_max, at: 0, group: None, axes: None }
+        SeriesScan { selection, io, samples_max, at: 0, group: None, group_bytes: 0, axes: None }
     }
 
     /// The rows that are scanned.
     pub fn selection(&self) -> &Selection {
         &self.selection
+    }
+
+    /// Bytes of pages that the scan holds at the moment.
+    pub fn held_bytes(&self) -> u64 {
+        if self.group.is_some() { self.group_bytes } else { 0 }
     }
 
     /// The next series, never an empty batch; `None` at the end. Series come in the order of their
@@ -190,10 +197,20 @@ impl SeriesScan {
             if self.at >= self.selection.groups() {
                 return Ok(None);
             }
-            let ranges = self.selection.ranges(self.at);
-            let parts = fetch(self.selection.block.record.id, self.io.as_ref(), ranges).await?;
-            let axes = self.axes.take().unwrap_or_else(|| Axes::new(Some(self.selection.time)));
-            self.group = Some(self.selection.decode_with(self.at, &parts, axes)?);
+            let (selection, at) = (&self.selection, self.at);
+            let (mut axes, mut bytes) = (self.axes.take(), 0);
+            let group = fetch_verified(
+                selection.block.record.id,
+                self.io.as_ref(),
+                selection.ranges(at),
+                |parts| {
+                    bytes = parts.iter().map(|part| part.len() as u64).sum();
+                    let axes = axes.take().unwrap_or_else(|| Axes::new(Some(selection.time)));
+                    selection.decode_with(at, parts, axes)
+                },
+            )
+            .await?;
+            (self.group, self.group_bytes) = (Some(group), bytes);
             self.at += 1;
         }
     }

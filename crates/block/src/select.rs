@@ -18,7 +18,7 @@ use crate::group::{GroupRead, runs};
 use crate::io::{RangeReader, coalesce};
 use crate::pages::Page;
 use crate::prune::prune;
-use crate::reader::{Opened, fetch};
+use crate::reader::{Opened, fetch_verified};
 use crate::schema::Fixed;
 use crate::view::View;
 
@@ -141,7 +141,7 @@ impl ScanPlan {
 
     /// Fetches what the plan needs and tests the rows.
     pub async fn fetch_and_select(&self, io: &dyn RangeReader) -> Result<Selection, BlockError> {
-        self.select(&fetch(self.block.record.id, io, self.ranges()).await?)
+        fetch_verified(self.block.record.id, io, self.ranges(), |parts| self.select(parts)).await
     }
 
     fn test(&self, view: &View<'_>, tests: &mut Tests<'_>) -> Result<Vec<bool>, BlockError> {

@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -44,6 +45,8 @@ pub struct BlockStore {
     folder: Option<Arc<PathBuf>>,
     opened: Cache<BlockId, BlockReader>,
     ranges: Cache<RangeKey, Bytes>,
+    /// Makes names of temporary files: two writers of one block share none.
+    files_begun: Arc<AtomicU64>,
 }
 
 impl BlockStore {
@@ -57,7 +60,9 @@ impl BlockStore {
             .weigher(|_, bytes: &Bytes| clamped(bytes.len() + size_of::<RangeKey>()))
             .max_capacity(config.range_bytes)
             .build();
-        BlockStore { store, folder: config.folder.clone().map(Arc::new), opened, ranges }
+        let folder = config.folder.clone().map(Arc::new);
+        folder.iter().for_each(|folder| remove_unfinished(folder));
+        BlockStore { store, folder, opened, ranges, files_begun: Arc::default() }
     }
 
     /// The object store below.
@@ -73,7 +78,9 @@ impl BlockStore {
         &self,
         record: &BlockRecord,
     ) -> Result<(BlockReader, Arc<dyn RangeReader>), ExecuteError> {
-        let io: Arc<dyn RangeReader> = Arc::new(BlockIo { store: self.clone(), block: record.id });
+        let distrusted = AtomicBool::new(false);
+        let io: Arc<dyn RangeReader> =
+            Arc::new(BlockIo { store: self.clone(), block: record.id, distrusted });
         if let Some(reader) = self.opened.get(&record.id) {
             return Ok((reader, io));
         }
@@ -113,10 +120,15 @@ impl BlockStore {
     /// It cannot be written.
     pub fn keep(&self, block: BlockId, bytes: &[u8]) -> std::io::Result<()> {
         let Some(path) = self.file(block) else { return Ok(()) };
-        // Not synced: a file that a crash tears is found by its checksums and fetched again.
-        let temporary = path.with_extension("new");
-        std::fs::write(&temporary, bytes)?;
-        std::fs::rename(&temporary, &path)
+        let begun = self.files_begun.fetch_add(1, Ordering::Relaxed);
+        let temporary = path.with_extension(format!("{begun}.{UNFINISHED}"));
+        let written = write_synced(&temporary, bytes);
+        // The name may be lost by a crash, but it never names bytes that were not written.
+        let named = written.and_then(|()| std::fs::rename(&temporary, &path));
+        if named.is_err() {
+            let _ = std::fs::remove_file(&temporary);
+        }
+        named
     }
 
     /// Fetches a whole block into the folder, where it is not there.
@@ -134,7 +146,9 @@ impl BlockStore {
             Err(object_store::Error::NotFound { .. }) => return Err(ExecuteError::gone(block)),
             Err(error) => return Err(live(format!("block={block}: {error}"))),
         };
-        self.keep(block, &bytes).map_err(|e| live(format!("block={block}: {e}")))
+        let store = self.clone();
+        let kept = blocking(move || store.keep(block, &bytes)).await;
+        kept.map_err(|e| live(format!("block={block}: {e}")))
     }
 
     /// Removes a block from the folder.
@@ -152,16 +166,88 @@ impl BlockStore {
         self.folder.as_ref().map(|folder| folder.join(format!("{block}.parquet")))
     }
 
-    async fn read_range(&self, block: BlockId, range: Range<u64>) -> Result<Bytes, ReadError> {
+    /// Reads a range from memory, else from the store. `fresh`: from the store in any case.
+    async fn read_range(
+        &self,
+        block: BlockId,
+        range: Range<u64>,
+        fresh: bool,
+    ) -> Result<Bytes, ReadError> {
         let key = (block, range.start, range.end);
-        if let Some(bytes) = self.ranges.get(&key) {
+        if let Some(bytes) = self.ranges.get(&key).filter(|_| !fresh) {
             return Ok(bytes);
         }
         let path = Path::from(block.object_path());
         let bytes = self.store.get_range(&path, range).await.map_err(read_error)?;
+        // Nobody has compared its hashes yet. Where they turn out wrong, this very range is read
+        // again and takes this one's place.
         self.ranges.insert(key, bytes.clone());
         Ok(bytes)
     }
+
+    /// The ranges out of the folder's file; `None` where it is not there, or too short.
+    async fn read_file(&self, block: BlockId, ranges: &[Range<u64>]) -> Option<Vec<Bytes>> {
+        let path = self.file(block)?;
+        let ranges = ranges.to_vec();
+        let read = blocking(move || match path.exists() {
+            true => Ok(Some(LocalFile::new(path).read_blocking(&ranges))),
+            false => Ok(None),
+        });
+        match read.await.ok()?? {
+            Ok(parts) => Some(parts),
+            Err(error) => {
+                // It may have been removed a moment ago, as old blocks are.
+                if error.kind == ErrorKind::Corrupt {
+                    self.drop_copy(block, &error.message).await;
+                }
+                None
+            }
+        }
+    }
+
+    /// Removes the folder's file of a block that turned out damaged.
+    async fn drop_copy(&self, block: BlockId, why: &str) {
+        let store = self.clone();
+        let removed = blocking(move || {
+            let there = store.file(block).is_some_and(|path| path.exists());
+            store.forget(block).map(|()| there)
+        });
+        match removed.await {
+            Ok(true) => tracing::warn!(%block, why, "damaged local copy of a block is removed"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%block, why, %error, "damaged local copy of a block is not removed");
+            }
+        }
+    }
+}
+
+/// What the name of a file ends with until it is whole.
+const UNFINISHED: &str = "new";
+
+/// Removes what a process that was killed had not written to its end.
+fn remove_unfinished(folder: &std::path::Path) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    for path in paths.filter(|path| path.extension().is_some_and(|end| end == UNFINISHED)) {
+        if let Err(error) = std::fs::remove_file(&path) {
+            tracing::warn!(path = %path.display(), %error, "unfinished file is not removed");
+        }
+    }
+}
+
+fn write_synced(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Disks are read and written where that blocks no socket.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }
 
 fn clamped(bytes: usize) -> u32 {
@@ -176,22 +262,31 @@ fn read_error(error: object_store::Error) -> ReadError {
     ReadError { kind, message: error.to_string() }
 }
 
-/// One block's bytes: from the folder where it is kept there, else from the store.
+/// One block's bytes: from the folder where it is kept there, else from memory or the store.
 struct BlockIo {
     store: BlockStore,
     block: BlockId,
+    /// Whether copies have turned out damaged: what is read from here on comes from the store.
+    distrusted: AtomicBool,
 }
 
 #[async_trait]
 impl RangeReader for BlockIo {
     async fn read(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, ReadError> {
-        if let Some(path) = self.store.file(self.block).filter(|path| path.exists()) {
-            // A file that is torn or was removed a moment ago is as good as none.
-            if let Ok(parts) = LocalFile::new(path).read(ranges.clone()).await {
-                return Ok(parts);
-            }
+        let fresh = self.distrusted.load(Ordering::Relaxed);
+        if !fresh && let Some(parts) = self.store.read_file(self.block, &ranges).await {
+            return Ok(parts);
         }
-        let reads = ranges.into_iter().map(|range| self.store.read_range(self.block, range));
+        let reads = ranges.into_iter().map(|range| self.store.read_range(self.block, range, fresh));
         join_all(reads).await.into_iter().collect()
     }
+
+    async fn distrust(&self) -> bool {
+        self.distrusted.store(true, Ordering::Relaxed);
+        self.store.drop_copy(self.block, "a hash differs").await;
+        true
+    }
 }
+
+#[cfg(test)]
+mod tests;

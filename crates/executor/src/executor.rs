@@ -1,15 +1,18 @@
 //! `Executor`: opens the sources of a fragment and runs it over their merged series.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::try_join_all;
+use futures::future::{BoxFuture, try_join_all};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use pando_block::SeriesScan;
-use pando_model::{Matcher, SeriesSamples, TimeRange};
+use pando_model::{BlockRecord, ErrorKind, Matcher, SeriesSamples, TimeRange};
 use pando_promql::fragment::{FragmentExecution, FragmentPlan, FragmentStats, PartialBatch};
-use pando_promql::{Budget, CancelFlag};
+use pando_promql::{Budget, CancelFlag, QueryError};
 use pando_rpc::Channels;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use crate::block_store::BlockStore;
 use crate::error::ExecuteError;
@@ -20,21 +23,64 @@ use crate::sources::{LiveSource, Sources};
 
 /// Samples of one batch that is handed to the engine: some MiB, so that many fragments fit into memory.
 const BATCH_SAMPLES: usize = 256 << 10;
-/// Samples that one source hands over at a time.
+/// Samples that one source hands over at a time, where there are few; and all blocks of a fragment
+/// together, where there are many.
 const SOURCE_SAMPLES: usize = 64 << 10;
+const BLOCKS_SAMPLES: usize = 1 << 20;
+/// Samples that a source hands over at least, so that many blocks do not make for many small steps.
+const SOURCE_SAMPLES_MIN: usize = 1 << 10;
 
-/// Executes fragments. Cloning shares its caches.
+/// How much an executor does at once (INV-7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExecutorLimits {
+    /// Fragments and lookups that run at the same time; more wait. Default: 32, so that all
+    /// queries of one frontend (20) may run over the shards of a member.
+    pub fragments_max: usize,
+    /// How long one waits for its turn before it is refused. Default: 30 s.
+    pub patience: Duration,
+    /// Blocks of one fragment that are opened at the same time. Default: 8.
+    pub opens_max: usize,
+}
+
+impl Default for ExecutorLimits {
+    fn default() -> Self {
+        ExecutorLimits { fragments_max: 32, patience: Duration::from_secs(30), opens_max: 8 }
+    }
+}
+
+/// Executes fragments. Cloning shares its caches and its limits.
 #[derive(Clone)]
 pub struct Executor {
     blocks: BlockStore,
     live: Arc<dyn LiveShards>,
     channels: Channels,
+    limits: ExecutorLimits,
+    turns: Arc<Semaphore>,
 }
 
 impl Executor {
     /// An executor over the store's blocks, this process' own shards and other members'.
     pub fn new(blocks: BlockStore, live: Arc<dyn LiveShards>, channels: Channels) -> Self {
-        Executor { blocks, live, channels }
+        let limits = ExecutorLimits::default();
+        let turns = Arc::new(Semaphore::new(limits.fragments_max));
+        Executor { blocks, live, channels, limits, turns }
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn with_limits(self, limits: ExecutorLimits) -> Self {
+        Executor { limits, turns: Arc::new(Semaphore::new(limits.fragments_max)), ..self }
+    }
+
+    /// Waits for a turn.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, ExecuteError> {
+        let ExecutorLimits { fragments_max, patience, .. } = self.limits;
+        let refused = || ExecuteError::Live {
+            kind: ErrorKind::Unavailable,
+            message: format!("too many fragments at once: fragments_max={fragments_max}"),
+        };
+        let turn = tokio::time::timeout(patience, self.turns.acquire()).await;
+        turn.map_err(|_| refused())?.map_err(|_| refused())
     }
 
     /// The blocks.
@@ -54,7 +100,10 @@ impl Executor {
         cancel: CancelFlag,
         out: &mpsc::Sender<PartialBatch>,
     ) -> Result<FragmentStats, ExecuteError> {
-        let streams = self.open(sources, &plan.matchers, plan.time_range()).await?;
+        let _turn = self.turn().await?;
+        let wanted = Wanted { matchers: &plan.matchers, time: plan.time_range() };
+        let held = Held { bytes: Arc::default(), bytes_max: budget.bytes_max };
+        let streams = self.open(sources, wanted, held).await?;
         let mut merged = MergedSeries::new(streams);
         let mut execution = FragmentExecution::new(plan, budget, cancel.clone());
         while let Some(batch) = merged.next_batch(BATCH_SAMPLES).await? {
@@ -69,7 +118,7 @@ impl Executor {
         let stats = execution.stats();
         for batch in blocking(move || Ok(execution.finish()?)).await? {
             if out.send(batch).await.is_err() {
-                return Err(pando_promql::QueryError::Canceled.into());
+                return Err(QueryError::Canceled.into());
             }
         }
         Ok(stats)
@@ -80,42 +129,66 @@ impl Executor {
     /// # Errors
     /// A source is gone or cannot be read.
     pub async fn lookup(&self, sources: &Sources, lookup: &Lookup) -> Result<Found, ExecuteError> {
-        let in_blocks = sources.blocks.iter().map(|record| async move {
-            let (reader, io) = self.blocks.open(record).await?;
-            lookup::in_block(&reader, io.as_ref(), sources, lookup).await
-        });
+        let _turn = self.turn().await?;
+        let in_blocks: Vec<Opening<'_, Found>> =
+            sources.blocks.iter().map(|r| self.lookup_block(r, sources, lookup).boxed()).collect();
+        let in_blocks = some_at_once(in_blocks, self.limits.opens_max);
         let in_live = sources.live.iter().map(|source| async move {
             match self.live.lookup(sources, source, lookup).await? {
                 Some(found) => Ok(found),
                 None => live::fetch_lookup(&self.channels, sources, source, lookup).await,
             }
         });
-        let (blocks, live) =
-            futures::future::try_join(try_join_all(in_blocks), try_join_all(in_live)).await?;
+        let (blocks, live) = futures::future::try_join(in_blocks, try_join_all(in_live)).await?;
         let mut found = Found::default();
         blocks.into_iter().chain(live).for_each(|part| found.merge(part));
         found.truncate(lookup.limit());
         Ok(found)
     }
 
+    async fn lookup_block(
+        &self,
+        record: &BlockRecord,
+        sources: &Sources,
+        lookup: &Lookup,
+    ) -> Result<Found, ExecuteError> {
+        let (reader, io) = self.blocks.open(record).await?;
+        lookup::in_block(&reader, io.as_ref(), sources, lookup).await
+    }
+
     async fn open(
         &self,
         sources: &Sources,
-        matchers: &[Matcher],
-        time: TimeRange,
+        wanted: Wanted<'_>,
+        held: Held,
     ) -> Result<Vec<Box<dyn SeriesStream>>, ExecuteError> {
-        let blocks = sources.blocks.iter().map(|record| async move {
-            let (reader, io) = self.blocks.open(record).await?;
-            let tenant = &sources.tenant;
-            let scan =
-                reader.scan(io, tenant, sources.keys, matchers, time, SOURCE_SAMPLES).await?;
-            Ok::<Box<dyn SeriesStream>, ExecuteError>(Box::new(BlockStream(scan)))
-        });
+        let held = &held;
+        let blocks: Vec<Opening<'_, Box<dyn SeriesStream>>> = sources
+            .blocks
+            .iter()
+            .map(|r| self.open_block(sources, r, wanted, held).boxed())
+            .collect();
+        let blocks = some_at_once(blocks, self.limits.opens_max);
+        let Wanted { matchers, time } = wanted;
         let live =
             sources.live.iter().map(|source| self.open_live(sources, source, matchers, time));
-        let (blocks, live) =
-            futures::future::try_join(try_join_all(blocks), try_join_all(live)).await?;
+        let (blocks, live) = futures::future::try_join(blocks, try_join_all(live)).await?;
         Ok(blocks.into_iter().chain(live).collect())
+    }
+
+    async fn open_block(
+        &self,
+        sources: &Sources,
+        record: &BlockRecord,
+        wanted: Wanted<'_>,
+        held: &Held,
+    ) -> Result<Box<dyn SeriesStream>, ExecuteError> {
+        let (reader, io) = self.blocks.open(record).await?;
+        let (tenant, keys) = (&sources.tenant, sources.keys);
+        let samples = BLOCKS_SAMPLES / sources.blocks.len().max(1);
+        let samples = samples.clamp(SOURCE_SAMPLES_MIN, SOURCE_SAMPLES);
+        let scan = reader.scan(io, tenant, keys, wanted.matchers, wanted.time, samples).await?;
+        Ok(Box::new(BlockStream { scan, held: held.clone(), own_bytes: 0 }))
     }
 
     async fn open_live(
@@ -132,21 +205,75 @@ impl Executor {
     }
 }
 
-struct BlockStream(SeriesScan);
+/// What is read of each source.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    matchers: &'a [Matcher],
+    time: TimeRange,
+}
+
+/// Bytes that the blocks of one fragment hold in memory before they are decoded: part of the
+/// query's budget.
+#[derive(Clone)]
+struct Held {
+    bytes: Arc<AtomicU64>,
+    bytes_max: u64,
+}
+
+struct BlockStream {
+    scan: SeriesScan,
+    held: Held,
+    /// What of `held` is this block's.
+    own_bytes: u64,
+}
+
+impl BlockStream {
+    fn count(&mut self) -> Result<(), ExecuteError> {
+        let now = self.scan.held_bytes();
+        let (bytes, limit) = (&self.held.bytes, self.held.bytes_max);
+        let before = std::mem::replace(&mut self.own_bytes, now);
+        let all = bytes.fetch_add(now, Ordering::Relaxed) + now;
+        bytes.fetch_sub(before, Ordering::Relaxed);
+        if all.saturating_sub(before) > limit {
+            return Err(QueryError::Budget { what: "bytes", limit }.into());
+        }
+        Ok(())
+    }
+}
 
 #[async_trait]
 impl SeriesStream for BlockStream {
     async fn next_batch(&mut self) -> Result<Option<Vec<SeriesSamples>>, ExecuteError> {
-        Ok(self.0.next_batch().await?)
+        let batch = self.scan.next_batch().await?;
+        self.count()?;
+        Ok(batch)
     }
+}
+
+type Opening<'a, T> = BoxFuture<'a, Result<T, ExecuteError>>;
+
+/// All results, in order, with at most `at_once` under way.
+async fn some_at_once<T>(
+    futures: Vec<Opening<'_, T>>,
+    at_once: usize,
+) -> Result<Vec<T>, ExecuteError> {
+    let mut results = Vec::with_capacity(futures.len());
+    let mut running = stream::iter(futures).buffered(at_once.max(1));
+    while let Some(result) = running.next().await {
+        results.push(result?);
+    }
+    Ok(results)
 }
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ExecuteError> + Send + 'static,
 ) -> Result<T, ExecuteError> {
     let stopped = |_| ExecuteError::Live {
-        kind: pando_model::ErrorKind::Internal,
+        kind: ErrorKind::Internal,
         message: "the engine stopped with a fault of its own".to_string(),
     };
     tokio::task::spawn_blocking(work).await.map_err(stopped)?
 }
+
+#[cfg(test)]
+mod tests;

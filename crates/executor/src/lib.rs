@@ -10,11 +10,13 @@ mod live;
 mod lookup;
 mod merge;
 mod sources;
+#[cfg(test)]
+mod testdata;
 pub mod wire;
 
 pub use block_store::{BlockStore, BlockStoreConfig};
 pub use error::ExecuteError;
-pub use executor::Executor;
+pub use executor::{Executor, ExecutorLimits};
 pub use grpc::ExecutorService;
 pub use live::{LiveShards, NoLiveShards, SeriesStream};
 pub use lookup::{Found, Lookup, LookupKind};

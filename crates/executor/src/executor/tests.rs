@@ -1,0 +1,87 @@
+//! What one executor does at once has a limit.
+
+use object_store::memory::InMemory;
+use pando_model::NodeId;
+use pando_promql::{Query, QueryParams};
+use pando_rpc::Identity;
+
+use super::*;
+use crate::block_store::BlockStoreConfig;
+use crate::live::NoLiveShards;
+use crate::testdata::{CountingStore, built, put, sources};
+
+fn executor(store: Arc<dyn object_store::ObjectStore>, limits: ExecutorLimits) -> Executor {
+    let blocks = BlockStore::new(store, &BlockStoreConfig::default());
+    let channels = Channels::new(Identity::new(NodeId(1)), None);
+    Executor::new(blocks, Arc::new(NoLiveShards), channels).with_limits(limits)
+}
+
+fn plan() -> FragmentPlan {
+    let params = QueryParams::range(0, 60_000, 1_000).expect("a range");
+    let query = Query::parse("sum(m)", params).expect("a query");
+    query.fragments().first().expect("one fragment").plan.clone()
+}
+
+async fn execute(executor: &Executor, sources: &Sources) -> Result<FragmentStats, ExecuteError> {
+    let (out, mut batches) = mpsc::channel(1);
+    let run = async {
+        let result =
+            executor.execute(sources, plan(), Budget::default(), CancelFlag::new(), &out).await;
+        drop(out);
+        result
+    };
+    let drain = async { while batches.recv().await.is_some() {} };
+    futures::future::join(run, drain).await.0
+}
+
+#[tokio::test]
+async fn fragments_wait_for_their_turn_and_are_refused_in_the_end() {
+    let patience = Duration::from_millis(20);
+    let limits = ExecutorLimits { fragments_max: 1, patience, ..ExecutorLimits::default() };
+    let executor = executor(Arc::new(InMemory::new()), limits);
+    let turn = executor.turn().await.expect("the first one");
+    let error = execute(&executor, &sources(Vec::new())).await.expect_err("no turn");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("fragments_max=1"), "{error}");
+    drop(turn);
+    execute(&executor, &sources(Vec::new())).await.expect("a turn");
+}
+
+#[tokio::test]
+async fn blocks_are_opened_some_at_a_time() {
+    let store = Arc::new(CountingStore::default());
+    let mut records = Vec::new();
+    for id in 1..=20 {
+        let block = built(id);
+        put(store.as_ref(), block.record.id, block.bytes).await;
+        records.push(block.record);
+    }
+    let limits = ExecutorLimits { opens_max: 3, ..ExecutorLimits::default() };
+    let stats = execute(&executor(store.clone(), limits), &sources(records)).await.expect("read");
+    assert_eq!((stats.series, stats.samples), (1, 60));
+    assert_eq!(store.most.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn pages_that_wait_to_be_decoded_are_part_of_the_budget() {
+    let (store, block) = (Arc::new(InMemory::new()), built(1));
+    put(store.as_ref(), block.record.id, block.bytes).await;
+    let executor = executor(store, ExecutorLimits::default());
+    let sources = sources(vec![block.record]);
+    let plan = plan();
+    let wanted = Wanted { matchers: &plan.matchers, time: plan.time_range() };
+    for (bytes_max, fits) in [(u64::MAX, true), (10, false)] {
+        let held = Held { bytes: Arc::default(), bytes_max };
+        let mut streams = executor.open(&sources, wanted, held.clone()).await.expect("opens");
+        let read = streams[0].next_batch().await;
+        assert_eq!(read.is_ok(), fits);
+        if let Err(error) = read {
+            assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+        }
+        assert!(held.bytes.load(Ordering::Relaxed) > 10);
+        if fits {
+            assert!(streams[0].next_batch().await.expect("the end").is_none());
+            assert_eq!(held.bytes.load(Ordering::Relaxed), 0);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Blocks for tests, and a store that counts what is read at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use pando_block::{BlockOptions, BlockWriter, BuiltBlock};
+use pando_model::{
+    BlockId, BlockRecord, BlockSource, CatalogVersion, Cut, GenerationId, KeyRange, Labels,
+    SampleValue, SeriesKey, SeriesSamples, ShardId, TenantId,
+};
+
+use crate::sources::Sources;
+
+/// A block with three samples of one series.
+pub(crate) fn built(id: u128) -> BuiltBlock {
+    let source = BlockSource::Generation(GenerationId { shard: ShardId(1), cut: Cut(id as u64) });
+    let mut writer = BlockWriter::new(BlockOptions::new(BlockId(id), source, 0));
+    let tenant = TenantId::default_tenant();
+    let labels = Labels::from_pairs([("__name__", "m"), ("job", "j")]);
+    let key = SeriesKey::of(&tenant, &labels);
+    let first = id as i64 * 1_000;
+    let samples = (0..3).map(|at| (first + at, SampleValue::Float(at as f64)));
+    let series = SeriesSamples::from_values(labels, key, samples);
+    writer.push(&tenant, series, None).expect("in order");
+    writer.finish().expect("a block")
+}
+
+/// All keys of `blocks`.
+pub(crate) fn sources(blocks: Vec<BlockRecord>) -> Sources {
+    Sources {
+        tenant: TenantId::default_tenant(),
+        keys: KeyRange::ALL,
+        version: CatalogVersion(1),
+        blocks,
+        live: Vec::new(),
+    }
+}
+
+/// Puts the bytes of a block where its object belongs.
+pub(crate) async fn put(store: &dyn ObjectStore, block: BlockId, bytes: bytes::Bytes) {
+    store.put(&Path::from(block.object_path()), bytes.into()).await.expect("stored");
+}
+
+/// Counts reads, and how many there were at once.
+#[derive(Debug, Default)]
+pub(crate) struct CountingStore {
+    pub(crate) below: Arc<InMemory>,
+    pub(crate) reads: AtomicUsize,
+    pub(crate) running: AtomicUsize,
+    pub(crate) most: AtomicUsize,
+}
+
+impl std::fmt::Display for CountingStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CountingStore")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for CountingStore {
+    async fn put_opts(&self, at: &Path, bytes: PutPayload, how: PutOptions) -> Result<PutResult> {
+        self.below.put_opts(at, bytes, how).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        at: &Path,
+        how: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.below.put_multipart_opts(at, how).await
+    }
+
+    async fn get_opts(&self, at: &Path, how: GetOptions) -> Result<GetResult> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        // Whoever else wants to read gets the chance to.
+        for _ in 0..16 {
+            tokio::task::yield_now().await;
+        }
+        let got = self.below.get_opts(at, how).await;
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        got
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.below.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.below.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.below.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, how: CopyOptions) -> Result<()> {
+        self.below.copy_opts(from, to, how).await
+    }
+}
