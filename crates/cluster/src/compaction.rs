@@ -21,21 +21,22 @@ pub struct CompactionSettings {
     pub windows_ms: Vec<i64>,
     /// Inputs of one work item.
     pub inputs_max: usize,
-    /// Bytes of the inputs of one work item: what a compactor holds on its disk.
+    /// Bytes of the inputs of one work item: a compactor builds its output in memory and uploads it
+    /// by one request.
     pub input_bytes_max: u64,
     /// Work items of one plan.
     pub items_max: usize,
 }
 
 impl Default for CompactionSettings {
-    /// 3 h of quiet; windows of 2 h, 12 h and 2 days; 64 inputs and 4 GiB for a work item.
+    /// 3 h of quiet; windows of 2 h, 12 h and 2 days; 64 inputs and 512 MiB for a work item.
     fn default() -> Self {
         const HOUR_MS: i64 = 3_600_000;
         CompactionSettings {
             quiet_ms: 3 * HOUR_MS,
             windows_ms: vec![2 * HOUR_MS, 12 * HOUR_MS, 48 * HOUR_MS],
             inputs_max: 64,
-            input_bytes_max: 4 << 30,
+            input_bytes_max: 512 << 20,
             items_max: 256,
         }
     }

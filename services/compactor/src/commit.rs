@@ -79,8 +79,7 @@ impl Output {
             let what = format!("a fresh name is taken: path={path}");
             return Err(CatalogError::BadStore { what }.into());
         }
-        let stored = bucket::read(self.store.as_ref(), &path).await?;
-        verify(&built.record, stored).await
+        verify(&built.record, self.store.clone()).await
     }
 
     /// Proposes until the outcome is known, or patience ends.

@@ -1,13 +1,21 @@
 //! Merging the inputs of a work item into its output, with the digest of what was kept.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use pando_block::{BlockOptions, BuiltBlock, MemoryObject, MergeInput, RangeReader, merge_blocks};
-use pando_block::{BlockReader, verify_block};
+use async_trait::async_trait;
+use bytes::Bytes;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use pando_block::{
+    BlockOptions, BlockReader, BuiltBlock, MemoryObject, MergeInput, RangeReader, ReadError,
+    merge_blocks, verify_block,
+};
+use pando_catalog::layout::block_path;
 use pando_catalog::{BlockEntry, WorkItem};
 use pando_executor::BlockStore;
 use pando_model::digest::series_hash;
-use pando_model::{BlockId, BlockSource, Digest, SeriesSamples, TenantId};
+use pando_model::{BlockId, BlockRecord, BlockSource, Digest, ErrorKind, SeriesSamples, TenantId};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -139,14 +147,35 @@ fn add(digest: &mut Digest, tenant: &TenantId, series: &SeriesSamples) {
     }
 }
 
-/// Reads all of `bytes` as the block of `record` and compares.
+/// Reads the object of `record` back, a row group at a time and past all caches, and compares.
 pub(crate) async fn verify(
-    record: &pando_model::BlockRecord,
-    bytes: bytes::Bytes,
+    record: &BlockRecord,
+    store: Arc<dyn ObjectStore>,
 ) -> Result<(), CompactError> {
     let (runtime, record) = (Handle::current(), record.clone());
-    let verifying = move || runtime.block_on(verify_block(&record, Arc::new(MemoryObject(bytes))));
+    let stored = StoredObject { store, path: block_path(record.id) };
+    let verifying = move || runtime.block_on(verify_block(&record, Arc::new(stored)));
     let verified = tokio::task::spawn_blocking(verifying).await;
     verified.map_err(|error| CompactError::Task(error.to_string()))??;
     Ok(())
+}
+
+/// An object in the store, without caches.
+struct StoredObject {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+}
+
+#[async_trait]
+impl RangeReader for StoredObject {
+    async fn read(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, ReadError> {
+        let read = self.store.get_ranges(&self.path, &ranges).await;
+        read.map_err(|error| {
+            let kind = match &error {
+                object_store::Error::NotFound { .. } => ErrorKind::NotFound,
+                _ => ErrorKind::Unavailable,
+            };
+            ReadError { kind, message: error.to_string() }
+        })
+    }
 }

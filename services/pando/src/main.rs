@@ -6,6 +6,7 @@ mod data_dir;
 mod logging;
 mod object_stores;
 mod run;
+mod timed_store;
 mod tools;
 
 use std::process::ExitCode;

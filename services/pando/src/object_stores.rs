@@ -13,8 +13,12 @@ use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use serde::Deserialize;
 
-/// One request to the store, retries included, ends within this time.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::timed_store::{StoreTimes, TimedStore};
+
+/// A connection is there within this time. What a request may take is the business of [`TimedStore`].
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A request is tried again within this time of its first try.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A store, and whether every member of a cluster reaches it.
 pub(crate) struct Store {
@@ -95,9 +99,9 @@ fn parse(text: &str) -> Result<Store> {
     let file: File = serde_saphyr::from_str(text)?;
     let (store, described): (Arc<dyn ObjectStore>, String) = match file.kind.to_uppercase().as_str()
     {
-        "S3" => s3(from_value(file.config)?)?,
-        "GCS" => gcs(from_value(file.config)?)?,
-        "AZURE" => azure(from_value(file.config)?)?,
+        "S3" => timed(s3(from_value(file.config)?)?),
+        "GCS" => timed(gcs(from_value(file.config)?)?),
+        "AZURE" => timed(azure(from_value(file.config)?)?),
         "FILESYSTEM" => {
             let config: Filesystem = from_value(file.config)?;
             (local(Path::new(&config.directory))?, config.directory)
@@ -109,6 +113,10 @@ fn parse(text: &str) -> Result<Store> {
     }
     let described = format!("{described}/{}", file.prefix);
     Ok(Store { store: Arc::new(PrefixStore::new(store, file.prefix)), shared: true, described })
+}
+
+fn timed((store, described): (Arc<dyn ObjectStore>, String)) -> (Arc<dyn ObjectStore>, String) {
+    (Arc::new(TimedStore::new(store, StoreTimes::default())), described)
 }
 
 fn from_value<T: for<'a> Deserialize<'a>>(value: serde_json::Value) -> Result<T> {
@@ -178,16 +186,15 @@ fn with_scheme(endpoint: &str, insecure: bool) -> String {
 }
 
 fn client_options(allow_http: bool) -> ClientOptions {
-    ClientOptions::new().with_allow_http(allow_http).with_timeout(REQUEST_TIMEOUT)
+    ClientOptions::new()
+        .with_allow_http(allow_http)
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_timeout_disabled()
 }
 
 /// Few retries here: whoever uses the store knows better what an unknown outcome means.
 fn retry() -> RetryConfig {
-    RetryConfig {
-        backoff: BackoffConfig::default(),
-        max_retries: 3,
-        retry_timeout: REQUEST_TIMEOUT,
-    }
+    RetryConfig { backoff: BackoffConfig::default(), max_retries: 3, retry_timeout: RETRY_TIMEOUT }
 }
 
 #[cfg(test)]
