@@ -125,8 +125,10 @@ impl Service for LiveService {
         let tenant = wire::tenant_from_proto(&request.tenant).map_err(|error| error.status())?;
         let top = request.limit.min(TOP_MAX) as usize;
         // Of the shards that this member leads: who adds up all members counts each shard once.
+        // It names them, so that a shard that nobody counts is noticed.
         let led = self.shards.all().into_iter().filter(|shard| shard.group.is_leader());
-        let states: Vec<_> = led.map(|shard| shard.state.clone()).collect();
+        let (shards, states): (Vec<u64>, Vec<_>) =
+            led.map(|shard| (shard.id.0, shard.state.clone())).unzip();
         let gather = move || {
             let of_shards =
                 states.iter().map(|state| state.read(|shard| shard.stats(&tenant, top)));
@@ -134,7 +136,8 @@ impl Service for LiveService {
         };
         let stats = tokio::task::spawn_blocking(gather).await;
         let stats = stats.map_err(|error| pando_rpc::status(ErrorKind::Internal, error))?;
-        Ok(Response::new(stats.map_or_else(StatsResponse::default, stats_to_proto)))
+        let stats = stats.map_or_else(StatsResponse::default, stats_to_proto);
+        Ok(Response::new(StatsResponse { shards, ..stats }))
     }
 }
 
@@ -213,5 +216,6 @@ fn stats_to_proto(stats: HeadStats) -> StatsResponse {
         values_by_label: counts(stats.values_by_label),
         bytes_by_label: counts(stats.bytes_by_label),
         series_by_pair: counts(stats.series_by_pair),
+        shards: Vec::new(),
     }
 }

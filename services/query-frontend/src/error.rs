@@ -49,6 +49,14 @@ pub enum FrontendError {
         /// Who, and what it said.
         message: String,
     },
+    /// Who leads a shard did not answer.
+    #[error("leader of the shard did not answer: shard={shard}: {why}")]
+    NoLeader {
+        /// The shard.
+        shard: ShardId,
+        /// What is known of its members.
+        why: String,
+    },
     /// No member of a shard answered.
     #[error("no member of the shard answered: shard={shard}: {why}")]
     NoMember {
@@ -70,6 +78,7 @@ impl FrontendError {
             FrontendError::TooMany { .. } => ErrorKind::LimitExceeded,
             FrontendError::NoCatalog { .. }
             | FrontendError::NoController(_)
+            | FrontendError::NoLeader { .. }
             | FrontendError::NoMember { .. } => ErrorKind::Unavailable,
         }
     }

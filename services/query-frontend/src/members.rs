@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use pando_catalog::{CatalogView, Node, Role, ShardStage};
+use pando_catalog::{CatalogView, Node, Role};
 use pando_model::{Metadata, MetricType, NodeId, TenantId};
 use pando_proto::v1::agent_client::AgentClient;
 use pando_proto::v1::live_client::LiveClient;
@@ -55,8 +55,7 @@ impl Frontend {
         Ok(by_name)
     }
 
-    /// Cardinality of `tenant`'s open generations. Every member of a shard counts its series, so
-    /// that sums over members are divided by the number of replicas.
+    /// Cardinality of `tenant`'s live generations: each shard is counted by its leader.
     pub(crate) async fn cardinality(
         &self,
         tenant: &TenantId,
@@ -71,14 +70,8 @@ impl Frontend {
                 async move { Ok(client.stats(request).await?.into_inner()) }
             })
             .await;
-        require_each_shard(&view, tenant, &answers)?;
-        let silent: BTreeSet<NodeId> =
-            answers.iter().filter(|(_, a)| a.is_err()).map(|(node, _)| *node).collect();
-        let open = view.routing.shards().values().filter(|s| s.stage == ShardStage::Open);
-        let replicas = open
-            .map(|shard| shard.members.iter().filter(|m| !silent.contains(m)).count() as u64)
-            .max();
-        Ok(merge_stats(answers.into_values().flatten(), replicas.unwrap_or(1), limit))
+        require_each_leader(&view, tenant, &answers)?;
+        Ok(merge_stats(answers.into_values().flatten(), limit))
     }
 
     /// The targets of all agents, as Prometheus' API shows them, and what is missing.
@@ -168,12 +161,35 @@ fn require_each_shard<T>(
     Ok(())
 }
 
-fn merge_stats(
-    parts: impl Iterator<Item = StatsResponse>,
-    replicas: u64,
-    limit: usize,
-) -> StatsResponse {
-    let replicas = replicas.max(1);
+/// Each shard that may have live data of the tenant was counted by one member, its leader, and by no
+/// more: a leader that does not know yet that it is none counts what another counts, too.
+fn require_each_leader(
+    view: &CatalogView,
+    tenant: &TenantId,
+    answers: &BTreeMap<NodeId, Result<StatsResponse, Status>>,
+) -> Result<(), FrontendError> {
+    for shard in view.routing.live_shards(tenant, pando_model::KeyRange::ALL).into_keys() {
+        let counted = |answer: &StatsResponse| answer.shards.contains(&shard.0);
+        let leaders = answers.values().flatten().filter(|answer| counted(answer)).count();
+        if leaders == 1 {
+            continue;
+        }
+        let members =
+            view.routing.shard(shard).map(|info| info.members.clone()).unwrap_or_default();
+        let silent = members.iter().find_map(|member| match answers.get(member) {
+            Some(Err(status)) => Some(format!("member={member}: {}", status.message())),
+            _ => None,
+        });
+        let why = match leaders {
+            0 => silent.unwrap_or_else(|| "no member leads it".to_string()),
+            _ => format!("its leader is changing: leaders={leaders}"),
+        };
+        return Err(FrontendError::NoLeader { shard, why });
+    }
+    Ok(())
+}
+
+fn merge_stats(parts: impl Iterator<Item = StatsResponse>, limit: usize) -> StatsResponse {
     let mut all = StatsResponse { min_ms: i64::MAX, max_ms: i64::MIN, ..StatsResponse::default() };
     let mut tables: [BTreeMap<String, u64>; 4] = Default::default();
     let mut any = false;
@@ -199,20 +215,17 @@ fn merge_stats(
     if !any {
         (all.min_ms, all.max_ms) = (0, 0);
     }
-    all.series /= replicas;
-    all.chunks /= replicas;
     let [metrics, values, bytes, pairs] = tables;
-    all.series_by_metric = top(metrics, replicas, limit);
-    all.values_by_label = top(values, 1, limit);
-    all.bytes_by_label = top(bytes, replicas, limit);
-    all.series_by_pair = top(pairs, replicas, limit);
+    all.series_by_metric = top(metrics, limit);
+    all.values_by_label = top(values, limit);
+    all.bytes_by_label = top(bytes, limit);
+    all.series_by_pair = top(pairs, limit);
     all
 }
 
-fn top(table: BTreeMap<String, u64>, replicas: u64, limit: usize) -> Vec<NamedCount> {
+fn top(table: BTreeMap<String, u64>, limit: usize) -> Vec<NamedCount> {
     let each = table.into_iter();
-    let mut list: Vec<NamedCount> =
-        each.map(|(name, value)| NamedCount { name, value: value / replicas }).collect();
+    let mut list: Vec<NamedCount> = each.map(|(name, value)| NamedCount { name, value }).collect();
     list.sort_by(|a, b| b.value.cmp(&a.value).then_with(|| a.name.cmp(&b.name)));
     list.truncate(limit);
     list
@@ -248,6 +261,7 @@ fn merge_targets(parts: Vec<Value>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testdata::{Cluster, tenant};
 
     #[test]
     fn targets_of_agents_are_one_list() {
@@ -276,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_count_a_series_once() {
+    fn numbers_of_shards_are_added() {
         let count = |name: &str, value| NamedCount { name: name.into(), value };
         let part = |series, min_ms| StatsResponse {
             series,
@@ -287,9 +301,34 @@ mod tests {
             values_by_label: vec![count("job", 2)],
             ..StatsResponse::default()
         };
-        let all = merge_stats([part(6, 5), part(6, 5), part(6, 3)].into_iter(), 3, 1);
-        assert_eq!((all.series, all.label_pairs, all.min_ms, all.max_ms), (6, 4, 3, 10));
-        assert_eq!(all.series_by_metric, [count("up", 5)]);
+        let none = StatsResponse::default();
+        let all = merge_stats([part(6, 5), none, part(4, 3)].into_iter(), 1);
+        assert_eq!((all.series, all.label_pairs, all.min_ms, all.max_ms), (10, 4, 3, 10));
+        assert_eq!(all.series_by_metric, [count("up", 8)]);
         assert_eq!(all.values_by_label, [count("job", 2)]);
+    }
+
+    #[test]
+    fn each_shard_is_counted_by_one_leader() {
+        let mut cluster = Cluster::with_ingesters(3);
+        cluster.open(&[&[1, 2, 3], &[1, 2, 3]]);
+        cluster.assign("a", &[(1_000, 1), (u64::MAX, 2)]);
+        let view = cluster.view();
+        let check = |answers: [Result<Vec<u64>, &str>; 3]| {
+            let answers = answers.into_iter().zip(1..).map(|(answer, node)| {
+                let stats = answer.map(|shards| StatsResponse { shards, ..Default::default() });
+                (NodeId(node), stats.map_err(Status::unavailable))
+            });
+            require_each_leader(&view, &tenant("a"), &answers.collect())
+                .map_err(|error| (error.kind().surface().http, error.to_string()))
+        };
+        assert_eq!(check([Ok(vec![1]), Ok(vec![2]), Ok(vec![])]), Ok(()));
+        assert_eq!(check([Ok(vec![1, 2, 9]), Err("gone"), Err("gone")]), Ok(()));
+        let (code, why) = check([Ok(vec![1]), Err("gone"), Ok(vec![])]).expect_err("silent leader");
+        assert_eq!(code, 503);
+        assert!(why.contains("shard=2") && why.contains("gone"), "{why}");
+        let (_, why) = check([Ok(vec![1, 2]), Ok(vec![2]), Ok(vec![])]).expect_err("twice");
+        assert!(why.contains("leaders=2"), "{why}");
+        assert!(check([Ok(vec![1]), Ok(vec![]), Ok(vec![])]).is_err(), "nobody leads");
     }
 }

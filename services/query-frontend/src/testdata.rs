@@ -420,6 +420,7 @@ impl LiveRpc for FakeMember {
             label_pairs: 4,
             max_ms: 59_000,
             series_by_metric: vec![NamedCount { name: "m".to_string(), value: 2 }],
+            shards: vec![1],
             ..StatsResponse::default()
         }))
     }

@@ -114,5 +114,6 @@ async fn lookups_metadata_and_statistics_are_of_one_tenant() {
     let stats = cluster.live_client(1).stats(request).await.expect("found").into_inner();
     assert_eq!((stats.series, stats.min_ms, stats.max_ms), (20, NOW_MS - 15_000, NOW_MS));
     assert_eq!(stats.series_by_metric.len(), 1);
+    assert!(!stats.shards.is_empty(), "the shards that were counted are named");
     cluster.stop().await;
 }
