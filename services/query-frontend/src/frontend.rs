@@ -166,9 +166,4 @@ impl Frontend {
         };
         Ok(view.routing.route(tenant).is_some().then_some(view))
     }
-
-    /// The catalog as far as it is known, without waiting for long; `None` where nothing is.
-    pub(crate) async fn glance(&self) -> Option<CatalogView> {
-        self.catalog.pin(CatalogVersion(0), Duration::from_millis(200)).await
-    }
 }

@@ -3,6 +3,7 @@
 
 mod common;
 mod envelope;
+mod metrics_text;
 mod serve;
 mod tenant;
 

@@ -118,9 +118,10 @@ pub(crate) struct IngesterArgs {
     /// Bytes of disk that log and generations not yet uploaded may take; writes are refused (503) above it.
     #[arg(long = "ingester.disk-bytes", default_value_t = 20 << 30)]
     pub(crate) disk_bytes: u64,
-    /// How long a query may run at the most: a committed generation stays in memory for it.
-    #[arg(long = "ingester.query-timeout", default_value = "2m")]
-    pub(crate) query_timeout: String,
+    /// How long a query may run at the most: a committed generation stays in memory for it. Not to be below the
+    /// --query.timeout of any query frontend. Default: that of the same process, else 2m.
+    #[arg(long = "ingester.query-timeout")]
+    pub(crate) query_timeout: Option<String>,
 }
 
 #[derive(Args, Debug, Clone)]
@@ -129,7 +130,8 @@ pub(crate) struct QueryArgs {
     /// The maximum lookback duration for retrieving metrics during expression evaluations.
     #[arg(long = "query.lookback-delta", default_value = "5m")]
     pub(crate) lookback_delta: String,
-    /// Maximum time a query may take before being aborted.
+    /// Maximum time a query may take before being aborted. Not to be above the --ingester.query-timeout of
+    /// any ingester and the --compactor.delete-delay of the controllers.
     #[arg(id = "engine_timeout", long = "query.timeout", default_value = "2m")]
     pub(crate) timeout: String,
     /// Maximum number of queries executed concurrently.
@@ -167,7 +169,8 @@ pub(crate) struct ControllerArgs {
     /// Active series of one tenant in one shard; 0 for no limit.
     #[arg(long = "limits.max-series-per-shard", default_value_t = 5_000_000)]
     pub(crate) max_series: u64,
-    /// How long a replaced block's object is kept.
+    /// How long a replaced block's object is kept: queries that began before may still read it. Not to be below
+    /// the --query.timeout of any query frontend.
     #[arg(long = "compactor.delete-delay", default_value = "2h")]
     pub(crate) delete_delay: String,
     /// Blocks younger than this are left alone: members serve them from their own caches.

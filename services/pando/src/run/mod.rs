@@ -1,12 +1,15 @@
 //! Running roles: one process, any set of them. This is the one place that wires; it decides nothing.
 
 mod base;
+mod features;
+mod home;
 mod join;
 mod plan;
 mod ready;
 mod roles;
 mod serve;
 mod shutdown;
+mod timeouts;
 
 use anyhow::Result;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use pando_agent::{Agent, AgentConfig, AgentHandle, AgentParts, AgentService, ClusterRoster};
 use pando_catalog::{Node, Role, TenantLimits};
 use pando_cluster::{CatalogFollower, Membership, Streams};
@@ -16,9 +16,7 @@ use pando_controller::{
 };
 use pando_executor::{BlockStore, BlockStoreConfig};
 use pando_ingester::{Ingester, IngesterConfig};
-use pando_model::duration::parse_duration;
 use pando_model::{ProducerId, TenantId};
-use pando_promql::Features;
 use pando_proto::v1::agent_server::AgentServer;
 use pando_proto::v1::controller_server::ControllerServer;
 use pando_query_frontend::{Frontend, FrontendConfig};
@@ -29,10 +27,12 @@ use pando_store_gateway::StoreGateway;
 
 use crate::args::{AgentArgs, ControllerArgs, IngesterArgs, QueryArgs};
 use crate::run::base::Base;
+use crate::run::features::features;
 use crate::run::join;
 use crate::run::plan::Plan;
 use crate::run::ready::{self, Condition};
 use crate::run::serve::{self, Reloading};
+use crate::run::timeouts::{self, duration};
 
 /// A member that was silent for this long is not alive; targets of an agent are taken over after it.
 const MEMBER_TIMEOUT: Duration = Duration::from_secs(12);
@@ -52,9 +52,10 @@ pub(crate) struct Running {
 
 /// Starts the roles of `plan`.
 pub(crate) async fn start(base: &Base, plan: &Plan) -> Result<Running> {
+    timeouts::mismatches(plan)?.iter().for_each(|what| tracing::warn!("{what}"));
     let reloading = Reloading::read(plan.agent.as_ref(), base)?;
     let mut ready: Vec<Condition> = Vec::new();
-    serve::begin(base, plan, &reloading);
+    serve::begin(base, plan, &reloading)?;
     let controller = match &plan.controller {
         Some(args) => Some(begin_controller(base, plan, args)?),
         None => None,
@@ -87,6 +88,7 @@ pub(crate) async fn start(base: &Base, plan: &Plan) -> Result<Running> {
         folder,
         &base.tasks,
     );
+    reloading.show(follower.clone(), streams);
     let known = follower.clone();
     ready.push(("the catalog", Arc::new(move || known.routing().version().0 > 0)));
     if let Some((_, transport)) = &host {
@@ -194,11 +196,6 @@ async fn found(
     Ok((host, transport))
 }
 
-fn duration(flag: &str, text: &str) -> Result<Duration> {
-    let ms = parse_duration(text).with_context(|| format!("{flag}={text}"))?;
-    Ok(Duration::from_millis(ms.max(0) as u64))
-}
-
 fn controller_config(plan: &Plan, args: &ControllerArgs) -> Result<ControllerConfig> {
     if args.retention_size != "0" {
         bail!(
@@ -262,7 +259,7 @@ impl Roles<'_> {
             cut_interval: duration("--ingester.cut-interval", &args.cut_interval)?,
             cut_bytes: args.cut_bytes,
             disk_bytes: args.disk_bytes,
-            query_timeout: duration("--ingester.query-timeout", &args.query_timeout)?,
+            query_timeout: timeouts::of_ingester(self.plan)?,
             ..IngesterConfig::new(base.identity.node())
         };
         let faults = config.validate();
@@ -375,19 +372,4 @@ impl Roles<'_> {
         );
         Ok(frontend.router())
     }
-}
-
-/// Prometheus' feature flags that mean something here; the others are named once, as Prometheus does.
-fn features(names: &[String]) -> Features {
-    let mut features = Features::default();
-    for name in names.iter().filter(|name| !name.is_empty()) {
-        match name.as_str() {
-            "promql-experimental-functions" => features.experimental_functions = true,
-            "promql-extended-range-selectors" => features.extended_range_selectors = true,
-            "promql-binop-fill-modifiers" => features.fill_modifiers = true,
-            "promql-delayed-name-removal" => features.delayed_name_removal = true,
-            name => tracing::warn!(name, "unknown feature of --enable-feature"),
-        }
-    }
-    features
 }

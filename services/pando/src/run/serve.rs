@@ -1,13 +1,15 @@
 //! The HTTP side of a process: endpoints that every role has at once, the roles' own when they are there; and
 //! the configuration, which can be read again.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use axum::Router;
 use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
+use axum::http::uri::{PathAndQuery, Uri};
+use axum::response::{IntoResponse, Redirect, Response};
 use pando_agent::AgentHandle;
+use pando_cluster::{CatalogFollower, Streams};
 use pando_config::Config;
 use pando_model::ErrorKind;
 use pando_query_frontend::{ReloadState, StatusInfo};
@@ -22,6 +24,7 @@ use tower::ServiceExt as _;
 use crate::args::AgentArgs;
 use crate::config_file::{self, Loaded};
 use crate::run::base::Base;
+use crate::run::home::Home;
 use crate::run::plan::Plan;
 
 /// Reads the configuration again.
@@ -38,6 +41,8 @@ struct Shared {
     config: RwLock<Arc<Config>>,
     state: Mutex<ReloadState>,
     hook: RwLock<Hook>,
+    /// The catalog, once it is followed.
+    catalog: OnceLock<(CatalogFollower, Streams)>,
     /// The roles' routes, once they are there.
     routes: RwLock<Option<Router>>,
     ignored: Family<KeyLabels, Gauge>,
@@ -72,6 +77,7 @@ impl Reloading {
             config: RwLock::new(Arc::new(config)),
             state: Mutex::new(state),
             hook: RwLock::new(Arc::new(|| Ok(()))),
+            catalog: OnceLock::new(),
             routes: RwLock::default(),
             ignored,
             clock: base.clock.clone(),
@@ -82,6 +88,12 @@ impl Reloading {
     /// The configuration in use.
     pub(crate) fn config(&self) -> Arc<Config> {
         self.shared.config.read().clone()
+    }
+
+    /// From now on the process' page shows the cluster.
+    pub(crate) fn show(&self, catalog: CatalogFollower, streams: Streams) {
+        // Once a process.
+        let _ = self.shared.catalog.set((catalog, streams));
     }
 
     /// From now on these routes are served, too.
@@ -130,8 +142,12 @@ fn publish(ignored: &Family<KeyLabels, Gauge>, loaded: &Loaded) {
 }
 
 /// Begins to serve HTTP: health, readiness and metrics at once, the rest when it is there.
-pub(crate) fn begin(base: &Base, plan: &Plan, reloading: &Reloading) {
-    let Some(listener) = base.http.lock().take() else { return };
+///
+/// # Errors
+/// `--web.external-url` is none.
+pub(crate) fn begin(base: &Base, plan: &Plan, reloading: &Reloading) -> Result<()> {
+    let prefix = prefix(&plan.web.external_url)?;
+    let Some(listener) = base.http.lock().take() else { return Ok(()) };
     let (quit, shared) = (base.lifecycle.clone(), reloading.shared.clone());
     let common = CommonState {
         lifecycle: base.lifecycle.clone(),
@@ -142,11 +158,12 @@ pub(crate) fn begin(base: &Base, plan: &Plan, reloading: &Reloading) {
             let hook = shared.hook.read().clone();
             hook()
         }),
+        home: home(base, plan, reloading),
     };
     let shared = reloading.shared.clone();
     let routes = common_routes(common).fallback(move |request| late(shared.clone(), request));
-    let router = match prefix(&plan.web.external_url) {
-        Some(prefix) => Router::new().nest(&prefix, routes),
+    let router = match prefix {
+        Some(prefix) => below(prefix, routes),
         None => routes,
     };
     let limits = HttpLimits { connections_max: plan.web.max_connections, ..HttpLimits::default() };
@@ -155,6 +172,56 @@ pub(crate) fn begin(base: &Base, plan: &Plan, reloading: &Reloading) {
         let stop = async move { lifecycle.reached(Phase::Draining).await };
         serve(listener, router, limits, tasks, stop).await;
     });
+    Ok(())
+}
+
+/// The page of the process.
+fn home(base: &Base, plan: &Plan, reloading: &Reloading) -> Arc<dyn Fn() -> String + Send + Sync> {
+    let (lifecycle, shared) = (base.lifecycle.clone(), reloading.shared.clone());
+    let (name, node, queries) = (plan.name, base.data.node.to_string(), plan.query.is_some());
+    Arc::new(move || {
+        let catalog = shared.catalog.get();
+        let routing = catalog.map(|(follower, _)| follower.routing());
+        let with_blocks = catalog.filter(|(_, streams)| *streams == Streams::RoutingAndBlocks);
+        let blocks = with_blocks.map(|(follower, _)| follower.blocks());
+        let state = match lifecycle.is_ready() {
+            true => "ready",
+            false if lifecycle.phase() > Phase::Ready => "stopping",
+            false => "starting",
+        };
+        let (routing, blocks) = (routing.as_deref(), blocks.as_deref());
+        Home { name, node: node.clone(), state, queries, routing, blocks }.page()
+    })
+}
+
+/// `routes` below `prefix`. By hand: axum's `nest` reads a prefix as a pattern, and does not know `prefix/`, which
+/// relative links of the page at `/` need.
+fn below(prefix: String, routes: Router) -> Router {
+    Router::new().fallback(move |mut request: Request| {
+        let routes = routes.clone();
+        let to_home = Redirect::to(&format!("{prefix}/"));
+        let path = request.uri().path();
+        let rest = path.strip_prefix(&prefix).filter(|rest| rest.starts_with('/'));
+        let stripped = rest.and_then(|rest| with_path(request.uri(), rest));
+        let is_root = path == "/" || path == prefix;
+        async move {
+            match stripped {
+                Some(uri) => {
+                    *request.uri_mut() = uri;
+                    routes.oneshot(request).await.into_response()
+                }
+                None if is_root => to_home.into_response(),
+                None => ApiError::new(ErrorKind::NotFound, "not found").into_response(),
+            }
+        }
+    })
+}
+
+fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(format!("{path}{query}")).ok();
+    parts.path_and_query.is_some().then(|| Uri::from_parts(parts).ok()).flatten()
 }
 
 /// Passes on to the roles' routes. Before they are there nothing is "not found": a remote writer would drop what
@@ -168,10 +235,27 @@ async fn late(shared: Arc<Shared>, request: Request) -> Response {
 }
 
 /// The path of `--web.external-url`, if it has one.
-fn prefix(external_url: &str) -> Option<String> {
-    let rest = external_url.split_once("://").map_or(external_url, |(_, rest)| rest);
+fn prefix(external_url: &str) -> Result<Option<String>> {
+    let rest = match external_url.split_once("://") {
+        Some(("http" | "https", rest)) => rest,
+        Some((scheme, _)) => bail!("--web.external-url: not a scheme of HTTP: scheme={scheme:?}"),
+        None => external_url,
+    };
     let path = rest.split_once('/').map_or("", |(_, path)| path).trim_matches('/');
-    (!path.is_empty()).then(|| format!("/{path}"))
+    // Letters, digits, and what RFC 3986 has in a path's segments besides percent-encoding.
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()+,;=:@%/".contains(c);
+    if let Some(c) = path.chars().find(|c| !allowed(*c)) {
+        bail!(
+            "--web.external-url: character is not allowed in its path: character={c:?} path=\"/{path}\""
+        );
+    }
+    if path
+        .split('/')
+        .any(|part| part.is_empty() && !path.is_empty() || part == "." || part == "..")
+    {
+        bail!("--web.external-url: path has an empty or a relative part: path=\"/{path}\"");
+    }
+    Ok((!path.is_empty()).then(|| format!("/{path}")))
 }
 
 /// What the status endpoints say of this process.
@@ -200,8 +284,52 @@ mod tests {
 
     #[test]
     fn the_path_of_the_external_url_is_the_prefix() {
-        assert_eq!(prefix("http://example.org/pando/"), Some("/pando".to_string()));
-        assert_eq!(prefix("http://example.org"), None);
-        assert_eq!(prefix(""), None);
+        let good = |url| prefix(url).expect("good");
+        assert_eq!(good("http://example.org/pando/"), Some("/pando".to_string()));
+        assert_eq!(good("https://example.org/a/:b"), Some("/a/:b".to_string()));
+        assert_eq!(good("http://example.org"), None);
+        assert_eq!(good(""), None);
+        for bad in [
+            "http://x/{a}",
+            "http://x/*",
+            "http://x/a?b",
+            "http://x/a b",
+            "ftp://x/",
+            "http://x/a//b",
+        ] {
+            let error = prefix(bad).expect_err("bad").to_string();
+            assert!(error.contains("--web.external-url"), "{bad}: {error}");
+        }
+    }
+
+    async fn get(router: &Router, path: &str) -> (u16, String) {
+        let request = Request::get(path).body(axum::body::Body::empty()).expect("a request");
+        let response = router.clone().oneshot(request).await.expect("infallible");
+        let status = response.status().as_u16();
+        let location = response.headers().get("location").cloned();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+        let text = String::from_utf8_lossy(&body).to_string();
+        (status, location.map_or(text, |l| l.to_str().expect("text").to_string()))
+    }
+
+    #[tokio::test]
+    async fn everything_is_below_the_prefix() {
+        use axum::routing::get as on_get;
+        let routes = Router::new()
+            .route("/", on_get(|| async { "home" }))
+            .route("/graph", on_get(|| async { Redirect::to("./") }))
+            .route("/q", on_get(|uri: Uri| async move { uri.to_string() }));
+        for prefix in ["/pando", "/a/:b"] {
+            let router = below(prefix.to_string(), routes.clone());
+            let at = |path: &str| format!("{prefix}{path}");
+            assert_eq!(get(&router, &at("/")).await, (200, "home".to_string()));
+            assert_eq!(get(&router, &at("/q?x=1")).await, (200, "/q?x=1".to_string()));
+            assert_eq!(get(&router, &at("/graph?g0.expr=up")).await, (303, "./".to_string()));
+            // Relative links of the page need the slash; a proxy's root leads there, too.
+            assert_eq!(get(&router, &at("")).await, (303, at("/")));
+            assert_eq!(get(&router, "/").await, (303, at("/")));
+            assert_eq!(get(&router, &at("x/q")).await.0, 404);
+            assert_eq!(get(&router, "/q").await.0, 404);
+        }
     }
 }

@@ -71,13 +71,15 @@ fn refused(error: FrontendError) -> ApiError {
 fn respond(answer: Answer, limit: usize, params: &Params) -> Response {
     let Answer { output, mut warnings, timings, series_read: _, samples_read } = answer;
     warnings.extend(output.warnings);
+    let stats = params.get("stats");
+    warnings.extend(stats_warning(stats));
     let mut value = output.value;
     if cut(&mut value, limit) {
         warnings.push(TRUNCATED.to_string());
     }
     let remarks = Remarks { warnings, infos: output.infos };
     let peak_samples = output.stats.peak_samples;
-    let with_stats = !params.get("stats").is_empty();
+    let with_stats = !stats.is_empty();
     success_of(points(&value), remarks, move |json| {
         json.object(|json| {
             json.field("resultType", value.result_type());
@@ -118,6 +120,17 @@ fn respond(answer: Answer, limit: usize, params: &Params) -> Response {
                 });
             }
         });
+    })
+}
+
+/// Prometheus still takes every value for `true`, and says that it will not for ever.
+fn stats_warning(stats: &str) -> Option<String> {
+    let known = ["", "true", "all"].contains(&stats);
+    (!known).then(|| {
+        format!(
+            "value {stats:?} for parameter \"stats\" is deprecated and will be rejected in the next \
+             major release, use \"true\" or \"all\""
+        )
     })
 }
 

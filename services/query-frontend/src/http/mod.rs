@@ -1,10 +1,9 @@
-//! The HTTP side: Prometheus' API below `/api/v1`, and a page about the cluster. Parameters in,
-//! JSON out; what they mean is the frontend's business.
+//! The HTTP side: Prometheus' API below `/api/v1`. Parameters in, JSON out; what they mean is the
+//! frontend's business.
 
 mod around;
 mod exemplars;
 mod expression;
-mod home;
 mod label_escape;
 mod members;
 mod params;
@@ -48,10 +47,14 @@ pub(crate) fn router(frontend: Arc<Frontend>) -> Router {
         .layer(CompressionLayer::new());
     Router::new()
         .nest("/api/v1", api)
-        .route("/", get(home::home))
-        .route("/graph", get(|| async { Redirect::to("/") }))
-        .route("/query", get(|| async { Redirect::to("/") }))
+        .route("/graph", get(to_home))
+        .route("/query", get(to_home))
         .with_state(frontend)
+}
+
+/// Links to Prometheus' pages lead to the process' own page. Relative: the process may have a prefix.
+async fn to_home() -> Redirect {
+    Redirect::to("./")
 }
 
 /// GET and POST alike: dashboards send long queries as forms.

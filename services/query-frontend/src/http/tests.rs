@@ -187,15 +187,37 @@ async fn status_is_the_processs_own() {
         let json: serde_json::Value = serde_json::from_str(&body).expect("json");
         assert!(json["data"].is_object(), "{body}");
     }
-    let (code, page) = get(&frontend, "/").await;
-    assert_eq!(code, 200);
-    assert!(page.contains("<h1>Pando</h1>"));
-    assert_eq!(get(&frontend, "/graph?g0.expr=up").await.0, 303);
+    for path in ["/graph?g0.expr=up", "/query"] {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let response = send(&frontend, request).await;
+        assert_eq!(response.status(), StatusCode::SEE_OTHER);
+        assert_eq!(response.headers()["location"], "./", "whatever the prefix of the process is");
+    }
     // No agent is registered: no targets, and that is the whole answer.
     let (code, targets) = get(&frontend, "/api/v1/targets?state=active").await;
     assert_eq!(code, 200);
     assert!(targets.contains(r#""activeTargets":[]"#), "{targets}");
     assert_eq!(get(&frontend, "/api/v1/status/tsdb?limit=0").await.0, 400);
+}
+
+#[tokio::test]
+async fn values_of_stats_that_prometheus_will_refuse_are_warned_of() {
+    let tasks = Tasks::new();
+    let frontend = served(&tasks).await;
+    for (stats, shown, warned) in
+        [("", false, false), ("true", true, false), ("all", true, false), ("foo", true, true)]
+    {
+        let (code, body) = get(&frontend, &format!("/api/v1/query?query=1&stats={stats}")).await;
+        assert_eq!(code, 200);
+        let json: serde_json::Value = serde_json::from_str(&body).expect("json");
+        assert_eq!(json["data"]["stats"].is_object(), shown, "{stats}: {body}");
+        assert_eq!(json["warnings"].is_array(), warned, "{stats}: {body}");
+    }
+    let (_, body) = get(&frontend, "/api/v1/query?query=1&stats=foo").await;
+    let json: serde_json::Value = serde_json::from_str(&body).expect("json");
+    let expected = "value \"foo\" for parameter \"stats\" is deprecated and will be rejected in \
+                    the next major release, use \"true\" or \"all\"";
+    assert_eq!(json["warnings"], serde_json::json!([expected]));
 }
 
 #[tokio::test]
