@@ -103,6 +103,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn version_one_is_pinned() {
+        let file = ClusterFile {
+            cluster: ClusterId(0xc0_ffee),
+            created_ms: 1_700_000_000_000,
+            voters: vec![Voter { node: NodeId(0xab), address: "pando-0:9095".into() }],
+        };
+        let text = concat!(
+            r#"{"format":1,"cluster":"0000000000c0ffee","created_ms":1700000000000,"#,
+            r#""voters":[{"node":"00000000000000ab","address":"pando-0:9095"}]}"#,
+        );
+        assert_eq!(file.encode(), text.as_bytes());
+    }
+
+    #[test]
     fn round_trips_and_names_later_formats() {
         let file = ClusterFile {
             cluster: ClusterId(0xc0_ffee),

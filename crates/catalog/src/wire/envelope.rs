@@ -83,6 +83,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn version_one_is_pinned() {
+        let text: String =
+            wrap(Kind::Routing, b"some payload").iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(
+            text,
+            "50434154010200000c00000000000000736f6d65207061796c6f61640345443cbeb57c8b"
+        );
+    }
+
+    #[test]
     fn every_flipped_bit_and_every_cut_is_seen() {
         let whole = wrap(Kind::Routing, b"some payload");
         assert_eq!(unwrap(Kind::Routing, &whole).expect("whole"), b"some payload");

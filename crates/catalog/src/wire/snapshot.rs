@@ -165,3 +165,52 @@ fn progress_from(progress: &v1::ShardProgress) -> Result<Shard> {
         commits: commits.collect::<Result<VecDeque<_>>>()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use pando_model::{CatalogVersion, Matcher, ShardId, TimeRange};
+    use xxhash_rust::xxh3::xxh3_64;
+
+    use crate::testdata::{Bench, tenant};
+    use crate::{BlocksView, Command, NewDelete, RoutingView, TenantLimits, WorkKind, WorkSpec};
+
+    /// Something of everything that a catalog holds.
+    fn bench() -> Bench {
+        let mut bench = Bench::with_tenant();
+        let (a, b) = (bench.commit(1, 1, 1, "a"), bench.commit(2, 1, 2, "a"));
+        let window = TimeRange { min_ms: 0, max_ms: 7_200_000 };
+        let inputs = vec![a.id, b.id];
+        let spec = WorkSpec { kind: WorkKind::Merge, inputs, window, level: 1 };
+        bench.ok(Command::GrantLease {
+            grant: crate::Grant::New(spec),
+            holder: pando_model::NodeId(1),
+            now_ms: 20,
+        });
+        bench.ok(Command::AddDelete(NewDelete {
+            tenant: tenant("a"),
+            matchers: vec![Matcher::equal("job", "j")],
+            time: window,
+            fences: vec![(ShardId(1), pando_model::Cut(3))],
+            now_ms: 30,
+        }));
+        let limits = Some(TenantLimits { series_max: 4, ..TenantLimits::default() });
+        bench.ok(Command::SetTenantLimits { tenant: Some(tenant("a")), limits });
+        bench.ok(Command::SetRetention { tenant: None, retention_ms: Some(86_400_000) });
+        bench
+    }
+
+    /// Snapshots are kept in the bucket and views on disks: what was once written must be read for
+    /// ever. A changed hash is a changed format.
+    #[test]
+    fn version_one_is_pinned() {
+        let catalog = bench().catalog;
+        let (mut routing, mut blocks) = (RoutingView::new(), BlocksView::new());
+        let from = CatalogVersion(0);
+        routing.apply(&catalog.routing_since(from).expect("a full state")).expect("fits");
+        blocks.apply(&catalog.blocks_since(from).expect("a full state")).expect("fits");
+        let hashes = [catalog.snapshot(), routing.to_bytes(), blocks.to_bytes()];
+        let pinned =
+            [17_444_954_783_549_313_335, 18_204_713_449_613_067_737, 15_732_185_895_243_495_981];
+        assert_eq!(hashes.map(|bytes| xxh3_64(&bytes)), pinned);
+    }
+}

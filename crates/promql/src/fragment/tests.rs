@@ -270,3 +270,35 @@ fn plans_say_which_samples_they_need() {
     assert!(rate.plan.aggregation.is_some());
     assert_eq!(b.plan.steps.len(), 1);
 }
+
+/// Plans and results travel between members of two versions. A changed hash is a changed format: it
+/// takes a new [`wire::WIRE_VERSION`].
+#[test]
+fn version_one_is_pinned() {
+    let matchers = vec![
+        Matcher::equal("__name__", "m"),
+        Matcher::new("job", pando_model::MatchOp::NotRegex, "x.*").expect("a pattern"),
+    ];
+    let (mut plans, mut batches) = (Vec::new(), Vec::new());
+    for read in reads() {
+        for aggregation in aggregations() {
+            let steps = Steps::range(60_000, 120_000, 15_000).expect("5 steps");
+            let plan = FragmentPlan {
+                matchers: matchers.clone(),
+                steps,
+                read: read.clone(),
+                aggregation,
+                delayed_name_removal: false,
+            };
+            plans.extend(plan.encode());
+            let samples: Vec<(i64, f64)> = (0..12).map(|i| (i * 10_000, i as f64 / 8.0)).collect();
+            let pushed = (0..4).map(|job| series("m", job, &samples[job..])).collect();
+            if let Ok(run) = run(&plan, pushed) {
+                batches.extend(run.iter().flat_map(PartialBatch::encode));
+            }
+        }
+    }
+    assert!(plans.len() > 1_000 && batches.len() > 1_000);
+    let hashes = [plans, batches].map(|bytes| xxhash_rust::xxh3::xxh3_64(&bytes));
+    assert_eq!(hashes, [2_095_196_461_165_779_109, 10_551_702_675_362_278_482]);
+}

@@ -254,3 +254,26 @@ fn a_buffer_without_room_refuses() {
     let error = buffer.push(&batch(0, 3)).expect_err("no room");
     assert_eq!(error.kind(), ErrorKind::LimitExceeded);
 }
+
+/// A buffer outlives its process, and the next one may be of a later version. A changed hash is a
+/// changed format: it takes a new [`VERSION`].
+#[test]
+fn version_one_is_pinned() {
+    let disk = SimDisk::new();
+    let mut buffer = open(&disk, 1 << 30);
+    let mut batch = batch(3, 5);
+    batch.samples[1].value = SampleValue::Float(STALE_NAN);
+    batch.samples[2].start_ms = 7;
+    let metadata = Metadata { metric_type: MetricType::Counter, ..Metadata::default() };
+    batch.metadata.push(("metric_0".to_string(), metadata));
+    buffer.push(&batch).expect("kept");
+    let file = files(&disk).remove(0);
+    let bytes = disk.shared().read_all(&Path::new(FOLDER).join(file)).expect("read");
+    assert_eq!(bytes[..9], *b"PANDOBUF\x01");
+    assert_eq!(
+        xxhash_rust::xxh3::xxh3_64(&bytes),
+        2_241_199_411_261_928_468,
+        "bytes={}",
+        bytes.len()
+    );
+}
