@@ -181,8 +181,17 @@ fn damage_copies(member: &Member) -> Result<usize> {
     Ok(damaged)
 }
 
-/// Every role is a process. The ingester's own copies of the blocks are damaged, so that the only whole ones are
-/// in the bucket, and the store gateway has to read them.
+/// An objstore.yml for a store that nobody reaches, as a flag.
+fn unreachable_bucket(folder: &Path) -> Result<String> {
+    let file = folder.join("unreachable.yml");
+    let keys = "access_key: a, secret_key: s, region: r, insecure: true";
+    let text = format!("type: S3\nconfig: {{bucket: b, endpoint: '127.0.0.1:1', {keys}}}\n");
+    std::fs::write(&file, text)?;
+    Ok(format!("--objstore.config-file={}", file.display()))
+}
+
+/// Every role is a process. The ingester's own copies of the blocks are damaged and it does not reach the bucket,
+/// so that it has no whole ones, and the store gateway has to read them.
 #[tokio::test]
 async fn the_store_gateway_answers_what_an_agent_scraped() -> Result<()> {
     let mut cluster = Cluster::new()?;
@@ -220,6 +229,8 @@ async fn the_store_gateway_answers_what_an_agent_scraped() -> Result<()> {
     let ingester = cluster.member("ingester-0");
     ingester.kill();
     ensure!(damage_copies(ingester)? > 0, "the ingester keeps what it has uploaded");
+    ingester.flags.retain(|flag| !flag.starts_with("--objstore.config-file"));
+    ingester.flags.push(unreachable_bucket(&folder)?);
     cluster.start()?;
     cluster.ready().await?;
     let answered =
