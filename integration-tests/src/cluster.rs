@@ -85,14 +85,26 @@ impl Member {
         self.process.as_ref().map(Process::log_tail).unwrap_or_default()
     }
 
-    /// The sum of its metrics whose line begins with `series`, such as `name_total` or `name{reason="x"}`; 0 where
-    /// there is none.
+    /// The sum of its metrics whose line begins with `series`, such as `name_total` or `name{reason="x"}`.
+    ///
+    /// # Errors
+    /// It does not answer, or has no such metric: a name that is mistyped is not 0.
+    pub async fn metric(&self, series: &str) -> Result<f64> {
+        let found = self.find_metric(series).await?;
+        found.with_context(|| format!("{} has no metric {series}", self.name))
+    }
+
+    /// [`Member::metric`] of a series that is not there before it first counts: 0 then.
     ///
     /// # Errors
     /// It does not answer.
-    pub async fn metric(&self, series: &str) -> Result<f64> {
+    pub async fn metric_or_zero(&self, series: &str) -> Result<f64> {
+        Ok(self.find_metric(series).await?.unwrap_or(0.0))
+    }
+
+    async fn find_metric(&self, series: &str) -> Result<Option<f64>> {
         let text = http::client().get(self.url("/metrics")).send().await?.text().await?;
-        let of_series = text.lines().filter_map(|line| {
+        let values = text.lines().filter_map(|line| {
             let rest = line.strip_prefix(series)?;
             // Another metric whose name is longer is another metric.
             let value = match rest.strip_prefix('{') {
@@ -101,7 +113,7 @@ impl Member {
             };
             value.split(' ').next()?.parse::<f64>().ok()
         });
-        Ok(of_series.sum())
+        Ok(values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value)))
     }
 
     /// Waits until `/-/ready` says so.
@@ -193,6 +205,18 @@ impl Cluster {
             }
         }
         self.members.iter_mut().for_each(Member::kill);
+    }
+
+    /// The sum of a metric over all members of a role that run.
+    ///
+    /// # Errors
+    /// As [`Member::metric`].
+    pub async fn metric_of(&self, role: &str, series: &str) -> Result<f64> {
+        let mut sum = 0.0;
+        for member in self.members.iter().filter(|m| m.role == role && m.process.is_some()) {
+            sum += member.metric(series).await?;
+        }
+        Ok(sum)
     }
 
     /// The ends of all members' logs.

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "tests say what they skip")]
 
 pub mod answers;
+pub mod catalog;
 pub mod cluster;
 pub mod door;
 pub mod exporter;

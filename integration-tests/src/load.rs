@@ -39,12 +39,19 @@ struct Shared {
     gate: RwLock<()>,
     /// Why a request was refused: none of them deserves it.
     refused: Mutex<Option<String>>,
+    /// How far behind the clock the samples' times are, ms.
+    behind_ms: i64,
 }
 
 impl Load {
     /// Begins to send series with the label `load="<name>"` to the receivers at `bases` (`http://host:port`); a
     /// sender that gets no answer turns to the next.
     pub fn start(bases: Vec<String>, name: &str) -> Self {
+        Self::start_behind(bases, name, 0)
+    }
+
+    /// [`Load::start`] with times that are `behind_ms` behind the clock.
+    pub fn start_behind(bases: Vec<String>, name: &str, behind_ms: i64) -> Self {
         let first = bases.first().cloned().unwrap_or_default();
         let shared = Arc::new(Shared {
             bases,
@@ -52,6 +59,7 @@ impl Load {
             acknowledged: (0..SENDERS).map(|_| AtomicUsize::new(0)).collect(),
             gate: RwLock::new(()),
             refused: Mutex::default(),
+            behind_ms,
         });
         let mut senders = JoinSet::new();
         for sender in 0..SENDERS {
@@ -148,7 +156,7 @@ impl Shared {
         let mut base = sender;
         let mut last_ms = 0;
         for turn in 0u64.. {
-            last_ms = now_ms().max(last_ms + 1);
+            last_ms = (now_ms() - self.behind_ms).max(last_ms + 1);
             let batch = batch(name, sender, last_ms, turn);
             let _under_way = self.gate.read().await;
             loop {

@@ -5,8 +5,12 @@ mod suite {
     mod bad_input;
     mod bench_tiny;
     mod demo_path;
+    mod foreign_readers;
     mod kills;
+    mod lost_commit;
     mod oracle;
     mod power_loss;
     mod scrape_oracle;
+    mod steady_answers;
+    mod tenants;
 }
