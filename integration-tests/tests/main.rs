@@ -4,6 +4,7 @@
 mod suite {
     mod bad_input;
     mod bench_tiny;
+    mod chart;
     mod demo_path;
     mod foreign_readers;
     mod kills;
