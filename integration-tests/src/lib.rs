@@ -10,6 +10,7 @@ pub mod exporter;
 pub mod http;
 pub mod load;
 pub mod peers;
+pub mod pods;
 pub mod process;
 pub mod writer;
 

@@ -7,6 +7,7 @@ mod suite {
     mod chart;
     mod demo_path;
     mod foreign_readers;
+    mod image;
     mod kills;
     mod lost_commit;
     mod oracle;

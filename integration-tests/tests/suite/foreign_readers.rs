@@ -46,7 +46,7 @@ async fn write(writer: &Writer, offset: usize) -> Result<()> {
             }
             let value = (n as f64 - 150.0) * 1.5 + (turn * turn) as f64 / 3.0 + offset as f64;
             // Not every series has every sample.
-            if (turn as usize + n) % 11 != 0 {
+            if !(turn as usize + n).is_multiple_of(11) {
                 batch.push(Written::new("wide_metric", &pairs, t_ms, value));
             }
         }
