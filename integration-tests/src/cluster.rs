@@ -90,30 +90,8 @@ impl Member {
     /// # Errors
     /// It does not answer, or has no such metric: a name that is mistyped is not 0.
     pub async fn metric(&self, series: &str) -> Result<f64> {
-        let found = self.find_metric(series).await?;
-        found.with_context(|| format!("{} has no metric {series}", self.name))
-    }
-
-    /// [`Member::metric`] of a series that is not there before it first counts: 0 then.
-    ///
-    /// # Errors
-    /// It does not answer.
-    pub async fn metric_or_zero(&self, series: &str) -> Result<f64> {
-        Ok(self.find_metric(series).await?.unwrap_or(0.0))
-    }
-
-    async fn find_metric(&self, series: &str) -> Result<Option<f64>> {
         let text = http::client().get(self.url("/metrics")).send().await?.text().await?;
-        let values = text.lines().filter_map(|line| {
-            let rest = line.strip_prefix(series)?;
-            // Another metric whose name is longer is another metric.
-            let value = match rest.strip_prefix('{') {
-                Some(labels) => labels.rsplit_once("} ")?.1,
-                None => rest.strip_prefix(' ')?,
-            };
-            value.split(' ').next()?.parse::<f64>().ok()
-        });
-        Ok(values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value)))
+        sum_of(&text, series).with_context(|| format!("{} has no metric {series}", self.name))
     }
 
     /// Waits until `/-/ready` says so.
@@ -126,6 +104,20 @@ impl Member {
             .await
             .with_context(|| self.log_tail())
     }
+}
+
+/// The sum of what an exposition says of `series` (see [`Member::metric`]); `None` where it says nothing.
+pub fn sum_of(exposition: &str, series: &str) -> Option<f64> {
+    let values = exposition.lines().filter_map(|line| {
+        let rest = line.strip_prefix(series)?;
+        // Another metric whose name is longer is another metric.
+        let value = match rest.strip_prefix('{') {
+            Some(labels) => labels.rsplit_once("} ")?.1,
+            None => rest.strip_prefix(' ')?,
+        };
+        value.split(' ').next()?.parse::<f64>().ok()
+    });
+    values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
 }
 
 /// Members that form one cluster, in a temporary folder.

@@ -7,6 +7,7 @@ mod suite {
     mod chart;
     mod demo_path;
     mod foreign_readers;
+    mod harness;
     mod image;
     mod kills;
     mod lost_commit;
