@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, RwLockWriteGuard};
 use tokio::task::JoinSet;
 
 use crate::writer::{Ledger, Writer, Written, raw_samples};
@@ -89,9 +89,17 @@ impl Load {
     /// # Errors
     /// Patience ends before a request does.
     pub async fn end(self) -> Result<Ledger> {
-        let still = tokio::time::timeout(PATIENCE, self.shared.gate.write()).await;
-        let _still = still.context("requests that are under way do not end")?;
+        let _still = self.still().await?;
         Ok(self.ledger())
+    }
+
+    /// Lets requests that are under way end, and holds the senders until the guard is dropped.
+    ///
+    /// # Errors
+    /// Patience ends before a request does.
+    pub async fn still(&self) -> Result<RwLockWriteGuard<'_, ()>> {
+        let still = tokio::time::timeout(PATIENCE, self.shared.gate.write()).await;
+        still.context("requests that are under way do not end")
     }
 
     /// What was written so far, of all senders.
@@ -110,8 +118,7 @@ impl Load {
         if let Some(why) = self.refused() {
             bail!(why);
         }
-        let still = tokio::time::timeout(PATIENCE, self.shared.gate.write()).await;
-        let _still = still.context("requests that are under way do not end")?;
+        let _still = self.still().await?;
         check_ledger(base, &self.name, &self.ledger()).await
     }
 

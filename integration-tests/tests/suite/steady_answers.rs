@@ -264,17 +264,16 @@ impl Life {
         Ok(())
     }
 
-    async fn sample_bytes(&self) -> Result<f64> {
-        self.cluster.metric_of("all", "pando_ingester_memory_bytes{part=\"samples\"}").await
-    }
-
-    /// Cuts, and waits until members have let go of what is in blocks.
-    async fn drop_committed(&self) -> Result<()> {
-        let before = self.sample_bytes().await?;
+    /// Cuts, and waits until members have let go of all samples: they are in blocks. Writers rest meanwhile.
+    async fn drop_committed(&self, load: &Load) -> Result<()> {
+        let _still = load.still().await?;
+        let name = "pando_ingester_memory_bytes{part=\"samples\"}";
+        let before = self.cluster.metric_of("all", name).await?;
+        ensure!(before > 0.0, "there is nothing to let go of");
         self.cut().await?;
         eventually("committed samples are dropped from memory", || async {
-            let now = self.sample_bytes().await?;
-            ensure!(now < before / 2.0, "before={before} now={now}");
+            let now = self.cluster.metric_of("all", name).await?;
+            ensure!(now == 0.0, "before={before} now={now}");
             Ok(Some(()))
         })
         .await
@@ -311,13 +310,14 @@ impl Life {
     }
 
     /// All that happens to the samples.
-    async fn live(&self, askers: &Askers) -> Result<()> {
+    async fn live(&self, askers: &Askers, load: &Load) -> Result<()> {
         askers.during("seal and split", self.seal_one()).await?;
         askers.during("cut, upload, commit", self.cut()).await?;
-        askers.during("drop", self.drop_committed()).await?;
+        askers.during("drop", self.drop_committed(load)).await?;
         askers.during("compact", self.compacted()).await?;
         askers.during("seal and split again", self.seal_one()).await?;
         askers.during("cut again", self.cut()).await?;
+        load.goes_on(1).await?;
         let enough = if long() { 20 * ANSWERS } else { ANSWERS };
         eventually("enough queries are answered", || async {
             let answered = askers.answered()?;
@@ -343,7 +343,7 @@ async fn answers_stay_while_samples_are_cut_committed_dropped_compacted_sealed_a
     let load = Load::start_behind(bases.clone(), "beside", behind_ms);
     load.goes_on(1).await?;
     let askers = Askers::start(bases.clone(), questions);
-    let lived = life.live(&askers).await;
+    let lived = life.live(&askers, &load).await;
     let answered = askers.answered();
     // A wrong answer says more than what did not come true because of it.
     let answered = answered.and_then(|count| lived.map(|()| count));
