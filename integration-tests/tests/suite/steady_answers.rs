@@ -49,11 +49,12 @@ const QUERIES: [&str; 12] = [
     "count(count_over_time({__name__=~\"steady_.+\"}[10m]))",
 ];
 
-/// Two shards, and all that happens to a generation happens soon.
+/// Two shards, and all that happens to a generation happens soon. It leaves memory as soon as it is in a block, and a
+/// closed shard with it, so that queries meet sources that are gone.
 const FLAGS: [&str; 6] = [
     "--controller.shards=2",
     "--controller.tenant-ranges=8",
-    "--ingester.query-timeout=1s",
+    "--ingester.query-timeout=1ms",
     "--compactor.min-block-age=1s",
     "--limits.out-of-order-time-window=12h",
     "--query.timeout=30s",
