@@ -14,8 +14,7 @@ use pando_integration_tests::{eventually, http, peers};
 use serde_json::Value;
 
 /// Shared libraries that Debian's slim image has.
-const LIBRARIES: [&str; 5] =
-    ["linux-vdso.so.1", "libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2"];
+const LIBRARIES: [&str; 5] = ["linux-vdso.so", "libc.so", "libm.so", "libgcc_s.so", "ld-linux-"];
 const USER: &str = "65532:65532";
 
 fn root() -> PathBuf {
@@ -189,8 +188,8 @@ fn the_binary_needs_no_library_that_the_image_lacks() -> Result<()> {
     };
     let needed: BTreeSet<String> = text.lines().filter_map(name).collect();
     ensure!(needed.contains("libc.so.6"), "not a dynamic binary: {text}");
-    let lacking: Vec<&String> =
-        needed.iter().filter(|name| !LIBRARIES.contains(&name.as_str())).collect();
+    let there = |name: &str| LIBRARIES.iter().any(|library| name.starts_with(library));
+    let lacking: Vec<&String> = needed.iter().filter(|name| !there(name)).collect();
     ensure!(lacking.is_empty(), "not in the image: {lacking:?}");
     Ok(())
 }
