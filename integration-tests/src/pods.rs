@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 use crate::process::Process;
-use crate::{eventually, http, peers};
+use crate::writer::{Writer, Written};
+use crate::{eventually, http, now_ms, peers};
 
 /// Where a container listens for HTTP, unless told otherwise.
 const HTTP: &str = "--web.listen-address=0.0.0.0:9090";
@@ -74,6 +75,28 @@ pub fn start(pods: &[Pod], folder: &std::path::Path) -> Result<Vec<Running>> {
         running.push(Running { name: pod.name.clone(), base: format!("http://{http}"), process });
     }
     Ok(running)
+}
+
+/// Waits until all of them are ready, writes at one of them, and reads it back at another; both by parts of their
+/// names.
+///
+/// # Errors
+/// One is not ready, or what was written is not answered.
+pub async fn carry_samples(running: &[Running], written_at: &str, read_at: &str) -> Result<()> {
+    for pod in running {
+        pod.ready().await?;
+    }
+    let base = |part: &str| -> Result<&str> {
+        let pod = running.iter().find(|pod| pod.name.contains(part));
+        Ok(&pod.with_context(|| format!("no pod is a {part}"))?.base)
+    };
+    let writer = Writer::new(base(written_at)?, "default");
+    let sample = |i: i32| {
+        Written::new("carried", &[("job", "pods")], now_ms() - 1000 * i64::from(i), f64::from(i))
+    };
+    let samples: Vec<Written> = (0..10).rev().map(sample).collect();
+    writer.write_surely(&samples).await?;
+    writer.check(base(read_at)?, "carried").await
 }
 
 /// Ends them, the last one first, so that the first ones (controllers) are there for the others to say good-bye to.

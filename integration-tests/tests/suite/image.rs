@@ -249,12 +249,6 @@ async fn the_services_of_the_compose_file_form_a_cluster() -> Result<()> {
         ensure!(port.ends_with(":9090") && published.insert(port.to_string()), "port={port}");
     }
     let running = pods::start(&pods, folder.path())?;
-    for pod in &running {
-        pod.ready().await?;
-    }
-    for pod in &running {
-        let up = format!("{}/api/v1/query", pod.base);
-        http::data(&up, &[("query", "up")]).await.with_context(|| pod.process.log_tail())?;
-    }
+    pods::carry_samples(&running, "pando-0", "pando-2").await?;
     pods::terminate(running)
 }
