@@ -85,23 +85,13 @@ impl Member {
         self.process.as_ref().map(Process::log_tail).unwrap_or_default()
     }
 
-    /// The sum of its metrics whose line begins with `series`, such as `name_total` or `name{reason="x"}`; 0 where
-    /// there is none.
+    /// The sum of its metrics whose line begins with `series`, such as `name_total` or `name{reason="x"}`.
     ///
     /// # Errors
-    /// It does not answer.
+    /// It does not answer, or has no such metric: a name that is mistyped is not 0.
     pub async fn metric(&self, series: &str) -> Result<f64> {
         let text = http::client().get(self.url("/metrics")).send().await?.text().await?;
-        let of_series = text.lines().filter_map(|line| {
-            let rest = line.strip_prefix(series)?;
-            // Another metric whose name is longer is another metric.
-            let value = match rest.strip_prefix('{') {
-                Some(labels) => labels.rsplit_once("} ")?.1,
-                None => rest.strip_prefix(' ')?,
-            };
-            value.split(' ').next()?.parse::<f64>().ok()
-        });
-        Ok(of_series.sum())
+        sum_of(&text, series).with_context(|| format!("{} has no metric {series}", self.name))
     }
 
     /// Waits until `/-/ready` says so.
@@ -114,6 +104,20 @@ impl Member {
             .await
             .with_context(|| self.log_tail())
     }
+}
+
+/// The sum of what an exposition says of `series` (see [`Member::metric`]); `None` where it says nothing.
+pub fn sum_of(exposition: &str, series: &str) -> Option<f64> {
+    let values = exposition.lines().filter_map(|line| {
+        let rest = line.strip_prefix(series)?;
+        // Another metric whose name is longer is another metric.
+        let value = match rest.strip_prefix('{') {
+            Some(labels) => labels.rsplit_once("} ")?.1,
+            None => rest.strip_prefix(' ')?,
+        };
+        value.split(' ').next()?.parse::<f64>().ok()
+    });
+    values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
 }
 
 /// Members that form one cluster, in a temporary folder.
@@ -193,6 +197,18 @@ impl Cluster {
             }
         }
         self.members.iter_mut().for_each(Member::kill);
+    }
+
+    /// The sum of a metric over all members of a role that run.
+    ///
+    /// # Errors
+    /// As [`Member::metric`].
+    pub async fn metric_of(&self, role: &str, series: &str) -> Result<f64> {
+        let mut sum = 0.0;
+        for member in self.members.iter().filter(|m| m.role == role && m.process.is_some()) {
+            sum += member.metric(series).await?;
+        }
+        Ok(sum)
     }
 
     /// The ends of all members' logs.

@@ -3,12 +3,14 @@
 #![allow(clippy::print_stdout, reason = "tests say what they skip")]
 
 pub mod answers;
+pub mod catalog;
 pub mod cluster;
 pub mod door;
 pub mod exporter;
 pub mod http;
 pub mod load;
 pub mod peers;
+pub mod pods;
 pub mod process;
 pub mod writer;
 

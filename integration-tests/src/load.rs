@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, RwLockWriteGuard};
 use tokio::task::JoinSet;
 
 use crate::writer::{Ledger, Writer, Written, raw_samples};
@@ -39,12 +39,19 @@ struct Shared {
     gate: RwLock<()>,
     /// Why a request was refused: none of them deserves it.
     refused: Mutex<Option<String>>,
+    /// How far behind the clock the samples' times are, ms.
+    behind_ms: i64,
 }
 
 impl Load {
     /// Begins to send series with the label `load="<name>"` to the receivers at `bases` (`http://host:port`); a
     /// sender that gets no answer turns to the next.
     pub fn start(bases: Vec<String>, name: &str) -> Self {
+        Self::start_behind(bases, name, 0)
+    }
+
+    /// [`Load::start`] with times that are `behind_ms` behind the clock.
+    pub fn start_behind(bases: Vec<String>, name: &str, behind_ms: i64) -> Self {
         let first = bases.first().cloned().unwrap_or_default();
         let shared = Arc::new(Shared {
             bases,
@@ -52,6 +59,7 @@ impl Load {
             acknowledged: (0..SENDERS).map(|_| AtomicUsize::new(0)).collect(),
             gate: RwLock::new(()),
             refused: Mutex::default(),
+            behind_ms,
         });
         let mut senders = JoinSet::new();
         for sender in 0..SENDERS {
@@ -81,9 +89,17 @@ impl Load {
     /// # Errors
     /// Patience ends before a request does.
     pub async fn end(self) -> Result<Ledger> {
-        let still = tokio::time::timeout(PATIENCE, self.shared.gate.write()).await;
-        let _still = still.context("requests that are under way do not end")?;
+        let _still = self.still().await?;
         Ok(self.ledger())
+    }
+
+    /// Lets requests that are under way end, and holds the senders until the guard is dropped.
+    ///
+    /// # Errors
+    /// Patience ends before a request does.
+    pub async fn still(&self) -> Result<RwLockWriteGuard<'_, ()>> {
+        let still = tokio::time::timeout(PATIENCE, self.shared.gate.write()).await;
+        still.context("requests that are under way do not end")
     }
 
     /// What was written so far, of all senders.
@@ -102,8 +118,7 @@ impl Load {
         if let Some(why) = self.refused() {
             bail!(why);
         }
-        let still = tokio::time::timeout(PATIENCE, self.shared.gate.write()).await;
-        let _still = still.context("requests that are under way do not end")?;
+        let _still = self.still().await?;
         check_ledger(base, &self.name, &self.ledger()).await
     }
 
@@ -148,7 +163,7 @@ impl Shared {
         let mut base = sender;
         let mut last_ms = 0;
         for turn in 0u64.. {
-            last_ms = now_ms().max(last_ms + 1);
+            last_ms = (now_ms() - self.behind_ms).max(last_ms + 1);
             let batch = batch(name, sender, last_ms, turn);
             let _under_way = self.gate.read().await;
             loop {

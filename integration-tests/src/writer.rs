@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail, ensure};
 use pando_exposition::remote_write::{self, FloatSample, SeriesToWrite};
 use pando_model::sample::float_merge_order;
-use pando_model::{Labels, Metadata};
+use pando_model::{Exemplar, Labels, Metadata};
 use serde_json::Value;
 
 use crate::{eventually, http};
@@ -140,6 +140,25 @@ impl Writer {
         let body = remote_write::encode_v1(&[], &[(family, metadata)])?;
         let outcome = self.send(body, Version::V1).await?;
         ensure!(outcome.is_acknowledged(), "metadata is refused: {outcome:?}");
+        Ok(())
+    }
+
+    /// Sends an exemplar of `sample`'s series at its time and value, with the sample itself, as remote write 2.0.
+    ///
+    /// # Errors
+    /// It is not acknowledged.
+    pub async fn write_exemplar(&self, sample: &Written, labels: Labels) -> Result<()> {
+        let Written { timestamp_ms, value, .. } = *sample;
+        let series = SeriesToWrite {
+            labels: &sample.labels,
+            samples: &[FloatSample { timestamp_ms, value, start_ms: 0 }],
+            histograms: &[],
+            exemplars: &[Exemplar { labels, value, timestamp_ms }],
+            metadata: None,
+        };
+        let outcome = self.send(remote_write::encode_v2(&[series])?, Version::V2).await?;
+        ensure!(outcome.is_acknowledged(), "exemplar is refused: {outcome:?}");
+        locked(&self.ledger).record(std::slice::from_ref(sample), Fate::Acknowledged);
         Ok(())
     }
 

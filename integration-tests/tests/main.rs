@@ -4,9 +4,16 @@
 mod suite {
     mod bad_input;
     mod bench_tiny;
+    mod chart;
     mod demo_path;
+    mod foreign_readers;
+    mod harness;
+    mod image;
     mod kills;
+    mod lost_commit;
     mod oracle;
     mod power_loss;
     mod scrape_oracle;
+    mod steady_answers;
+    mod tenants;
 }

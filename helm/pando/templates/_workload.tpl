@@ -109,6 +109,7 @@ spec:
             - --web.listen-address=0.0.0.0:9090
             - --grpc.listen-address=0.0.0.0:9095
             - --grpc.advertise-address=$(POD_ADDRESS):9095
+            - --cluster.zone=$(POD_ZONE)
             - --cluster.controllers={{ include "pando.controllers" $root }}
             - --storage.tsdb.path=/data
             - --log.level={{ $root.Values.log.level }}
@@ -134,6 +135,11 @@ spec:
               valueFrom:
                 fieldRef:
                   fieldPath: status.podIP
+            # Kubernetes copies it from the node since 1.35; before, it is empty, and all members are in one zone.
+            - name: POD_ZONE
+              valueFrom:
+                fieldRef:
+                  fieldPath: metadata.labels['topology.kubernetes.io/zone']
             - name: POD_ADDRESS
               {{- if $stateful }}
               value: $(POD_NAME).{{ $name }}.{{ $root.Release.Namespace }}.svc

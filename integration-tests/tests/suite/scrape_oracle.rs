@@ -243,28 +243,12 @@ async fn start_pando(config: &Path) -> Result<Cluster> {
     cluster.add("agent", "agent").flags.push(flag);
     cluster.start()?;
     cluster.ready().await?;
-    let metrics = cluster.member("all").url("/metrics");
     eventually("the controller knows both", || async {
-        let nodes = metric(&metrics, "pando_controller_nodes").await?;
+        let nodes = cluster.named("all").metric("pando_controller_nodes").await?;
         Ok((nodes >= 2.0).then_some(()))
     })
     .await?;
     Ok(cluster)
-}
-
-/// The sum of a metric's series, as a process shows them.
-async fn metric(url: &str, name: &str) -> Result<f64> {
-    let text = http::client().get(url).send().await?.error_for_status()?.text().await?;
-    let mut sum = None;
-    for line in text.lines() {
-        let Some(rest) = line.strip_prefix(name) else { continue };
-        if !rest.starts_with(['{', ' ']) {
-            continue;
-        }
-        let value = rest.rsplit(' ').next().unwrap_or_default();
-        sum = Some(sum.unwrap_or(0.0) + value.parse::<f64>().with_context(|| line.to_string())?);
-    }
-    sum.with_context(|| format!("no metric: name={name}"))
 }
 
 fn reload(member: &Member) -> Result<()> {
@@ -273,7 +257,7 @@ fn reload(member: &Member) -> Result<()> {
 
 /// How many targets a member scrapes.
 async fn targets_of(member: &Member) -> Result<f64> {
-    metric(&member.url("/metrics"), "prometheus_target_scrape_pool_targets").await
+    member.metric("prometheus_target_scrape_pool_targets").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

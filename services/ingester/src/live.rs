@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use pando_consensus::ReadError;
 use pando_executor::{
     ExecuteError, Found, LiveShards, LiveSource, Lookup, LookupKind, SeriesStream, Sources,
 };
 use pando_head::{HeadError, Selection, Shard};
-use pando_model::{ErrorKind, Matcher, SeriesKey, SeriesSamples, TimeRange};
+use pando_model::{ErrorKind, Matcher, SeriesKey, SeriesSamples, ShardId, TimeRange};
 
 use crate::local_shard::LocalShard;
 use crate::shards::Shards;
@@ -37,11 +38,19 @@ impl LocalLive {
         source: &LiveSource,
     ) -> Result<Option<Arc<LocalShard>>, ExecuteError> {
         let Some(shard) = self.shards.get(source.shard) else { return Ok(None) };
-        shard.group.read_index().await.map_err(|error| ExecuteError::Live {
-            kind: error.kind(),
-            message: format!("replica cannot be confirmed: shard={}: {error}", source.shard),
-        })?;
+        let confirmed = shard.group.read_index().await;
+        confirmed.map_err(|error| self.unconfirmed(source.shard, &error))?;
         Ok(Some(shard))
+    }
+
+    /// What an answer that is not confirmed means. A closed shard is removed once no query should name it any more;
+    /// one that does plans again, and finds all of it in blocks.
+    pub(crate) fn unconfirmed(&self, shard: ShardId, error: &ReadError) -> ExecuteError {
+        if self.shards.get(shard).is_none() {
+            return ExecuteError::Stale(format!("shard is closed and removed: shard={shard}"));
+        }
+        let message = format!("replica cannot be confirmed: shard={shard}: {error}");
+        ExecuteError::Live { kind: error.kind(), message }
     }
 }
 

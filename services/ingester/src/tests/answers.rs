@@ -1,10 +1,14 @@
 //! What other members ask: raw series, lookups, metadata and statistics.
 
+use pando_consensus::ReadError;
 use pando_executor::{LiveSource, Lookup, LookupKind, Sources, wire};
 use pando_model::{
-    CatalogVersion, Cut, KeyRange, MatchOp, Matcher, Metadata, MetricType, ShardId, TimeRange,
+    CatalogVersion, Cut, ErrorKind, KeyRange, MatchOp, Matcher, Metadata, MetricType, ShardId,
+    TimeRange,
 };
 use pando_proto::v1::{FetchRequest, MetadataRequest, StatsRequest};
+
+use crate::live::LocalLive;
 
 use super::fixture::{Cluster, NOW_MS, Producer, tenant, write};
 
@@ -115,5 +119,16 @@ async fn lookups_metadata_and_statistics_are_of_one_tenant() {
     assert_eq!((stats.series, stats.min_ms, stats.max_ms), (20, NOW_MS - 15_000, NOW_MS));
     assert_eq!(stats.series_by_metric.len(), 1);
     assert!(!stats.shards.is_empty(), "the shards that were counted are named");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_shard_that_is_removed_while_it_is_asked_is_stale() {
+    let cluster = Cluster::start(1).await;
+    let live = LocalLive::new(cluster.member(1).ingester.shards().clone());
+    let error = ReadError::Fatal("group is shut down".to_string());
+    assert_eq!(live.unconfirmed(ShardId(9), &error).kind(), ErrorKind::Stale);
+    // One that is here has a fault of its own: another member may answer.
+    assert_eq!(live.unconfirmed(ShardId(1), &error).kind(), ErrorKind::Internal);
     cluster.stop().await;
 }

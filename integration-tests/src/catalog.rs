@@ -1,0 +1,65 @@
+//! What a cluster's catalog says, read as its members read it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use pando_catalog::{BlocksView, RoutingView, ShardStage, wire};
+use pando_cluster::ControllerClient;
+use pando_model::{CatalogVersion, ClusterId, NodeId};
+use pando_proto::v1::WatchResponse;
+use pando_rpc::{Channels, Identity};
+use pando_runtime::Rng;
+
+use crate::cluster::{Cluster, Member};
+
+/// How long a controller may take to say what it has.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The newest catalog that a controller of the cluster answers with.
+pub struct CatalogNow {
+    /// Members, shards, routes.
+    pub routing: RoutingView,
+    /// The blocks that are named.
+    pub blocks: BlocksView,
+}
+
+impl CatalogNow {
+    /// Asks the controllers.
+    ///
+    /// # Errors
+    /// None of them answers.
+    pub async fn of(cluster: &Cluster) -> Result<Self> {
+        let first = || cluster.members.first().map(Member::grpc_address);
+        let addresses: Vec<String> = match cluster.controllers.is_empty() {
+            true => first().into_iter().collect(),
+            false => cluster.controllers.split(',').map(String::from).collect(),
+        };
+        let identity = Identity::new(NodeId(Rng::system().id()));
+        let channels = Channels::new(identity.clone(), None);
+        let client = ControllerClient::new(channels, addresses.clone());
+        for address in &addresses {
+            if let Ok(hello) = client.hello(address).await {
+                ensure!(hello.cluster != 0, "the cluster is not founded: address={address}");
+                identity.set_cluster(ClusterId(hello.cluster));
+            }
+        }
+        let (mut routing, mut blocks) = (RoutingView::new(), BlocksView::new());
+        let mut stream = client.watch_routing(CatalogVersion(0)).await?;
+        let said = next(&mut stream).await.context("routing")?;
+        routing.apply(&wire::decode_routing_delta(&said.delta)?)?;
+        let mut stream = client.watch_blocks(CatalogVersion(0)).await?;
+        let said = next(&mut stream).await.context("blocks")?;
+        blocks.apply(&wire::decode_block_delta(&said.delta)?)?;
+        Ok(CatalogNow { routing, blocks })
+    }
+
+    /// How many shards are in a stage.
+    pub fn shards(&self, stage: ShardStage) -> usize {
+        self.routing.shards().values().filter(|shard| shard.stage == stage).count()
+    }
+}
+
+async fn next(stream: &mut tonic::Streaming<WatchResponse>) -> Result<WatchResponse> {
+    let said = tokio::time::timeout(ANSWER, stream.message()).await.context("nothing is said")?;
+    said?.context("the stream has ended")
+}
