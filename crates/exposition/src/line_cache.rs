@@ -70,6 +70,8 @@ pub struct LineCache {
     /// Whether the scrape with that number is under way.
     under_way: bool,
     lines_seen: usize,
+    /// Whether the scrape that is under way hands out all metadata.
+    all_metadata: bool,
     slots: Slots,
 }
 
@@ -89,6 +91,7 @@ impl LineCache {
             scrape: 0,
             under_way: false,
             lines_seen: 0,
+            all_metadata: false,
             slots: Slots::default(),
         }
     }
@@ -99,6 +102,7 @@ impl LineCache {
         self.scrape += 1;
         self.under_way = true;
         self.lines_seen = 0;
+        self.all_metadata = false;
         self.slots.begin();
         Scrape::new(self, format, body)
     }

@@ -79,7 +79,7 @@ impl Agent {
             return Err(AgentError::Settings(faults.join("; ")));
         }
         let buffer = DiskBuffer::open(config.buffer.clone(), parts.disk.clone())?;
-        let metrics = AgentMetrics::register(&parts.metrics);
+        let metrics = AgentMetrics::register(&parts.metrics, &parts.clock);
         let AgentConfig { queue_bytes_max, in_flight_max, .. } = config;
         let limits = OutboxConfig { bytes_max: queue_bytes_max, in_flight_max };
         let outbox = Outbox::new(limits, metrics.clone());

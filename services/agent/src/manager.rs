@@ -61,7 +61,8 @@ pub(crate) struct Manager {
 /// One scrape config and its loops.
 pub(crate) struct Pool {
     config: ScrapeConfig,
-    settings: Arc<ScrapeSettings>,
+    /// Shared with the loops, which take over what a reload changes.
+    settings: Arc<ArcSwap<ScrapeSettings>>,
     sources: Vec<Arc<RunningSource>>,
     /// What `set` was made of.
     seen: Vec<Arc<Vec<TargetGroup>>>,
@@ -149,6 +150,8 @@ impl Manager {
             for step in steps {
                 pool.take(step, &self.context, &self.roster, &self.tasks);
             }
+            let (entries, bytes) = pool.metadata_size();
+            self.context.metrics.metadata(&pool.config.job_name, entries, bytes);
         }
         let before = self.pools.len();
         self.pools.retain(|job, pool| {
@@ -167,7 +170,7 @@ impl Manager {
         for pool in self.pools.values_mut() {
             pool.changed = false;
             let faults = pool.set.faults.len();
-            let limit = pool.settings.config.limits.targets;
+            let limit = pool.settings.load().config.limits.targets;
             self.context.metrics.pool(&pool.config.job_name, pool.active().count(), limit, faults);
         }
         let shown = self.pools.values().filter(|pool| !pool.removed);
@@ -183,7 +186,7 @@ impl Pool {
     ) -> Self {
         let mut pool = Pool {
             config: config.clone(),
-            settings: Arc::new(settings),
+            settings: Arc::new(ArcSwap::from_pointee(settings)),
             sources: Vec::new(),
             seen: Vec::new(),
             set: TargetSet::default(),
@@ -206,13 +209,9 @@ impl Pool {
         sources: Vec<Arc<RunningSource>>,
     ) {
         let is_back = std::mem::take(&mut self.removed);
-        let is_new = !settings.scrapes_like(&self.settings);
+        let is_new = !settings.scrapes_like(&self.settings.load());
         if is_new {
-            // The loops go on from nothing under the new settings; their series are the same.
-            for (_, one) in std::mem::take(&mut self.loops) {
-                one.orders.send_replace(Order::Leave);
-            }
-            self.settings = Arc::new(settings);
+            self.settings.store(Arc::new(settings));
         }
         if is_back || is_new || config != self.config {
             self.adopt(config, sources);
@@ -248,6 +247,7 @@ impl Pool {
         if same {
             return;
         }
+        let begin = context.clock.monotonic();
         let fixed = self.config.static_configs().iter();
         self.set = targets(&self.config, fixed.chain(found.iter().flat_map(|g| g.iter())));
         self.seen = found;
@@ -259,18 +259,20 @@ impl Pool {
             let count = self.set.faults.len();
             tracing::warn!(job, count, first, "targets cannot be scraped");
         }
+        let took = context.clock.monotonic().saturating_sub(begin);
+        context.metrics.synced(job, took, self.set.faults.len());
         context.metrics.discovered(job, self.set.active.len() + self.set.dropped_count);
         self.check_limit(context);
     }
 
     fn check_limit(&self, context: &ScrapeContext) {
-        let (found, limit) = (self.set.active.len(), self.settings.config.limits.targets);
+        let (found, limit) = (self.set.active.len(), self.settings.load().config.limits.targets);
         let over = limit > 0 && found as u64 > limit;
         if over {
             context.metrics.pool_exceeded_target_limit.inc();
         }
         let why = format!("target_limit exceeded (number of targets: {found}, limit: {limit})");
-        *self.settings.forced_error.lock() = over.then(|| why.into());
+        *self.settings.load().forced_error.lock() = over.then(|| why.into());
     }
 
     /// Finds out which targets are this agent's where the ring or the targets have changed.
@@ -358,6 +360,12 @@ impl Pool {
     /// The loops that scrape.
     fn active(&self) -> impl Iterator<Item = &LoopHandle> {
         self.loops.values().filter(|one| *one.orders.borrow() == Order::Scrape)
+    }
+
+    /// Metric families whose metadata the loops remember, and their bytes.
+    fn metadata_size(&self) -> (usize, usize) {
+        let sizes = self.loops.values().map(|one| one.status.lock().metadata);
+        sizes.fold((0, 0), |(entries, bytes), more| (entries + more.0, bytes + more.1))
     }
 
     fn view(&self, me: NodeId) -> PoolView {

@@ -1,6 +1,8 @@
 //! The metrics of an agent. Those that people know from Prometheus bear Prometheus' names.
 
-use pando_runtime::MetricsRegistry;
+use std::time::Duration;
+
+use pando_runtime::{MetricsRegistry, SharedClock, SummaryFamily};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,12 +16,6 @@ use crate::scrape::series::Counts;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct JobLabels {
     scrape_job: String,
-}
-
-/// A scrape interval.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct IntervalLabels {
-    interval: String,
 }
 
 /// A use of discovery.
@@ -41,12 +37,17 @@ pub(crate) struct MechanismLabels {
     mechanism: &'static str,
 }
 
-type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+/// Those of Prometheus' summaries of intervals and syncs.
+const QUANTILES: [f64; 5] = [0.01, 0.05, 0.5, 0.9, 0.99];
 
 /// The metrics of an agent. Cloning shares them.
 #[derive(Clone)]
 pub(crate) struct AgentMetrics {
-    intervals: Histograms<IntervalLabels>,
+    intervals: SummaryFamily,
+    syncs: SummaryFamily,
+    sync_failures: Family<JobLabels, Counter>,
+    metadata_entries: Family<JobLabels, Gauge>,
+    metadata_bytes: Family<JobLabels, Gauge>,
     pub(crate) pool_targets: Family<JobLabels, Gauge>,
     pub(crate) pool_target_limit: Family<JobLabels, Gauge>,
     pub(crate) pool_exceeded_target_limit: Counter,
@@ -55,12 +56,14 @@ pub(crate) struct AgentMetrics {
     exceeded_labels: Counter,
     duplicates: Counter,
     out_of_bounds: Counter,
+    out_of_order: Counter,
     pub(crate) sd_targets: Family<SdLabels, Gauge>,
     pub(crate) sd_failures: Family<MechanismLabels, Counter>,
     scrapes: Counter,
     scrapes_failed: Counter,
     pub(crate) samples_scraped: Counter,
     pub(crate) target_faults: Family<JobLabels, Gauge>,
+    pub(crate) metadata_left_out: Counter,
     pub(crate) reloads: Counter,
     pub(crate) queue_bytes: Gauge,
     pub(crate) queue_batches: Gauge,
@@ -77,15 +80,15 @@ pub(crate) struct AgentMetrics {
 
 impl AgentMetrics {
     /// Registers the metrics.
-    pub(crate) fn register(registry: &MetricsRegistry) -> Self {
-        // Scrapes are a whole number of intervals apart, so what matters is a little around common intervals.
-        let intervals: fn() -> Histogram = || {
-            Histogram::new([1.0, 4.9, 5.1, 9.9, 10.1, 14.9, 15.1, 29.9, 30.1, 59.9, 60.1, 300.0])
-        };
+    pub(crate) fn register(registry: &MetricsRegistry, clock: &SharedClock) -> Self {
         // A shard answers after one fsync of a majority; what takes seconds is waiting for a leader.
         let seconds = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
         let metrics = AgentMetrics {
-            intervals: Family::new_with_constructor(intervals),
+            intervals: SummaryFamily::new("interval", &QUANTILES, clock.clone()),
+            syncs: SummaryFamily::new("scrape_job", &QUANTILES, clock.clone()),
+            sync_failures: Family::default(),
+            metadata_entries: Family::default(),
+            metadata_bytes: Family::default(),
             pool_targets: Family::default(),
             pool_target_limit: Family::default(),
             pool_exceeded_target_limit: Counter::default(),
@@ -94,12 +97,14 @@ impl AgentMetrics {
             exceeded_labels: Counter::default(),
             duplicates: Counter::default(),
             out_of_bounds: Counter::default(),
+            out_of_order: Counter::default(),
             sd_targets: Family::default(),
             sd_failures: Family::default(),
             scrapes: Counter::default(),
             scrapes_failed: Counter::default(),
             samples_scraped: Counter::default(),
             target_faults: Family::default(),
+            metadata_left_out: Counter::default(),
             reloads: Counter::default(),
             queue_bytes: Gauge::default(),
             queue_batches: Gauge::default(),
@@ -120,9 +125,19 @@ impl AgentMetrics {
 
     /// What Prometheus has, too.
     fn register_known(&self, registry: &MetricsRegistry) {
+        let help = "Actual intervals between scrapes";
+        let name = "prometheus_target_interval_length_seconds";
+        registry.register_summary(name, help, self.intervals.clone());
+        let help = "Actual interval to sync the scrape pool";
+        let name = "prometheus_target_sync_length_seconds";
+        registry.register_summary(name, help, self.syncs.clone());
         registry.with_prefix("prometheus_target", |to| {
-            let help = "Actual intervals between scrapes";
-            to.register("interval_length_seconds", help, self.intervals.clone());
+            let help = "Targets that could not be scraped when a scrape pool was synced";
+            to.register("sync_failed", help, self.sync_failures.clone());
+            let help = "Metric families whose metadata is remembered";
+            to.register("metadata_cache_entries", help, self.metadata_entries.clone());
+            let help = "Bytes of the metadata that is remembered";
+            to.register("metadata_cache_bytes", help, self.metadata_bytes.clone());
             let help = "Targets of this scrape pool that this agent scrapes";
             to.register("scrape_pool_targets", help, self.pool_targets.clone());
             let help = "Maximum number of targets of this scrape pool, 0 for none";
@@ -143,6 +158,8 @@ impl AgentMetrics {
             to.register("scrapes_sample_duplicate_timestamp", help, self.duplicates.clone());
             let help = "Samples dropped as they were too far in the future";
             to.register("scrapes_sample_out_of_bounds", help, self.out_of_bounds.clone());
+            let help = "Samples dropped as they were older than the out-of-order window";
+            to.register("scrapes_sample_out_of_order", help, self.out_of_order.clone());
         });
         registry.with_prefix("prometheus_sd", |to| {
             let help = "Current number of discovered targets";
@@ -159,6 +176,8 @@ impl AgentMetrics {
             to.register("samples_scraped", "Sample lines read", self.samples_scraped.clone());
             let help = "Discovered targets that cannot be scraped";
             to.register("target_faults", help, self.target_faults.clone());
+            let help = "Lines of metadata that their target's 20,000 families leave no room for";
+            to.register("metadata_left_out", help, self.metadata_left_out.clone());
             to.register("reloads", "Configurations taken in", self.reloads.clone());
             to.register("queue_bytes", "Bytes that wait in memory", self.queue_bytes.clone());
             to.register("queue_batches", "Batches that wait in memory", self.queue_batches.clone());
@@ -183,8 +202,7 @@ impl AgentMetrics {
     /// A scrape began this long after the one before it.
     pub(crate) fn interval(&self, interval_ms: i64, actual_ms: i64) {
         let interval = pando_model::duration::format_duration(interval_ms);
-        let labels = IntervalLabels { interval };
-        self.intervals.get_or_create(&labels).observe(actual_ms as f64 / 1_000.0);
+        self.intervals.observe(&interval, actual_ms as f64 / 1_000.0);
     }
 
     /// A scrape ended.
@@ -219,6 +237,19 @@ impl AgentMetrics {
         self.target_faults.get_or_create(&labels).set(faults as i64);
     }
 
+    /// The targets of a scrape pool were made anew.
+    pub(crate) fn synced(&self, job: &str, took: Duration, faults: usize) {
+        self.syncs.observe(job, took.as_secs_f64());
+        self.sync_failures.get_or_create(&job_labels(job)).inc_by(faults as u64);
+    }
+
+    /// The metadata that the targets of a scrape pool have.
+    pub(crate) fn metadata(&self, job: &str, entries: usize, bytes: usize) {
+        let labels = job_labels(job);
+        self.metadata_entries.get_or_create(&labels).set(entries as i64);
+        self.metadata_bytes.get_or_create(&labels).set(bytes as i64);
+    }
+
     /// What discovery gives a scrape config.
     pub(crate) fn discovered(&self, job: &str, targets: usize) {
         self.sd_targets.get_or_create(&sd_labels(job)).set(targets as i64);
@@ -230,6 +261,10 @@ impl AgentMetrics {
         self.pool_targets.remove(&labels);
         self.pool_target_limit.remove(&labels);
         self.target_faults.remove(&labels);
+        self.sync_failures.remove(&labels);
+        self.metadata_entries.remove(&labels);
+        self.metadata_bytes.remove(&labels);
+        self.syncs.forget(job);
         self.sd_targets.remove(&sd_labels(job));
     }
 
@@ -238,8 +273,15 @@ impl AgentMetrics {
         self.sd_failures.get_or_create(&MechanismLabels { mechanism }).inc();
     }
 
-    /// Samples were refused for good.
+    /// Samples were refused for good: shards find out what Prometheus finds out while it scrapes.
     pub(crate) fn refused(&self, reason: &str, samples: u64) {
+        let known = match reason {
+            "too_old" => Some(&self.out_of_order),
+            "too_far_ahead" => Some(&self.out_of_bounds),
+            "duplicate_timestamp" => Some(&self.duplicates),
+            _ => None,
+        };
+        known.map(|counter| counter.inc_by(samples));
         let labels = ReasonLabels { reason: reason.to_string() };
         self.refused.get_or_create(&labels).inc_by(samples);
     }

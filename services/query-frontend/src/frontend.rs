@@ -54,7 +54,7 @@ impl Frontend {
         status: StatusInfo,
     ) -> Arc<Self> {
         let gate = QueryGate::new(config.concurrency_max);
-        let metrics = FrontendMetrics::register(metrics, config.concurrency_max);
+        let metrics = FrontendMetrics::register(metrics, &clock, config.concurrency_max);
         Arc::new(Frontend {
             config,
             catalog,

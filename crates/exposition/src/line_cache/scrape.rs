@@ -64,6 +64,12 @@ impl<'c, 'b> Scrape<'c, 'b> {
         Scrape { cache, parser, format, previous: NONE, expected, pending: None, samples: 0 }
     }
 
+    /// Lets this scrape hand out all metadata, not the news alone: what it does not hand out is gone.
+    pub fn with_all_metadata(self) -> Self {
+        self.cache.all_metadata = true;
+        self
+    }
+
     /// The next line that means something; `None` at the end of the body. After an error nothing follows,
     /// and what came before it must not be stored: abandon the scrape and call [`LineCache::fail`].
     #[allow(clippy::should_implement_trait)] // An iterator could not be asked to assign slots in between.
@@ -134,7 +140,11 @@ impl<'c, 'b> Scrape<'c, 'b> {
                 }
             }
             // What the last scrape did not have is news.
-            Kind::Meta | Kind::Type(_) if entry.seen + 1 != self.cache.scrape => Ok(Found::Unknown),
+            Kind::Meta | Kind::Type(_)
+                if entry.seen + 1 != self.cache.scrape || self.cache.all_metadata =>
+            {
+                Ok(Found::Unknown)
+            }
             kind => Ok(self.skip_meta(self.expected, kind, end)),
         }
     }
@@ -247,7 +257,7 @@ impl<'c, 'b> Scrape<'c, 'b> {
     /// The line at `at` where it is metadata that the last scrape had at another place.
     fn known_meta(&mut self, at: usize) -> Option<Found<'b>> {
         let line = meta_line(self.parser.body().get(at..)?)?;
-        if !self.parser.is_at_line_start() {
+        if !self.parser.is_at_line_start() || self.cache.all_metadata {
             return None;
         }
         let id = self.cache.find(line)?;

@@ -102,6 +102,11 @@ async fn targets_are_scraped_shown_and_shipped() {
         "prometheus_sd_discovered_targets{name=\"scrape\",config=\"j\"} 1",
         "pando_agent_scrapes_total ",
         "prometheus_target_interval_length_seconds_count{interval=\"100ms\"}",
+        "prometheus_target_interval_length_seconds{interval=\"100ms\",quantile=\"0.9\"}",
+        "prometheus_target_sync_length_seconds_count{scrape_job=\"j\"} 1",
+        "prometheus_target_sync_failed_total{scrape_job=\"j\"} 0",
+        "prometheus_target_metadata_cache_entries{scrape_job=\"j\"} ",
+        "prometheus_target_scrapes_sample_out_of_order_total 0",
     ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }

@@ -15,7 +15,7 @@ fn discovery() -> Discovery {
     Discovery::new(DiscoveryContext {
         clock: SystemClock::shared(),
         tasks: Tasks::new(),
-        metrics: AgentMetrics::register(&MetricsRegistry::new()),
+        metrics: AgentMetrics::register(&MetricsRegistry::new(), &SystemClock::shared()),
         news: Arc::new(Notify::new()),
     })
 }

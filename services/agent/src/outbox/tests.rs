@@ -20,7 +20,7 @@ fn buffer(disk: &SimDisk) -> DiskBuffer {
 fn outbox(bytes_max: usize) -> (Outbox, MetricsRegistry) {
     let registry = MetricsRegistry::new();
     let config = OutboxConfig { bytes_max, in_flight_max: 4 };
-    (Outbox::new(config, AgentMetrics::register(&registry)), registry)
+    (Outbox::new(config, AgentMetrics::register(&registry, &SystemClock::shared())), registry)
 }
 
 fn batch(n: i64) -> Batch {

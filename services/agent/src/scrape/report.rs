@@ -52,6 +52,12 @@ impl Report {
         Report { series: series.collect() }
     }
 
+    /// The series that `other` does not write.
+    pub(crate) fn series_that_lacks(&self, other: &Report) -> Vec<(Labels, SeriesKey)> {
+        let lacks = |labels: &Labels| other.series.iter().all(|(theirs, _)| theirs != labels);
+        self.series.iter().filter(|(labels, _)| lacks(labels)).cloned().collect()
+    }
+
     /// Writes what `outcome` says.
     pub(crate) fn push(&self, outcome: &Outcome, at_ms: i64, samples: &mut Vec<ShipSample>) {
         let counts = &outcome.counts;

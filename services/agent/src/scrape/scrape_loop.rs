@@ -18,7 +18,7 @@ pub(crate) enum Order {
     Scrape,
     /// The target is gone: write its stale markers, unless it comes back.
     Retire,
-    /// End, and write nothing: the target is another agent's now, or is scraped under new settings.
+    /// End, and write nothing: the target is another agent's now.
     Leave,
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use pando_exposition::{Line, LineCache, ScrapeFormat};
+use pando_model::{Labels, Metadata, SeriesKey};
 use pando_runtime::SharedClock;
 use pando_shipper::{Batch, ShipSample};
 use parking_lot::Mutex;
@@ -12,7 +14,7 @@ use super::body::{Fetched, fetch};
 use super::limits::ScrapeError;
 use super::metadata::KnownMetadata;
 use super::report::{Outcome, Report};
-use super::series::{Counts, LineValue, Moment, SeriesTable};
+use super::series::{Counts, LineValue, Moment, SeriesTable, stale};
 use super::settings::ScrapeSettings;
 use crate::metrics::AgentMetrics;
 use crate::outbox::Outbox;
@@ -32,6 +34,8 @@ pub(crate) struct TargetStatus {
     pub(crate) duration: Duration,
     /// Why it failed; empty: it did not.
     pub(crate) error: String,
+    /// Metric families whose metadata is remembered, and their bytes.
+    pub(crate) metadata: (usize, usize),
 }
 
 /// What the scrapes of all targets use.
@@ -45,12 +49,19 @@ pub(crate) struct ScrapeContext {
 /// One target and its state.
 pub(crate) struct Scraper {
     target: Arc<Target>,
+    /// The settings of the pool, which a reload of the configuration changes.
+    current: Arc<ArcSwap<ScrapeSettings>>,
+    /// Those that the caches below were filled under.
     settings: Arc<ScrapeSettings>,
     context: ScrapeContext,
     status: Arc<Mutex<TargetStatus>>,
     cache: LineCache,
     series: SeriesTable,
+    /// Series that were alive when the settings changed: those that the next scrape does not have go stale.
+    inherited: Vec<(Labels, SeriesKey)>,
     metadata: KnownMetadata,
+    metadata_is_full: bool,
+    metadata_size: (usize, usize),
     report: Report,
     scraped_before: Option<i64>,
 }
@@ -59,20 +70,25 @@ impl Scraper {
     /// A target that was never scraped.
     pub(crate) fn new(
         target: Arc<Target>,
-        settings: Arc<ScrapeSettings>,
+        current: Arc<ArcSwap<ScrapeSettings>>,
         context: ScrapeContext,
         status: Arc<Mutex<TargetStatus>>,
     ) -> Self {
+        let settings = current.load_full();
         let cache = LineCache::new(settings.cache_options());
         let report = Report::new(&target.public_labels, &settings);
         Scraper {
             target,
+            current,
             settings,
             context,
             status,
             cache,
             series: SeriesTable::default(),
+            inherited: Vec::new(),
             metadata: KnownMetadata::default(),
+            metadata_is_full: false,
+            metadata_size: (0, 0),
             report,
             scraped_before: None,
         }
@@ -90,6 +106,7 @@ impl Scraper {
 
     /// Scrapes once; the samples bear the time `at_ms`.
     pub(crate) async fn scrape(&mut self, at_ms: i64) {
+        self.adopt_settings();
         let begin = self.context.clock.monotonic();
         let now_ms = self.context.clock.now_ms();
         if let Some(before_ms) = self.scraped_before.replace(now_ms) {
@@ -115,6 +132,8 @@ impl Scraper {
             samples.clear();
             self.series.push_stale(self.cache.fail().vanished, at_ms, &mut samples);
         }
+        self.end_inherited(result.is_ok(), at_ms, &mut samples);
+        self.metadata.finish(now_ms, result.is_ok());
         let duration = self.context.clock.monotonic().saturating_sub(begin);
         let outcome = Outcome {
             up: result.is_ok(),
@@ -130,18 +149,51 @@ impl Scraper {
             tracing::debug!(target = self.target.shown_url, kind = ?error.kind(), %error, "scrape failed");
             error.to_string()
         });
-        *self.status.lock() =
-            TargetStatus { scraped_ms: Some(now_ms), duration, error: error.unwrap_or_default() };
-        self.ship(samples, now_ms);
+        self.ship(samples);
+        *self.status.lock() = TargetStatus {
+            scraped_ms: Some(now_ms),
+            duration,
+            error: error.unwrap_or_default(),
+            metadata: self.metadata_size,
+        };
     }
 
     /// Ends all series of the target at `at_ms`: it is gone.
     pub(crate) fn end(&mut self, at_ms: i64) {
         let mut samples = Vec::new();
         self.series.push_stale(self.cache.fail().vanished, at_ms, &mut samples);
+        self.end_inherited(false, at_ms, &mut samples);
         self.report.push_stale(at_ms, &mut samples);
-        let now_ms = self.context.clock.now_ms();
-        self.ship(samples, now_ms);
+        self.ship(samples);
+    }
+
+    /// Goes on under the settings that the pool has now. What was learned of lines and series under others means
+    /// nothing under these, but the series that were alive are remembered, so that those which the new rules drop
+    /// or rename go stale.
+    fn adopt_settings(&mut self) {
+        let current = self.current.load_full();
+        if Arc::ptr_eq(&current, &self.settings) {
+            return;
+        }
+        let alive = self.cache.fail().vanished;
+        self.inherited.extend(self.series.named(alive));
+        let report = Report::new(&self.target.public_labels, &current);
+        if self.scraped_before.is_some() {
+            self.inherited.extend(self.report.series_that_lacks(&report));
+        }
+        self.report = report;
+        self.cache = LineCache::new(current.cache_options());
+        self.series = SeriesTable::default();
+        self.settings = current;
+    }
+
+    /// Writes stale markers for the series from before the settings changed that a scrape does not have.
+    fn end_inherited(&mut self, is_ok: bool, at_ms: i64, samples: &mut Vec<ShipSample>) {
+        for (labels, key) in std::mem::take(&mut self.inherited) {
+            if !is_ok || !self.series.is_in_this_scrape(&labels) {
+                samples.push(stale(&labels, key, at_ms));
+            }
+        }
     }
 
     fn take_in(
@@ -173,6 +225,9 @@ impl Scraper {
         let mut counts = Counts::default();
         series.begin();
         let mut scrape = self.cache.begin(format, body);
+        if self.metadata.begin(moment.now_ms) {
+            scrape = scrape.with_all_metadata();
+        }
         let failure = loop {
             match scrape.next() {
                 None => break None,
@@ -221,9 +276,9 @@ impl Scraper {
         (counts, Ok(()))
     }
 
-    fn ship(&mut self, mut samples: Vec<ShipSample>, now_ms: i64) {
+    fn ship(&mut self, mut samples: Vec<ShipSample>) {
+        let mut metadata = self.take_metadata();
         let tenant = &self.settings.tenant;
-        let mut metadata = self.metadata.take_news(now_ms);
         loop {
             let rest = samples.split_off(batch_len(&samples));
             let metadata = std::mem::take(&mut metadata);
@@ -233,6 +288,21 @@ impl Scraper {
             }
             samples = rest;
         }
+    }
+
+    /// The metadata that has to be shipped. Takes note of how much there is.
+    fn take_metadata(&mut self) -> Vec<(String, Metadata)> {
+        let left_out = self.metadata.take_left_out();
+        self.context.metrics.metadata_left_out.inc_by(left_out);
+        if left_out > 0 && !std::mem::replace(&mut self.metadata_is_full, true) {
+            let target = &self.target.shown_url;
+            tracing::warn!(target, "target has too many metric families: metadata is left out");
+        }
+        let news = self.metadata.take_news();
+        if !news.is_empty() {
+            self.metadata_size = self.metadata.size();
+        }
+        news
     }
 }
 

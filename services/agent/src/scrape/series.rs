@@ -162,6 +162,22 @@ impl SeriesTable {
         samples.extend(series.map(|series| stale(&series.labels, series.key, at_ms)));
     }
 
+    /// The series in `slots`.
+    pub(crate) fn named<'a>(
+        &'a self,
+        slots: &'a [u32],
+    ) -> impl Iterator<Item = (Labels, SeriesKey)> + 'a {
+        let series = slots.iter().filter_map(|slot| self.slots.get(*slot as usize)?.as_ref());
+        series.map(|series| (series.labels.clone(), series.key))
+    }
+
+    /// Whether the scrape that began last has a sample of a series.
+    pub(crate) fn is_in_this_scrape(&self, labels: &Labels) -> bool {
+        let slot = self.by_labels.get(labels);
+        let series = slot.and_then(|slot| self.slots.get(*slot as usize)?.as_ref());
+        series.is_some_and(|series| series.last.0 == self.scrape)
+    }
+
     /// Forgets the series in `slots`.
     pub(crate) fn release(&mut self, slots: &[u32]) {
         for slot in slots {

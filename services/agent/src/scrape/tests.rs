@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::body::{Body, Bytes};
 use axum::http::Response;
 use flate2::Compression;
@@ -24,10 +25,11 @@ const NOW_MS: i64 = 1_700_000_000_000;
 struct Bench {
     exporter: Exporter,
     scraper: Scraper,
-    settings: Arc<ScrapeSettings>,
+    settings: Arc<ArcSwap<ScrapeSettings>>,
     outbox: Outbox,
     status: Arc<Mutex<TargetStatus>>,
     registry: MetricsRegistry,
+    clock: Arc<ManualClock>,
     at_ms: i64,
 }
 
@@ -46,18 +48,31 @@ impl Bench {
         let set = crate::targets::targets(&scrape, scrape.static_configs());
         let clock = ManualClock::at(NOW_MS);
         let registry = MetricsRegistry::new();
-        let metrics = AgentMetrics::register(&registry);
+        let shared: pando_runtime::SharedClock = clock.clone();
+        let metrics = AgentMetrics::register(&registry, &shared);
         let limits = OutboxConfig { bytes_max: 1 << 30, in_flight_max: 1 };
         let outbox = Outbox::new(limits, metrics.clone());
         let context = ScrapeContext { clock: clock.clone(), outbox: outbox.clone(), metrics };
         let external = file.global.external_labels.into_iter().collect();
-        let client = HttpClient::new(scrape.http.clone(), clock);
+        let client = HttpClient::new(scrape.http.clone(), clock.clone());
         let tenant = TenantId::default_tenant();
-        let settings = Arc::new(ScrapeSettings::new(scrape, external, tenant, client));
+        let settings = ScrapeSettings::new(scrape, external, tenant, client);
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
         let status = Arc::new(Mutex::new(TargetStatus::default()));
         let target = set.active[0].clone();
         let scraper = Scraper::new(target, settings.clone(), context, status.clone());
-        Bench { exporter, scraper, settings, outbox, status, registry, at_ms: NOW_MS }
+        Bench { exporter, scraper, settings, outbox, status, registry, clock, at_ms: NOW_MS }
+    }
+
+    /// Lets the scrape config be another one, with these keys, and these external labels.
+    fn reload(&self, keys: &str, external: &[(&str, &str)]) {
+        let scrape = config(&format!("scrape_configs:\n- job_name: j\n  {keys}\n"));
+        let scrape = scrape.scrape_configs[0].clone();
+        let external = external.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        let client = HttpClient::new(scrape.http.clone(), ManualClock::at(NOW_MS));
+        let tenant = TenantId::default_tenant();
+        let settings = ScrapeSettings::new(scrape, external, tenant, client);
+        self.settings.store(Arc::new(settings));
     }
 
     async fn scrape_batches(&mut self) -> Vec<Batch> {
@@ -463,7 +478,7 @@ async fn a_forced_error_asks_nobody_and_ends_all() {
     bench.exporter.say("a 1\n");
     bench.scrape().await;
     let asked = bench.exporter.requests();
-    *bench.settings.forced_error.lock() = Some("target_limit exceeded".into());
+    *bench.settings.load().forced_error.lock() = Some("target_limit exceeded".into());
     assert_eq!(bench.lines().await, ["a stale"]);
     assert_eq!(bench.error(), "target_limit exceeded");
     assert_eq!(bench.exporter.requests(), asked);
@@ -502,4 +517,52 @@ async fn a_large_scrape_is_shipped_in_parts_and_loses_nothing() {
     let batches = bench.scrape_batches().await;
     assert_eq!(batches.len(), 2);
     assert_eq!(batches.iter().map(|batch| batch.samples.len()).sum::<usize>(), 120_005);
+}
+
+#[tokio::test]
+async fn what_a_reload_drops_goes_stale_and_the_rest_goes_on() {
+    let mut bench = Bench::new("", "").await;
+    bench.exporter.say("a 1\nb 2\n");
+    assert_eq!(bench.lines().await, ["a 1", "b 2"]);
+    bench.reload("metric_relabel_configs: [{source_labels: [__name__], regex: b, action: drop}]", &[]);
+    assert_eq!(bench.lines().await, ["a 1", "b stale"]);
+    assert_eq!(bench.lines().await, ["a 1"]);
+    // A scrape that fails ends all of them, as ever.
+    bench.reload("sample_limit: 1", &[]);
+    assert_eq!(bench.failure().await, "sample limit exceeded");
+    assert!(bench.lines().await.is_empty());
+}
+
+#[tokio::test]
+async fn series_under_other_external_labels_are_other_series() {
+    let mut bench = Bench::new("", "").await;
+    bench.exporter.say("a 1\n");
+    bench.scrape_all().await;
+    bench.reload("", &[("cluster", "c")]);
+    let samples = bench.scrape_all().await;
+    let ended = samples.iter().filter(|s| is_stale_nan(value(s)));
+    let mut ended: Vec<&str> = ended.map(|s| s.labels.metric_name()).collect();
+    ended.sort_unstable();
+    let report = ["scrape_duration_seconds", "scrape_samples_post_metric_relabeling"];
+    let report = [&["a"][..], &report, &["scrape_samples_scraped", "scrape_series_added", "up"]];
+    assert_eq!(ended, report.concat());
+    let alive = samples.iter().filter(|s| !is_stale_nan(value(s)));
+    assert!(alive.clone().all(|s| s.labels.value("cluster") == "c"), "{samples:?}");
+    assert_eq!(alive.count(), 6);
+}
+
+#[tokio::test]
+async fn metadata_that_a_target_has_dropped_is_not_shipped_again() {
+    let mut bench = Bench::new("", "").await;
+    bench.exporter.say("# HELP a A.\n# TYPE a gauge\na 1\n# HELP b B.\nb 1\n");
+    let families = |batches: &[Batch]| -> Vec<String> {
+        batches[0].metadata.iter().map(|(family, _)| family.clone()).collect()
+    };
+    assert_eq!(families(&bench.scrape_batches().await), ["a", "b"]);
+    assert_eq!(bench.status.lock().metadata, (2, 6));
+    bench.exporter.say("# HELP a A.\n# TYPE a gauge\na 1\n");
+    assert!(families(&bench.scrape_batches().await).is_empty());
+    bench.clock.advance(std::time::Duration::from_secs(600));
+    assert_eq!(families(&bench.scrape_batches().await), ["a"]);
+    assert_eq!(bench.status.lock().metadata, (1, 3));
 }
