@@ -39,13 +39,22 @@ impl Collector for ProcessMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         if let Some(reading) = read() {
             let help = "Total user and system CPU time spent in seconds";
-            let metric =
-                encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?;
+            let metric = encoder.encode_descriptor(
+                "process_cpu_seconds",
+                help,
+                None,
+                MetricType::Counter,
+            )?;
             ConstCounter::new(reading.cpu_seconds).encode(metric)?;
             let help = "Start time of the process since unix epoch in seconds";
             gauge(&mut encoder, "process_start_time_seconds", help, reading.start_seconds)?;
             let help = "Virtual memory size in bytes";
-            gauge(&mut encoder, "process_virtual_memory_bytes", help, reading.virtual_bytes as f64)?;
+            gauge(
+                &mut encoder,
+                "process_virtual_memory_bytes",
+                help,
+                reading.virtual_bytes as f64,
+            )?;
             let help = "Resident memory size in bytes";
             let bytes = reading.resident_bytes as f64;
             gauge(&mut encoder, "process_resident_memory_bytes", help, bytes)?;

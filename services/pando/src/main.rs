@@ -1,6 +1,7 @@
 //! The `pando` binary: arguments, configuration files, wiring, tools. The only part that reads any of them.
 
 mod args;
+mod build_info;
 mod config_file;
 mod data_dir;
 mod logging;
@@ -12,9 +13,8 @@ mod tools;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser as _;
 
-use crate::args::{CheckCommand, Cli, Command};
+use crate::args::{CheckCommand, Command, Flags};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -23,8 +23,8 @@ fn main() -> ExitCode {
     if let Err(text) = args::refuse_prometheus_flags(std::env::args()) {
         return fail(&text);
     }
-    let cli = Cli::parse();
-    match run(&cli.command) {
+    let (cli, flags) = args::parse();
+    match run(&cli.command, flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}")),
     }
@@ -36,13 +36,13 @@ fn fail(text: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn run(command: &Command) -> Result<()> {
+fn run(command: &Command, flags: Flags) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start threads")?;
     let result = runtime.block_on(async {
-        if let Some(plan) = run::Plan::of(command) {
+        if let Some(plan) = run::Plan::of(command, flags) {
             logging::install(&plan.log)?;
             return run::run(plan).await;
         }

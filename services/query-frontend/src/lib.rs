@@ -38,4 +38,4 @@ pub use error::FrontendError;
 pub use frontend::Frontend;
 pub use planner::{PlacedFragment, Placement, PlanError};
 pub use query::{Answer, QueryOptions, QueryTimings};
-pub use status_info::{ReloadState, StatusInfo};
+pub use status_info::{PROMETHEUS_VERSION, ReloadState, StatusInfo};

@@ -3,6 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The version of Prometheus whose API this is. Clients switch features by it, so it has to be a
+/// Prometheus version; Pando's own is a field of its own. There is no `features`: Grafana would
+/// take that for another product.
+pub const PROMETHEUS_VERSION: &str = "3.14.0";
+
 /// How the last reload of the configuration went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReloadState {

@@ -144,7 +144,8 @@ mod tests {
         assert!(known.begin(REPEAT_MS + 1));
         known.note(&help("kept", "k"));
         known.finish(REPEAT_MS + 1, true);
-        let shipped: Vec<String> = known.take_news().into_iter().map(|(family, _)| family).collect();
+        let shipped: Vec<String> =
+            known.take_news().into_iter().map(|(family, _)| family).collect();
         assert_eq!(shipped, ["kept"]);
         assert_eq!(known.size(), (1, "kept".len() + "k".len()));
         assert!(!known.begin(REPEAT_MS + 2));

@@ -524,7 +524,10 @@ async fn what_a_reload_drops_goes_stale_and_the_rest_goes_on() {
     let mut bench = Bench::new("", "").await;
     bench.exporter.say("a 1\nb 2\n");
     assert_eq!(bench.lines().await, ["a 1", "b 2"]);
-    bench.reload("metric_relabel_configs: [{source_labels: [__name__], regex: b, action: drop}]", &[]);
+    bench.reload(
+        "metric_relabel_configs: [{source_labels: [__name__], regex: b, action: drop}]",
+        &[],
+    );
     assert_eq!(bench.lines().await, ["a 1", "b stale"]);
     assert_eq!(bench.lines().await, ["a 1"]);
     // A scrape that fails ends all of them, as ever.

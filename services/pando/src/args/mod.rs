@@ -3,13 +3,18 @@
 mod refused;
 mod shared;
 
-use clap::{Args, Parser, Subcommand};
+use std::collections::BTreeMap;
+
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use refused::refuse_prometheus_flags;
 pub(crate) use shared::{
     AgentArgs, ClusterArgs, ControllerArgs, GrpcArgs, IngesterArgs, LogArgs, QueryArgs,
     StorageArgs, StoreArgs, WebArgs,
 };
+
+/// Flags by name, without dashes, and their values.
+pub(crate) type Flags = BTreeMap<String, String>;
 
 /// Pando: a distributed, Prometheus-compatible metrics cluster.
 #[derive(Parser, Debug)]
@@ -195,30 +200,34 @@ pub(crate) struct AdminTarget {
     pub(crate) shard: Option<u64>,
 }
 
-/// The flags that were given, by name without dashes, for `/api/v1/status/flags`.
-pub(crate) fn given_flags(
-    args: impl Iterator<Item = String>,
-) -> std::collections::BTreeMap<String, String> {
-    let mut flags = std::collections::BTreeMap::new();
-    let mut args = args.peekable();
-    while let Some(arg) = args.next() {
-        let Some(flag) = arg.strip_prefix("--") else { continue };
-        let (name, value) = match flag.split_once('=') {
-            Some((name, value)) => (name, value.to_string()),
-            None => match args.next_if(|next| !next.starts_with("--")) {
-                Some(value) => (flag, value),
-                None => (flag, "true".to_string()),
-            },
-        };
-        flags.insert(name.to_string(), value);
+/// What was asked for on the command line. Ends the process where that makes no sense, as clap does.
+pub(crate) fn parse() -> (Cli, Flags) {
+    let matches = Cli::command().get_matches();
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => (cli, flags(&matches)),
+        Err(error) => error.exit(),
     }
-    flags
+}
+
+/// All flags of the subcommand by name, without dashes, and their values, for `/api/v1/status/flags`.
+fn flags(matches: &ArgMatches) -> Flags {
+    let mut command = Cli::command();
+    command.build();
+    let Some((name, matches)) = matches.subcommand() else { return Flags::new() };
+    let Some(command) = command.find_subcommand(name) else { return Flags::new() };
+    let named = command.get_arguments().filter_map(|arg| Some((arg.get_long()?, arg.get_id())));
+    let shown = named.filter(|(name, _)| !["help", "version"].contains(name));
+    shown.map(|(name, id)| (name.to_string(), value(matches, id.as_str()))).collect()
+}
+
+fn value(matches: &ArgMatches, id: &str) -> String {
+    let raw = matches.try_get_raw(id).ok().flatten();
+    let texts = raw.into_iter().flatten().map(|text| text.to_string_lossy());
+    texts.collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -227,11 +236,23 @@ mod tests {
     }
 
     #[test]
-    fn given_flags_are_named_without_dashes() {
-        let args = ["--a.b=1", "--c", "2", "--d"].map(str::to_string);
-        let flags = given_flags(args.into_iter());
-        let pairs: Vec<(&str, &str)> =
-            flags.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        assert_eq!(pairs, [("a.b", "1"), ("c", "2"), ("d", "true")]);
+    fn all_flags_are_shown_with_their_values() {
+        let args = ["pando", "all", "--storage.path=d", "--web.enable-lifecycle"];
+        let two = ["--web.listen-address=:1", "--web.listen-address", ":2"];
+        let matches = Cli::command().try_get_matches_from(args.iter().chain(&two));
+        let flags = flags(&matches.expect("good"));
+        for (name, value) in [
+            ("storage.tsdb.path", "d"),
+            ("web.enable-lifecycle", "true"),
+            ("web.enable-admin-api", "false"),
+            ("web.listen-address", ":1,:2"),
+            ("query.timeout", "2m"),
+            ("query.max-samples", "50000000"),
+            ("objstore.config-file", ""),
+            ("enable-feature", ""),
+        ] {
+            assert_eq!(flags.get(name).map(String::as_str), Some(value), "{name}");
+        }
+        assert!(!flags.contains_key("help") && !flags.contains_key("storage.path"), "{flags:?}");
     }
 }

@@ -7,9 +7,9 @@ use clap::Args;
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Web")]
 pub(crate) struct WebArgs {
-    /// Address to listen on for the web interface and API.
+    /// Address (host:port) to listen on for the web interface and API. Can be given more than once.
     #[arg(long = "web.listen-address", default_value = "0.0.0.0:9090")]
-    pub(crate) listen_address: String,
+    pub(crate) listen_address: Vec<String>,
     /// The URL under which Pando is externally reachable; its path prefixes all HTTP endpoints.
     #[arg(long = "web.external-url", default_value = "")]
     pub(crate) external_url: String,

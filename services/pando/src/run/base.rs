@@ -11,9 +11,11 @@ use pando_model::ErrorKind;
 use pando_proto::v1::raft_server::RaftServer;
 use pando_rpc::{Channels, GrpcServer, Identity, TlsConfig, bind, limited};
 use pando_runtime::disk::{Disk, LossyDisk, OsDisk};
+use pando_runtime::process::ProcessMetrics;
 use pando_runtime::{Lifecycle, MetricsRegistry, Phase, Rng, SharedClock, SystemClock, Tasks};
 use tokio::net::TcpListener;
 
+use crate::build_info;
 use crate::data_dir::DataDir;
 use crate::object_stores::{self, Store};
 use crate::run::plan::Plan;
@@ -37,7 +39,7 @@ pub(crate) struct Base {
     pub(crate) host: Arc<OnceLock<Host>>,
     pub(crate) store: Option<Store>,
     /// Taken by whoever serves HTTP.
-    pub(crate) http: parking_lot::Mutex<Option<TcpListener>>,
+    pub(crate) http: parking_lot::Mutex<Vec<TcpListener>>,
 }
 
 impl Base {
@@ -75,11 +77,11 @@ impl Base {
             client,
             host: Arc::default(),
             store,
-            http: parking_lot::Mutex::new(Some(
-                bind(http_address(&plan.web.listen_address)?).await?,
-            )),
+            http: parking_lot::Mutex::new(http_listeners(&plan.web.listen_address).await?),
             data,
         };
+        build_info::register(&base.metrics);
+        base.metrics.collect(Box::new(ProcessMetrics::default()));
         base.grpc.add(limited!(RaftServer::new(RaftService::new(base.host.clone()))));
         let listener = bind(plan.grpc.listen_address).await?;
         base.serve_grpc(listener);
@@ -88,9 +90,10 @@ impl Base {
             node = %base.data.node,
             start = %base.data.epoch,
             grpc = %plan.grpc.listen_address,
-            http = plan.web.listen_address,
+            http = plan.web.listen_address.join(","),
             store = base.store.as_ref().map(|s| s.described.as_str()),
-            version = env!("CARGO_PKG_VERSION"),
+            version = build_info::VERSION,
+            revision = build_info::REVISION,
             "pando starts"
         );
         Ok(base)
@@ -128,20 +131,40 @@ impl Base {
 }
 
 /// The disk. `PANDO_TEST_LOSSY_DISK=1` makes one that loses what was not synced when the process is killed, as
-/// a power cut does; `=2` one that lies about syncing, too. For tests of durability alone.
+/// a power cut does; `=2` one that lies about syncing, too. For tests of durability alone, of the binary that is
+/// shipped: whoever sets it elsewhere is told so.
 fn disk() -> Arc<dyn Disk> {
-    match std::env::var("PANDO_TEST_LOSSY_DISK").as_deref() {
-        Ok("1") => Arc::new(LossyDisk::new(Arc::new(OsDisk))),
-        Ok("2") => Arc::new(LossyDisk::lying(Arc::new(OsDisk))),
+    let value = std::env::var("PANDO_TEST_LOSSY_DISK").unwrap_or_default();
+    if !value.is_empty() {
+        tracing::warn!(
+            PANDO_TEST_LOSSY_DISK = value,
+            "this process may lose acknowledged samples: its environment asks for the disk of durability tests"
+        );
+    }
+    match value.as_str() {
+        "1" => Arc::new(LossyDisk::new(Arc::new(OsDisk))),
+        "2" => Arc::new(LossyDisk::lying(Arc::new(OsDisk))),
         _ => Arc::new(OsDisk),
     }
 }
 
-fn http_address(text: &str) -> Result<SocketAddr> {
-    // Prometheus takes `:9090` too.
+async fn http_listeners(addresses: &[String]) -> Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        listeners.push(bind(http_address(address).await?).await?);
+    }
+    Ok(listeners)
+}
+
+/// The address behind host:port. Like Prometheus, `:9090` means every interface, and of the addresses of a host's
+/// name the first one counts, IPv4 before IPv6.
+async fn http_address(text: &str) -> Result<SocketAddr> {
     let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_string() };
-    let full = full.replace("localhost:", "127.0.0.1:");
-    full.parse().with_context(|| format!("--web.listen-address is not host:port: {text:?}"))
+    let wrong = || format!("--web.listen-address is not host:port: {text:?}");
+    let found: Vec<SocketAddr> =
+        tokio::net::lookup_host(&full).await.with_context(wrong)?.collect();
+    let first = found.iter().find(|a| a.is_ipv4()).or(found.first());
+    first.copied().with_context(wrong)
 }
 
 fn tls(plan: &Plan) -> Result<Option<TlsConfig>> {
@@ -156,4 +179,30 @@ fn tls(plan: &Plan) -> Result<Option<TlsConfig>> {
         ca_pem: read("--grpc.tls-ca", &plan.grpc.tls_ca)?,
         server_name: plan.grpc.tls_server_name.clone(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn listen_addresses_are_prometheus_own() {
+        let of = async |text: &str| http_address(text).await.map(|a| a.to_string()).ok();
+        assert_eq!(of(":9090").await.as_deref(), Some("0.0.0.0:9090"));
+        assert_eq!(of("[::1]:9090").await.as_deref(), Some("[::1]:9090"));
+        assert_eq!(of("localhost:9090").await.as_deref(), Some("127.0.0.1:9090"));
+        assert_eq!(of("9090").await, None);
+    }
+
+    #[tokio::test]
+    async fn every_listen_address_is_listened_on() {
+        let two = ["127.0.0.1:0".to_string(), "localhost:0".to_string()];
+        let listeners = http_listeners(&two).await.expect("free ports");
+        for listener in &listeners {
+            tokio::net::TcpStream::connect(listener.local_addr().expect("address"))
+                .await
+                .expect("is heard");
+        }
+        assert_eq!(listeners.len(), 2);
+    }
 }

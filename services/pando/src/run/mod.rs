@@ -17,13 +17,16 @@ pub(crate) use plan::Plan;
 
 /// Runs the roles of `plan` until the process is told to end.
 pub(crate) async fn run(plan: Plan) -> Result<()> {
+    let mut signals = shutdown::Signals::install()?;
     let base = base::Base::open(&plan).await?;
-    let result = tokio::select! {
-        started = roles::start(&base, &plan) => match started {
-            Ok(running) => shutdown::until_told(&base, running).await,
-            Err(error) => Err(error),
-        },
-        () = shutdown::told(&base) => Ok(()),
+    let started = tokio::select! {
+        started = roles::start(&base, &plan) => Some(started),
+        () = shutdown::told(&base, &mut signals) => None,
+    };
+    let result = match started {
+        Some(Ok(running)) => shutdown::until_told(&base, running, signals).await,
+        Some(Err(error)) => Err(error),
+        None => Ok(()),
     };
     base.end().await;
     result

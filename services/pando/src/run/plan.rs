@@ -1,8 +1,8 @@
 //! `Plan`: which roles a process has, and their arguments.
 
 use crate::args::{
-    AgentArgs, AllArgs, ClusterArgs, Command, ControllerArgs, GrpcArgs, IngesterArgs, LogArgs,
-    QueryArgs, StorageArgs, StoreArgs, WebArgs,
+    AgentArgs, AllArgs, ClusterArgs, Command, ControllerArgs, Flags, GrpcArgs, IngesterArgs,
+    LogArgs, QueryArgs, StorageArgs, StoreArgs, WebArgs,
 };
 
 /// What a process does. A role is there where its arguments are.
@@ -22,11 +22,13 @@ pub(crate) struct Plan {
     pub(crate) query: Option<QueryArgs>,
     pub(crate) compactor: bool,
     pub(crate) controller: Option<ControllerArgs>,
+    /// All flags and their values, to be shown.
+    pub(crate) flags: Flags,
 }
 
 impl Plan {
     /// The plan of a subcommand that runs roles; `None` for a tool.
-    pub(crate) fn of(command: &Command) -> Option<Plan> {
+    pub(crate) fn of(command: &Command, flags: Flags) -> Option<Plan> {
         macro_rules! role {
             ($name:literal, $args:expr) => {
                 Plan {
@@ -44,6 +46,7 @@ impl Plan {
                     query: None,
                     compactor: false,
                     controller: None,
+                    flags,
                 }
             };
         }

@@ -117,7 +117,7 @@ pub(crate) async fn start(base: &Base, plan: &Plan) -> Result<Running> {
     };
     let mut router = axum::Router::new();
     if plan.receiver {
-        router = router.merge(roles.receiver());
+        router = router.merge(roles.receiver()?);
     }
     if let Some(args) = &plan.query {
         router = router.merge(roles.frontend(args, &reloading)?);
@@ -144,7 +144,7 @@ fn node(base: &Base, plan: &Plan) -> Node {
         id: base.identity.node(),
         roles,
         grpc_address: plan.advertised(),
-        http_address: plan.web.listen_address.clone(),
+        http_address: plan.web.listen_address.first().cloned().unwrap_or_default(),
         zone: plan.cluster.zone.clone(),
         feature_level: FEATURE_LEVEL,
         joined_ms: 0,
@@ -309,16 +309,21 @@ impl Roles<'_> {
         Ok(())
     }
 
-    fn receiver(&self) -> axum::Router {
+    fn receiver(&self) -> Result<axum::Router> {
         let base = self.base;
+        let config = ReceiverConfig::default();
+        let faults = config.validate();
+        if !faults.is_empty() {
+            bail!("receiver: {}", faults.join("; "));
+        }
         let receiver = Receiver::new(
-            ReceiverConfig::default(),
+            config,
             self.shipper(Role::Receiver, RECEIVER_TIMEOUT),
             self.follower.clone(),
             base.clock.clone(),
             &base.metrics,
         );
-        receiver.router()
+        Ok(receiver.router())
     }
 
     fn agent(&self, args: &AgentArgs, reloading: &Reloading) -> Result<AgentHandle> {

@@ -1,6 +1,7 @@
 //! The HTTP side of a process: endpoints that every role has at once, the roles' own when they are there; and
 //! the configuration, which can be read again.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Result, bail};
@@ -15,6 +16,7 @@ use pando_model::ErrorKind;
 use pando_query_frontend::{ReloadState, StatusInfo};
 use pando_rpc::http::{ApiError, CommonState, HttpLimits, common_routes, serve};
 use pando_runtime::Phase;
+use pando_runtime::process::host_name;
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -22,6 +24,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tower::ServiceExt as _;
 
 use crate::args::AgentArgs;
+use crate::build_info;
 use crate::config_file::{self, Loaded};
 use crate::run::base::Base;
 use crate::run::home::Home;
@@ -46,6 +49,8 @@ struct Shared {
     /// The roles' routes, once they are there.
     routes: RwLock<Option<Router>>,
     ignored: Family<KeyLabels, Gauge>,
+    successful: Gauge,
+    success_seconds: Gauge<f64, AtomicU64>,
     clock: pando_runtime::SharedClock,
 }
 
@@ -58,6 +63,14 @@ impl Reloading {
     /// Reads the configuration file of a process with an agent.
     pub(crate) fn read(agent: Option<&AgentArgs>, base: &Base) -> Result<Self> {
         let ignored = Family::<KeyLabels, Gauge>::default();
+        let (successful, success_seconds) = (Gauge::default(), Gauge::default());
+        base.metrics.with_prefix("prometheus_config", |registry| {
+            let help = "Whether the last configuration reload attempt was successful";
+            registry.register("last_reload_successful", help, successful.clone());
+            let help = "Timestamp of the last successful configuration reload";
+            let metric = success_seconds.clone();
+            registry.register("last_reload_success_timestamp_seconds", help, metric);
+        });
         base.metrics.with_prefix("pando", |registry| {
             let help = "Configuration keys that no part acts on yet";
             registry.register("config_ignored", help, ignored.clone());
@@ -80,8 +93,11 @@ impl Reloading {
             catalog: OnceLock::new(),
             routes: RwLock::default(),
             ignored,
+            successful,
+            success_seconds,
             clock: base.clock.clone(),
         };
+        shared.note(true);
         Ok(Reloading { shared: Arc::new(shared) })
     }
 
@@ -106,10 +122,8 @@ impl Reloading {
         let shared = self.shared.clone();
         let hook: Hook = Arc::new(move || {
             let result = shared.reload(agent.as_ref());
-            let mut state = shared.state.lock();
-            state.success = result.is_ok();
+            shared.note(result.is_ok());
             if result.is_ok() {
-                state.last_config_ms = shared.clock.now_ms();
                 tracing::info!("configuration is reloaded");
             }
             result
@@ -120,6 +134,17 @@ impl Reloading {
 }
 
 impl Shared {
+    /// Takes note of how an attempt to read the configuration went.
+    fn note(&self, success: bool) {
+        let mut state = self.state.lock();
+        state.success = success;
+        self.successful.set(i64::from(success));
+        if success {
+            state.last_config_ms = self.clock.now_ms();
+            self.success_seconds.set(state.last_config_ms as f64 / 1_000.0);
+        }
+    }
+
     fn reload(&self, agent: Option<&AgentHandle>) -> Result<(), String> {
         let Some(file) = &self.file else { return Ok(()) };
         let loaded = config_file::load(file).map_err(|error| format!("{error:#}"))?;
@@ -147,7 +172,7 @@ fn publish(ignored: &Family<KeyLabels, Gauge>, loaded: &Loaded) {
 /// `--web.external-url` is none.
 pub(crate) fn begin(base: &Base, plan: &Plan, reloading: &Reloading) -> Result<()> {
     let prefix = prefix(&plan.web.external_url)?;
-    let Some(listener) = base.http.lock().take() else { return Ok(()) };
+    let listeners = std::mem::take(&mut *base.http.lock());
     let (quit, shared) = (base.lifecycle.clone(), reloading.shared.clone());
     let common = CommonState {
         lifecycle: base.lifecycle.clone(),
@@ -167,11 +192,14 @@ pub(crate) fn begin(base: &Base, plan: &Plan, reloading: &Reloading) -> Result<(
         None => routes,
     };
     let limits = HttpLimits { connections_max: plan.web.max_connections, ..HttpLimits::default() };
-    let (lifecycle, tasks) = (base.lifecycle.clone(), base.tasks.clone());
-    base.tasks.spawn("http server", async move {
-        let stop = async move { lifecycle.reached(Phase::Draining).await };
-        serve(listener, router, limits, tasks, stop).await;
-    });
+    for listener in listeners {
+        let (lifecycle, tasks) = (base.lifecycle.clone(), base.tasks.clone());
+        let (router, limits) = (router.clone(), limits.clone());
+        base.tasks.spawn("http server", async move {
+            let stop = async move { lifecycle.reached(Phase::Draining).await };
+            serve(listener, router, limits, tasks, stop).await;
+        });
+    }
     Ok(())
 }
 
@@ -261,20 +289,23 @@ fn prefix(external_url: &str) -> Result<Option<String>> {
 /// What the status endpoints say of this process.
 pub(crate) fn status_info(base: &Base, plan: &Plan, reloading: &Reloading) -> StatusInfo {
     let (of_config, of_reload) = (reloading.shared.clone(), reloading.shared.clone());
-    let text = |name: &str| std::env::var(name).unwrap_or_default();
     StatusInfo {
-        pando_version: env!("CARGO_PKG_VERSION").to_string(),
+        pando_version: build_info::VERSION.to_string(),
+        revision: build_info::REVISION.to_string(),
+        branch: build_info::BRANCH.to_string(),
+        build_user: build_info::USER.to_string(),
+        build_date: build_info::DATE.to_string(),
+        compiler: build_info::COMPILER.to_string(),
         start_ms: base.clock.now_ms(),
         cwd: std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default(),
-        hostname: text("HOSTNAME"),
+        hostname: host_name(),
         storage_retention: plan
             .controller
             .as_ref()
             .map_or_else(String::new, |args| args.retention_time.clone()),
         config: Arc::new(move || of_config.config.read().to_yaml()),
-        flags: crate::args::given_flags(std::env::args().skip(2)),
+        flags: plan.flags.clone(),
         reload: Arc::new(move || *of_reload.state.lock()),
-        ..StatusInfo::default()
     }
 }
 

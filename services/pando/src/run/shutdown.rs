@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use pando_runtime::Phase;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::run::base::Base;
 use crate::run::roles::Running;
@@ -12,33 +12,51 @@ use crate::run::roles::Running;
 /// How long agents and ingesters may flush.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Waits for SIGINT, SIGTERM or `/-/quit`.
-pub(crate) async fn told(base: &Base) {
-    let signals = async {
-        let (Ok(mut interrupt), Ok(mut terminate)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            return std::future::pending().await;
-        };
+/// The signals that mean something. They are installed before anything else: a signal that comes during the start is
+/// kept, and kills nobody.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From now on signals wait here.
+    pub(crate) fn install() -> Result<Self> {
+        let listen = |kind, name| signal(kind).with_context(|| format!("cannot listen for {name}"));
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt(), "SIGINT")?,
+            terminate: listen(SignalKind::terminate(), "SIGTERM")?,
+            hangup: listen(SignalKind::hangup(), "SIGHUP")?,
+        })
+    }
+
+    /// Waits for SIGINT or SIGTERM.
+    async fn end(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    };
+    }
+}
+
+/// Waits for SIGINT, SIGTERM or `/-/quit`.
+pub(crate) async fn told(base: &Base, signals: &mut Signals) {
     tokio::select! {
-        () = signals => {}
+        () = signals.end() => {}
         () = base.lifecycle.reached(Phase::Unready) => {}
     }
 }
 
 /// Runs until the process is told to end, then ends its roles in order.
-pub(crate) async fn until_told(base: &Base, running: Running) -> Result<()> {
-    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+pub(crate) async fn until_told(base: &Base, running: Running, mut signals: Signals) -> Result<()> {
     loop {
         tokio::select! {
-            () = told(base) => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.terminate.recv() => break,
+            () = base.lifecycle.reached(Phase::Unready) => break,
             why = log_failed(base) => bail!("raft log has failed, and nothing can be acknowledged: {why}"),
-            _ = hangup.recv() => {
+            _ = signals.hangup.recv() => {
                 if let Err(error) = (running.reload)() {
                     tracing::error!(error, "configuration is not reloaded");
                 }
@@ -63,7 +81,7 @@ pub(crate) async fn until_told(base: &Base, running: Running) -> Result<()> {
                 tracing::warn!(timeout = ?FLUSH_TIMEOUT, "flush did not end in time");
             }
         }
-        () = again() => tracing::warn!("second signal: pando ends at once"),
+        () = signals.end() => tracing::warn!("second signal: pando ends at once"),
     }
     Ok(())
 }
@@ -76,14 +94,16 @@ async fn log_failed(base: &Base) -> String {
     }
 }
 
-async fn again() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_during_the_start_is_kept() {
+        let mut signals = Signals::install().expect("installs");
+        let own = std::process::id().to_string();
+        let status = std::process::Command::new("kill").args(["-HUP", &own]).status();
+        assert!(status.expect("kill runs").success());
+        signals.hangup.recv().await.expect("is kept");
     }
 }

@@ -8,11 +8,7 @@ use axum::response::Response;
 use super::response::{Remarks, success};
 use crate::frontend::Frontend;
 use crate::json::JsonWriter;
-
-/// The version of Prometheus whose API this is. Clients switch features by it, so it has to be a
-/// Prometheus version; Pando's own is a field of its own. There is no `features`: Grafana would
-/// take that for another product.
-const PROMETHEUS_VERSION: &str = "3.14.0";
+use crate::status_info::PROMETHEUS_VERSION;
 
 pub(super) async fn buildinfo(State(frontend): State<Arc<Frontend>>) -> Response {
     let status = frontend.status();
