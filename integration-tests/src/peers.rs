@@ -65,11 +65,16 @@ pub fn pando() -> PathBuf {
 }
 
 /// The shared test data beside the repository; `None`, with a word, where it is absent.
+///
+/// # Panics
+/// Where CI=true and it is absent.
 pub fn shared(file: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(file);
     if path.exists() {
         return Some(path);
     }
+    let ci = std::env::var("CI").is_ok_and(|v| v == "true");
+    assert!(!ci, "CI=true, and there is no {}", path.display());
     println!("skipped: no {}", path.display());
     None
 }

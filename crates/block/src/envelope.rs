@@ -165,7 +165,8 @@ pub(crate) struct Footer {
     pub(crate) record: BlockRecord,
 }
 
-/// Verifies and parses `bytes`, which begin at `footer_offset` of an object.
+/// Verifies and parses `bytes`, which begin at `footer_offset` of an object. `block` names it in errors: whether it is
+/// that block is for the caller to see.
 pub(crate) fn open(
     block: BlockId,
     footer_offset: u64,
@@ -196,9 +197,6 @@ pub(crate) fn open(
     let mut record = decode_record(&value(RECORD_KEY)?)?;
     if record.format != FORMAT {
         return Err(BlockError::Unsupported { block, found: record.format, known: FORMAT });
-    }
-    if record.id != block {
-        return Err(corrupt("the record in the footer is another block's"));
     }
     (record.object_bytes, record.footer_offset) = (object_bytes, footer_offset);
     let mut pages = PageTable::of(&metadata).map_err(|what| corrupt(&what))?;

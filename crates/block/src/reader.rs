@@ -109,6 +109,9 @@ impl BlockReader {
             bytes: footer.len() as u64,
             what: what.to_string(),
         };
+        if record.id != block {
+            return Err(corrupt("the record in the footer is another block's"));
+        }
         let columns = Columns::of(metadata.file_metadata().schema_descr());
         let columns = columns.ok_or_else(|| corrupt("the columns are not a block's"))?;
         let mut group_starts = vec![0u64];
@@ -149,30 +152,19 @@ impl BlockReader {
         object_bytes: u64,
         io: &dyn RangeReader,
     ) -> Result<BlockReader, BlockError> {
-        let mut tail_bytes = TAIL_BYTES.min(object_bytes);
-        // The first tail tells how long the second must be; after that the place is known.
-        for _ in 0..3 {
-            let tail = fetch_one(block, io, object_bytes - tail_bytes..object_bytes).await?;
-            match locate_footer(block, object_bytes, &tail)? {
-                FooterAt::NeedsTail(bytes) => tail_bytes = bytes.min(object_bytes),
-                FooterAt::Offset(offset) => {
-                    let found = object_bytes - offset;
-                    let max = envelope::FOOTER_BYTES_MAX;
-                    if found > max {
-                        let limit = "footer bytes";
-                        return Err(BlockError::Limit { block, limit, found, max });
-                    }
-                    let footer = fetch_one(block, io, offset..object_bytes).await?;
-                    return Self::open_unknown(block, offset, &footer);
-                }
-            }
-        }
-        Err(BlockError::Corrupt {
-            block,
-            offset: 0,
-            bytes: object_bytes,
-            what: "the footer is not found".to_string(),
-        })
+        let (offset, footer) = find_footer(block, object_bytes, io).await?;
+        Self::open_unknown(block, offset, &footer)
+    }
+
+    /// Opens an object of which nothing but its size is known: a copy under another name, say. Errors that come
+    /// before the footer has told the block's id name block 0.
+    pub async fn recover_unnamed(
+        object_bytes: u64,
+        io: &dyn RangeReader,
+    ) -> Result<BlockReader, BlockError> {
+        let (offset, footer) = find_footer(BlockId(0), object_bytes, io).await?;
+        let block = envelope::open(BlockId(0), offset, &footer)?.record.id;
+        Self::open_unknown(block, offset, &footer)
     }
 
     /// The block's record, sizes included.
@@ -266,6 +258,36 @@ pub(crate) async fn fetch_verified<T>(
         return decode(&fetch(block, io, ranges).await?);
     }
     Err(damaged)
+}
+
+/// The footer of an object, and where it begins.
+async fn find_footer(
+    block: BlockId,
+    object_bytes: u64,
+    io: &dyn RangeReader,
+) -> Result<(u64, Bytes), BlockError> {
+    let mut tail_bytes = TAIL_BYTES.min(object_bytes);
+    // The first tail tells how long the second must be; after that the place is known.
+    for _ in 0..3 {
+        let tail = fetch_one(block, io, object_bytes - tail_bytes..object_bytes).await?;
+        match locate_footer(block, object_bytes, &tail)? {
+            FooterAt::NeedsTail(bytes) => tail_bytes = bytes.min(object_bytes),
+            FooterAt::Offset(offset) => {
+                let found = object_bytes - offset;
+                let max = envelope::FOOTER_BYTES_MAX;
+                if found > max {
+                    return Err(BlockError::Limit { block, limit: "footer bytes", found, max });
+                }
+                return Ok((offset, fetch_one(block, io, offset..object_bytes).await?));
+            }
+        }
+    }
+    Err(BlockError::Corrupt {
+        block,
+        offset: 0,
+        bytes: object_bytes,
+        what: "the footer is not found".to_string(),
+    })
 }
 
 async fn fetch_one(

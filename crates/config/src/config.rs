@@ -185,7 +185,7 @@ impl Config {
         // What an absent section shows, too.
         for (key, table, reason) in [
             ("runtime", &tables::RUNTIME, "there is no Go runtime to tune"),
-            ("otlp", &tables::OTLP, "OTLP is configured at the receiver"),
+            ("otlp", &tables::OTLP, "OTLP is not taken yet: use remote write"),
         ] {
             let written = s.given(key);
             if let Some(value) = &written {

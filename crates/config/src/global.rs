@@ -1,9 +1,9 @@
 //! `global`: what holds for every scrape config that does not say otherwise.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 
+use pando_exposition::{EscapingScheme, ScrapeProtocol};
 use pando_model::duration::format_duration;
 use pando_model::number::go_quote;
 use pando_model::relabel::NameScheme;
@@ -12,57 +12,8 @@ use crate::expand::expand;
 use crate::http_client::join_dir;
 use crate::limits::ScrapeLimits;
 use crate::render::{Fields, Yaml};
-use crate::scrape_protocol::ScrapeProtocol;
+use crate::scrape_protocol::{read_escaping, read_list};
 use crate::section::{Findings, Section, Value};
-
-/// How a target is to write names that are not legacy names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum EscapingScheme {
-    /// `allow-utf-8`: as they are.
-    #[default]
-    AllowUtf8,
-    /// `underscores`: an underscore for every invalid character.
-    Underscores,
-    /// `dots`: `_dot_` for a dot, two underscores for one.
-    Dots,
-    /// `values`: `U__` and the code points.
-    Values,
-}
-
-impl EscapingScheme {
-    /// The name in configuration files and in the `escaping` parameter of a media type.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            EscapingScheme::AllowUtf8 => "allow-utf-8",
-            EscapingScheme::Underscores => "underscores",
-            EscapingScheme::Dots => "dots",
-            EscapingScheme::Values => "values",
-        }
-    }
-
-    /// Reads `metric_name_escaping_scheme`; `owner` is `global` or `scrape config`.
-    pub(crate) fn read(s: &mut Section<'_>, owner: &str, cx: &mut Findings) -> Option<Self> {
-        use EscapingScheme::{AllowUtf8, Dots, Underscores, Values};
-        let value = s.given("metric_name_escaping_scheme")?;
-        value.parse(cx, "string", |name| {
-            let known = [AllowUtf8, Underscores, Dots, Values].into_iter().map(Some);
-            let mut known = known.chain(name.is_empty().then_some(None));
-            known.find(|k| k.map_or("", EscapingScheme::as_str) == name).ok_or_else(|| {
-                format!(
-                    "unknown {owner} name escaping method specified, must be one of 'allow-utf-8', \
-                     'underscores', 'dots', or 'values', got {}",
-                    go_quote(name)
-                )
-            })
-        })?
-    }
-}
-
-impl fmt::Display for EscapingScheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Reads `metric_name_validation_scheme`; `None` where it is not written.
 pub(crate) fn read_name_scheme(s: &mut Section<'_>, cx: &mut Findings) -> Option<NameScheme> {
@@ -155,7 +106,7 @@ impl GlobalConfig {
         let global = GlobalConfig {
             scrape_interval_ms: interval_ms,
             scrape_timeout_ms: timeout_ms.unwrap_or(default.scrape_timeout_ms.min(interval_ms)),
-            scrape_protocols: ScrapeProtocol::read_list(&mut s, cx),
+            scrape_protocols: read_list(&mut s, cx),
             evaluation_interval_ms: evaluation_ms.unwrap_or(default.evaluation_interval_ms),
             rule_query_offset_ms: s.duration_ms("rule_query_offset", cx).unwrap_or(0),
             query_log_file: s.text("query_log_file", cx),
@@ -164,7 +115,7 @@ impl GlobalConfig {
             external_labels: BTreeMap::new(),
             limits: ScrapeLimits::read(&mut s, cx),
             keep_dropped_targets: s.uint("keep_dropped_targets", cx),
-            escaping_scheme: EscapingScheme::read(&mut s, "global", cx),
+            escaping_scheme: read_escaping(&mut s, "global", cx),
             scrape_native_histograms: s.bool("scrape_native_histograms", cx).unwrap_or(false),
             convert_classic_histograms_to_nhcb: s
                 .bool("convert_classic_histograms_to_nhcb", cx)

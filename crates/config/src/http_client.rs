@@ -72,7 +72,7 @@ pub struct ProxyConfig {
     pub no_proxy: String,
     /// Take the proxy from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
     pub proxy_from_environment: bool,
-    /// Headers for `CONNECT`.
+    /// Headers for the proxy at `proxy_url`. Not acted on with `proxy_from_environment`.
     pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
 }
 
@@ -102,7 +102,7 @@ pub struct HttpClientConfig {
     pub follow_redirects: bool,
     /// Whether to offer HTTP/2. Default true.
     pub enable_http2: bool,
-    /// Proxies. Not acted on.
+    /// Proxies.
     pub proxy: ProxyConfig,
     /// More headers, by name.
     pub http_headers: BTreeMap<String, HttpHeader>,
@@ -161,11 +161,6 @@ impl HttpClientConfig {
             value.ignore(cx, "oauth2 is not supported: requests are sent without a token");
             OAuth2::read(&value, cx)
         });
-        for key in ["proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header"] {
-            if let Some(value) = s.given(key) {
-                value.ignore(cx, "proxies are not supported: servers are reached directly");
-            }
-        }
         let tls_config = s.take("tls_config");
         HttpClientConfig {
             basic_auth,
@@ -340,6 +335,9 @@ impl ProxyConfig {
         } else if !has_url && !proxy.no_proxy.is_empty() {
             let message = "if no_proxy is configured, proxy_url must also be configured";
             s.fault_at(cx, "no_proxy", message);
+        }
+        if from_environment && let Some(value) = s.given("proxy_connect_header") {
+            value.ignore(cx, "proxies of the environment are sent no headers: use proxy_url");
         }
         proxy
     }

@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use pando_exposition::{EscapingScheme, ScrapeProtocol};
 use pando_model::duration::format_duration;
 use pando_model::number::go_quote;
 use pando_model::relabel::{NameScheme, RelabelConfig};
 
 use crate::discovery::{Discovery, DnsSd, FileSd, HttpSd, OtherSd};
-use crate::global::{
-    EscapingScheme, GlobalConfig, ignore_histogram_keys, put_protocols, read_name_scheme,
-};
+use crate::global::{GlobalConfig, ignore_histogram_keys, put_protocols, read_name_scheme};
 use crate::http_client::{HttpClientConfig, join_dir, text_lists};
 use crate::limits::ScrapeLimits;
 use crate::relabel;
 use crate::render::{Fields, Yaml};
-use crate::scrape_protocol::ScrapeProtocol;
+use crate::scrape_protocol::{read_escaping, read_fallback, read_list};
 use crate::section::{Findings, Section, Value};
 use crate::target_group::TargetGroup;
 
@@ -272,7 +271,7 @@ fn read_names(
     };
     let own = read_name_scheme(s, cx);
     let names = own.unwrap_or(global.name_scheme);
-    let escaping = EscapingScheme::read(s, "scrape config", cx).unwrap_or(match own {
+    let escaping = read_escaping(s, "scrape config", cx).unwrap_or(match own {
         Some(names) => by_names(names),
         None => global.escaping_scheme.unwrap_or_else(|| by_names(names)),
     });
@@ -289,22 +288,12 @@ fn read_protocols(
     global: &GlobalConfig,
     cx: &mut Findings,
 ) -> Vec<ScrapeProtocol> {
-    match (ScrapeProtocol::read_list(s, cx), &global.scrape_protocols) {
+    match (read_list(s, cx), &global.scrape_protocols) {
         (Some(own), _) => own,
         (None, Some(global)) => global.clone(),
         (None, None) if native => ScrapeProtocol::PROTO_FIRST.to_vec(),
         (None, None) => ScrapeProtocol::DEFAULT.to_vec(),
     }
-}
-
-fn read_fallback(s: &mut Section<'_>, cx: &mut Findings) -> Option<ScrapeProtocol> {
-    let value = s.given("fallback_scrape_protocol")?;
-    value.parse(cx, "config.ScrapeProtocol", |name| match name {
-        "" => Ok(None),
-        name => ScrapeProtocol::parse(name)
-            .map(Some)
-            .map_err(|error| format!("invalid fallback_scrape_protocol: {error}")),
-    })?
 }
 
 fn read_scheme(s: &mut Section<'_>, cx: &mut Findings) -> UrlScheme {

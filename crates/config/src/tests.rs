@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use pando_exposition::{EscapingScheme, ScrapeProtocol};
 use pando_model::relabel::{NameScheme, RelabelAction};
 
 use crate::*;
@@ -403,6 +404,33 @@ otlp: {promote_resource_attributes: [a]}
 ";
 
 #[test]
+fn protobuf_and_headers_for_unknown_proxies_are_listed() {
+    let parsed = parse(
+        "global:
+  scrape_protocols: [PrometheusProto, PrometheusText0.0.4]
+scrape_configs:
+- job_name: a
+  fallback_scrape_protocol: PrometheusProto
+  proxy_from_environment: true
+  proxy_connect_header: {a: [b]}
+- job_name: b
+  scrape_protocols: [PrometheusText1.0.0]
+  proxy_url: http://proxy
+  no_proxy: localhost
+  proxy_connect_header: {a: [b]}
+",
+    );
+    let listed: Vec<(&str, u64)> =
+        parsed.ignored.iter().map(|key| (key.path.as_str(), key.line)).collect();
+    let expected = [
+        ("global.scrape_protocols", 2),
+        ("scrape_configs[0].fallback_scrape_protocol", 5),
+        ("scrape_configs[0].proxy_connect_header", 7),
+    ];
+    assert_eq!(listed, expected);
+}
+
+#[test]
 fn what_is_not_acted_on_is_listed_once_with_its_line() {
     let parsed = parse(EVERYTHING);
     let listed: Vec<(&str, u64)> =
@@ -414,7 +442,6 @@ fn what_is_not_acted_on_is_listed_once_with_its_line() {
             ("runtime", 5),
             ("rule_files", 6),
             ("alerting", 7),
-            ("scrape_configs[0].proxy_url", 13),
             ("scrape_configs[0].scrape_native_histograms", 14),
             ("scrape_configs[0].scrape_failure_log_file", 15),
             ("scrape_configs[0].kubernetes_sd_configs", 16),

@@ -18,7 +18,7 @@ mod parser;
 mod quote;
 mod sample;
 
-pub use accept::{Escaping, ScrapeProtocol, accept_header};
+pub use accept::{EscapingScheme, ScrapeProtocol, accept_header};
 pub use error::{ContentTypeError, LabelsProblem, ParseError};
 pub use format::ScrapeFormat;
 pub use line_cache::{Known, Line, LineCache, LineCacheOptions, Outcome, Scrape};

@@ -12,6 +12,7 @@ use pando_runtime::{MetricsRegistry, SharedClock, Tasks};
 use pando_shipper::DiskBuffer;
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
+use url::Url;
 
 use crate::api::{self, PoolView};
 use crate::config::AgentConfig;
@@ -55,6 +56,7 @@ pub struct AgentHandle {
 
 struct Inner {
     tenant: TenantId,
+    external: Option<(Url, u16)>,
     flush_timeout: Duration,
     scraping: watch::Sender<Arc<Scraping>>,
     views: Arc<ArcSwap<Vec<PoolView>>>,
@@ -106,8 +108,9 @@ impl Agent {
         };
         let (scraping, changes) = watch::channel(Arc::new(Scraping::new(scraping)));
         loops.spawn_until_stopped("agent targets", manager.run(changes, news));
-        let (tenant, flush_timeout) = (config.tenant, config.flush_timeout);
-        let inner = Inner { tenant, flush_timeout, scraping, views, loops, outbox, metrics };
+        let AgentConfig { tenant, external, flush_timeout, .. } = config;
+        let inner =
+            Inner { tenant, external, flush_timeout, scraping, views, loops, outbox, metrics };
         let handle = AgentHandle { inner: Arc::new(inner) };
         let (stopping, token) = (handle.clone(), parts.tasks.token());
         parts.tasks.spawn("agent end", async move {
@@ -134,7 +137,7 @@ impl AgentHandle {
     /// `droppedTargetCounts`. `state` is `active`, `dropped`, or anything else for both; `pool` names a scrape config,
     /// empty for all. The answers of all agents together, lists appended and counts added up, are the cluster's.
     pub fn targets(&self, state: &str, pool: &str) -> Value {
-        api::targets(&self.inner.views.load(), state, pool)
+        api::targets(&self.inner.views.load(), state, pool, self.inner.external.as_ref())
     }
 
     /// Stops to scrape, ships what it can within the flush timeout, and writes the rest to disk. Series get no stale

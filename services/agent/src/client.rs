@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pando_config::{HttpClientConfig, TlsConfig, TlsVersion};
+use pando_config::{HttpClientConfig, ProxyConfig, TlsConfig, TlsVersion};
 use pando_model::ErrorKind;
 use pando_runtime::SharedClock;
 use parking_lot::Mutex;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity, NoProxy, Proxy, RequestBuilder, tls};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -192,14 +193,25 @@ fn builder(
     if !config.enable_http2 {
         client = client.http1_only();
     }
-    let proxy = &config.proxy;
-    client = if proxy.proxy_url.is_empty() {
-        client.no_proxy()
-    } else {
-        let url = Proxy::all(proxy.proxy_url.expose()).map_err(|e| setting("proxy_url", e))?;
-        client.proxy(url.no_proxy(NoProxy::from_string(&proxy.no_proxy)))
+    client = match (&config.proxy.proxy_url, config.proxy.proxy_from_environment) {
+        // Left to itself, the library looks into the environment.
+        (url, true) if url.is_empty() => client,
+        (url, false) if url.is_empty() => client.no_proxy(),
+        _ => client.proxy(proxy(&config.proxy)?),
     };
     tls(client, &config.tls_config, texts)
+}
+
+fn proxy(config: &ProxyConfig) -> Result<Proxy, ClientError> {
+    let proxy = Proxy::all(config.proxy_url.expose()).map_err(|e| setting("proxy_url", e))?;
+    let mut headers = HeaderMap::new();
+    for (name, values) in &config.proxy_connect_header {
+        let name = HeaderName::try_from(name).map_err(|e| setting("proxy_connect_header", e))?;
+        for value in values {
+            headers.append(&name, secret_header(value.expose())?);
+        }
+    }
+    Ok(proxy.headers(headers).no_proxy(NoProxy::from_string(&config.no_proxy)))
 }
 
 fn tls(
@@ -236,19 +248,10 @@ fn tls(
 
 /// TLS that expects `server_name` in the certificate, whatever the target is called.
 fn named_tls(config: &TlsConfig, texts: &TlsTexts) -> Result<rustls::ClientConfig, ClientError> {
-    if texts.ca.is_empty() {
-        let why = "it needs ca or ca_file beside it";
-        return Err(setting("server_name", why));
-    }
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(&texts.ca, "ca")? {
-        roots.add(certificate).map_err(|error| setting("ca", error))?;
-    }
-    let verifier = WebPkiServerVerifier::builder(Arc::new(roots)).build();
     let name = ServerName::try_from(config.server_name.clone());
     let named = NamedVerifier {
         name: name.map_err(|error| setting("server_name", error))?,
-        verifier: verifier.map_err(|error| setting("ca", error))?,
+        verifier: verifier(&texts.ca)?,
     };
     let versions: &[&rustls::SupportedProtocolVersion] =
         match (config.min_version, config.max_version) {
@@ -268,6 +271,22 @@ fn named_tls(config: &TlsConfig, texts: &TlsTexts) -> Result<rustls::ClientConfi
     own.map_err(|error| setting("cert and key", error))
 }
 
+/// Trusts the authorities in `ca`, or the system's.
+fn verifier(ca: &str) -> Result<Arc<dyn ServerCertVerifier>, ClientError> {
+    if ca.is_empty() {
+        let provider = CryptoProvider::get_default().cloned();
+        let provider = provider.ok_or_else(|| setting("server_name", "no TLS provider"))?;
+        let system = rustls_platform_verifier::Verifier::new(provider);
+        return Ok(Arc::new(system.map_err(|error| setting("server_name", error))?));
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(ca, "ca")? {
+        roots.add(certificate).map_err(|error| setting("ca", error))?;
+    }
+    let verifier = WebPkiServerVerifier::builder(Arc::new(roots)).build();
+    Ok(verifier.map_err(|error| setting("ca", error))?)
+}
+
 fn certificates(
     pem: &str,
     what: &'static str,
@@ -280,7 +299,7 @@ fn certificates(
 #[derive(Debug)]
 struct NamedVerifier {
     name: ServerName<'static>,
-    verifier: Arc<WebPkiServerVerifier>,
+    verifier: Arc<dyn ServerCertVerifier>,
 }
 
 impl ServerCertVerifier for NamedVerifier {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pando_model::TenantId;
 use pando_shipper::BufferConfig;
+use url::Url;
 
 /// Settings of an agent.
 #[derive(Clone, Debug)]
@@ -16,6 +17,9 @@ pub struct AgentConfig {
     pub in_flight_max: usize,
     /// What waits on disk while it cannot be shipped.
     pub buffer: BufferConfig,
+    /// Where people reach this process, and the port that it listens on: targets on loopback are shown so that they
+    /// can be followed from elsewhere. `None`: as they are scraped.
+    pub external: Option<(Url, u16)>,
     /// How long a graceful end tries to ship what is left before it goes to disk.
     pub flush_timeout: Duration,
 }
@@ -28,6 +32,7 @@ impl AgentConfig {
             queue_bytes_max: 64 << 20,
             in_flight_max: 128,
             buffer,
+            external: None,
             flush_timeout: Duration::from_secs(5),
         }
     }

@@ -31,7 +31,7 @@ impl Service for AgentService {
         let answer = if own {
             self.agent.targets(&asked.state, &asked.scrape_pool)
         } else {
-            crate::api::targets(&[], &asked.state, "")
+            crate::api::targets(&[], &asked.state, "", None)
         };
         let json = serde_json::to_vec(&answer)
             .map_err(|error| pando_rpc::status(ErrorKind::Internal, error))?;

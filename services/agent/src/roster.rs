@@ -12,7 +12,8 @@ pub trait Roster: Send + Sync + 'static {
     /// This agent.
     fn me(&self) -> NodeId;
 
-    /// Whether the others still count on this agent. One that may have been replaced does not scrape.
+    /// Whether the others still count on this agent, or there are none. One that may have been replaced does not
+    /// scrape.
     fn is_alive(&self) -> bool;
 
     /// The same number at every agent of the cluster: spreads the scrapes of targets over their intervals so
@@ -45,7 +46,8 @@ impl Roster for ClusterRoster {
     }
 
     fn is_alive(&self) -> bool {
-        self.membership.is_alive()
+        // Without controllers nobody else can have taken the targets of the only agent.
+        self.membership.is_alive() || is_sole(&self.ring_of_agents().0, self.me)
     }
 
     fn offset_seed(&self) -> u64 {
@@ -53,6 +55,13 @@ impl Roster for ClusterRoster {
     }
 
     fn ring(&self) -> Arc<TargetRing> {
+        self.ring_of_agents().1
+    }
+}
+
+impl ClusterRoster {
+    /// The agents of the last known catalog, and their ring.
+    fn ring_of_agents(&self) -> (Vec<Arc<Node>>, Arc<TargetRing>) {
         let agents: Vec<Arc<Node>> =
             self.follower.routing().nodes_with(Role::Agent).cloned().collect();
         let mut last = self.last.lock();
@@ -60,6 +69,36 @@ impl Roster for ClusterRoster {
             let ring = TargetRing::new(agents.iter().map(Arc::as_ref));
             *last = (agents, Arc::new(ring));
         }
-        last.1.clone()
+        last.clone()
+    }
+}
+
+/// Whether `me` is the only one of `agents`.
+fn is_sole(agents: &[Arc<Node>], me: NodeId) -> bool {
+    matches!(agents, [only] if only.id == me)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_known_agent_without_others_is_the_sole_one() {
+        let agent = |id: u64| {
+            Arc::new(Node {
+                id: NodeId(id),
+                roles: [Role::Agent].into(),
+                grpc_address: String::new(),
+                http_address: String::new(),
+                zone: String::new(),
+                feature_level: 1,
+                joined_ms: 0,
+            })
+        };
+        let me = NodeId(1);
+        assert!(is_sole(&[agent(1)], me));
+        assert!(!is_sole(&[agent(1), agent(2)], me));
+        assert!(!is_sole(&[agent(2)], me), "another has taken over");
+        assert!(!is_sole(&[], me), "it was never known");
     }
 }

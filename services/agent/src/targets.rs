@@ -99,6 +99,9 @@ fn target(
     if address.contains('/') {
         return Err(format!("{} is not a valid hostname", go_quote(&address)));
     }
+    if !labels.value("__unix_socket__").is_empty() {
+        return Err("label __unix_socket__: unix sockets are not supported".to_string());
+    }
     let interval_ms = duration_of(&labels, "__scrape_interval__", "interval")?;
     let timeout_ms = duration_of(&labels, "__scrape_timeout__", "timeout")?;
     if timeout_ms > interval_ms {

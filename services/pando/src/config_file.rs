@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use pando_agent::files_matching;
 use pando_config::{Config, IgnoredKey};
 
 /// A configuration file that was read.
@@ -23,7 +24,9 @@ pub(crate) fn load(file: &str) -> Result<Loaded> {
     let folder = Path::new(file).parent().map(Path::to_path_buf).unwrap_or_default();
     config.set_directory(&folder);
     for pattern in config.scrape_config_files.clone() {
-        for path in matching(&pattern)? {
+        let found = files_matching(&pattern);
+        let found = found.map_err(|why| anyhow!("scrape_config_files: {why}"))?;
+        for path in found {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(&path)
                 .with_context(|| format!("cannot read file={name}"))?;
@@ -38,24 +41,6 @@ pub(crate) fn load(file: &str) -> Result<Loaded> {
         tracing::warn!(name, "environment variable of external_labels is not set");
     }
     Ok(Loaded { config, ignored })
-}
-
-/// The files that a pattern names: `*` in the last part stands for anything.
-fn matching(pattern: &str) -> Result<Vec<std::path::PathBuf>> {
-    let path = Path::new(pattern);
-    let last = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    let Some((head, tail)) = last.split_once('*') else { return Ok(vec![path.to_path_buf()]) };
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot list {pattern}"))? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail) {
-            found.push(entry.path());
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 impl Loaded {
@@ -88,5 +73,24 @@ impl Loaded {
             *counts.entry(plain).or_default() += 1;
         }
         counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scrape_config_files_are_found_by_any_pattern_and_may_be_absent() {
+        let folder = tempfile::tempdir().expect("folder");
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).expect("writes");
+        };
+        write("p.yml", "scrape_config_files: ['jobs-[0-9]-*.y?l', absent.yml, 'none/*.yml']\n");
+        write("jobs-1-a.yml", "scrape_configs: [{job_name: a}]\n");
+        write("jobs-x-b.yml", "scrape_configs: [{job_name: b}]\n");
+        let loaded = load(&folder.path().join("p.yml").to_string_lossy()).expect("loads");
+        let jobs = loaded.config.scrape_configs.iter().map(|c| c.job_name.as_str());
+        assert_eq!(jobs.collect::<Vec<_>>(), ["a"]);
     }
 }

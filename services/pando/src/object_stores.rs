@@ -12,6 +12,7 @@ use object_store::local::LocalFileSystem;
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use serde::Deserialize;
+use url::Url;
 
 use crate::timed_store::{StoreTimes, TimedStore};
 
@@ -93,6 +94,21 @@ pub(crate) fn open(config_file: Option<&str>, data_dir: &Path) -> Result<Store> 
     };
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read file={file}"))?;
     parse(&text).with_context(|| format!("objstore configuration file={file}"))
+}
+
+/// The store and the path in it that `url` names (s3, gs, az, azure, abfs, http, https, file). Credentials and
+/// endpoints come from the environment variables that the stores' own tools know (`AWS_...`, `GOOGLE_...`,
+/// `AZURE_...`).
+pub(crate) fn open_url(url: &str) -> Result<(Arc<dyn ObjectStore>, object_store::path::Path)> {
+    let parsed = Url::parse(url).with_context(|| format!("not a URL: url={url}"))?;
+    let mut options: Vec<(String, String)> =
+        std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+    if parsed.scheme() == "http" {
+        options.push(("allow_http".to_string(), "true".to_string()));
+    }
+    let found = object_store::parse_url_opts(&parsed, options);
+    let (store, path) = found.with_context(|| format!("cannot open url={url}"))?;
+    Ok((Arc::from(store), path))
 }
 
 fn parse(text: &str) -> Result<Store> {
@@ -200,6 +216,18 @@ fn retry() -> RetryConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn urls_name_a_store_and_a_path() {
+        pando_rpc::tls::install_provider();
+        for url in
+            ["s3://b/blocks/x", "gs://b/blocks/x", "http://h:1/blocks/x", "https://h/blocks/x"]
+        {
+            let (store, path) = open_url(url).expect(url);
+            assert_eq!(path.as_ref(), "blocks/x", "{url} {store}");
+        }
+        assert!(open_url("tape://b/x").is_err());
+    }
 
     #[test]
     fn thanos_files_open_and_faults_are_named() {

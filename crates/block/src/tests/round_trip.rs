@@ -285,6 +285,8 @@ fn the_object_alone_gives_its_record() {
     let size = block.bytes.len() as u64;
     let reader = wait(BlockReader::recover(BlockId(1), size, io.as_ref())).expect("recovers");
     assert_eq!(*reader.record(), block.record);
+    let unnamed = wait(BlockReader::recover_unnamed(size, io.as_ref())).expect("recovers");
+    assert_eq!(unnamed.record(), reader.record());
     let wrong = wait(BlockReader::recover(BlockId(2), size, io.as_ref()));
     assert!(wrong.is_err(), "the name of another block");
     let tail = |n: usize| locate_footer(BlockId(1), size, &block.bytes[block.bytes.len() - n..]);

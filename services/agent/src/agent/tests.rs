@@ -153,7 +153,7 @@ async fn a_job_that_is_removed_goes_stale() {
     bench.sink.wait_for_sample(|s| is(s, "m", &exporter, false)).await;
     bench.agent.reload(&config("scrape_configs: []\n"));
     bench.sink.wait_for_sample(|s| is(s, "m", &exporter, true)).await;
-    assert_eq!(bench.agent.targets("", ""), crate::api::targets(&[], "", ""));
+    assert_eq!(bench.agent.targets("", ""), crate::api::targets(&[], "", "", None));
 }
 
 #[tokio::test]
@@ -283,7 +283,7 @@ async fn a_job_that_comes_back_while_it_retires_goes_on() {
     let bench = start(&job(&[&exporter], ""));
     bench.sink.wait_for_sample(|s| is(s, "m", &exporter, false)).await;
     bench.agent.reload(&config("scrape_configs: []\n"));
-    until(|| bench.agent.targets("", "") == crate::api::targets(&[], "", "")).await;
+    until(|| bench.agent.targets("", "") == crate::api::targets(&[], "", "", None)).await;
     bench.agent.reload(&job(&[&exporter], ""));
     exporter.wait_for_requests(exporter.requests() + 3).await;
     assert_eq!(bench.agent.targets("", "")["activeTargets"].as_array().map(Vec::len), Some(1));

@@ -36,7 +36,7 @@ async fn a_missing_file_fails_the_request_and_is_looked_for_again() {
 #[tokio::test]
 async fn tls_that_makes_no_sense_is_said() {
     for tls_config in [
-        TlsConfig { server_name: "x".to_string(), ..Default::default() },
+        TlsConfig { server_name: "not a name".to_string(), ..Default::default() },
         TlsConfig { ca: "no PEM".to_string(), server_name: "x".to_string(), ..Default::default() },
         TlsConfig { max_version: Some(TlsVersion::Tls11), ..Default::default() },
     ] {
@@ -109,6 +109,7 @@ async fn certificates_are_trusted_as_the_config_says() {
         (named(&ca, ""), false),
         // The system does not know the authority.
         (TlsConfig::default(), false),
+        (named("", "exporter.test"), false),
     ] {
         let shown = format!("{tls_config:?}");
         let client = client(HttpClientConfig { tls_config, ..Default::default() });
@@ -131,4 +132,28 @@ async fn a_proxy_is_asked_instead_of_the_target() {
     let direct = Url::parse("http://direct.test/metrics").expect("url");
     assert!(client.get(direct).await.expect("builds").send().await.is_err());
     assert_eq!(proxy.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_proxy_is_sent_its_own_headers() {
+    use tokio::io::AsyncReadExt as _;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
+    let address = listener.local_addr().expect("address");
+    let mut config = HttpClientConfig::default();
+    config.proxy.proxy_url = pando_config::RedactedUrl::new(format!("http://{address}"));
+    let values = vec![pando_config::Secret::new("secret")];
+    config.proxy.proxy_connect_header.insert("X-Key".to_string(), values);
+    let client = client(config);
+    let url = Url::parse("https://exporter.test/").expect("url");
+    let request = client.get(url).await.expect("builds").send();
+    let proxy = async {
+        let (mut socket, _) = listener.accept().await.expect("is asked");
+        let mut seen = vec![0; 4096];
+        let read = socket.read(&mut seen).await.expect("reads");
+        String::from_utf8_lossy(&seen[..read]).to_lowercase()
+    };
+    let (answer, seen) = tokio::join!(request, proxy);
+    assert!(answer.is_err(), "the proxy hangs up");
+    assert!(seen.starts_with("connect exporter.test:443 "), "{seen}");
+    assert!(seen.contains("\r\nx-key: secret\r\n"), "{seen}");
 }

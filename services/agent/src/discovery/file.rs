@@ -9,10 +9,11 @@ use std::time::{Duration, SystemTime};
 use pando_config::{FileSd, TARGETS_BYTES_MAX, TargetFileFormat, TargetGroup};
 
 use super::{DiscoveryContext, Groups};
+use crate::files::files_matching;
 
 /// How often files are looked at for changes.
 const POLL: Duration = Duration::from_secs(2);
-/// Files that one pattern can name; the others are not read.
+/// Files of one config; the others are not read.
 const FILES_MAX: usize = 10_000;
 
 /// When a file was last written, and its size: what tells a change.
@@ -61,9 +62,9 @@ fn look(
 ) {
     let mut paths: Vec<PathBuf> = Vec::new();
     for pattern in patterns {
-        match matching(pattern) {
+        match files_matching(pattern) {
             Ok(found) => paths.extend(found),
-            Err(error) => failed(Path::new(pattern), &error.to_string()),
+            Err(why) => failed(Path::new(pattern), &why),
         }
     }
     paths.sort();
@@ -110,27 +111,4 @@ fn read(path: &Path, bytes: u64) -> Result<Vec<TargetGroup>, String> {
         group.labels.insert("__meta_filepath".to_string(), name.to_string());
     }
     Ok(groups)
-}
-
-/// The files that a pattern with at most one `*`, in its last component, names.
-fn matching(pattern: &str) -> io::Result<Vec<PathBuf>> {
-    let path = Path::new(pattern);
-    let last = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let Some((before, after)) = last.split_once('*') else { return Ok(vec![path.to_path_buf()]) };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let entries = match fs::read_dir(folder.unwrap_or(Path::new("."))) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let name = entry?.file_name();
-        let name = name.to_string_lossy();
-        let fits = name.len() >= before.len() + after.len();
-        if fits && name.starts_with(before) && name.ends_with(after) {
-            found.push(path.with_file_name(&*name));
-        }
-    }
-    Ok(found)
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use pando_config::{EscapingScheme, ScrapeConfig, ScrapeProtocol};
-use pando_exposition::{Escaping, LineCacheOptions, ScrapeFormat, accept_header};
+use pando_config::ScrapeConfig;
+use pando_exposition::{LineCacheOptions, ScrapeFormat, ScrapeProtocol, accept_header};
 use pando_model::TenantId;
 use parking_lot::Mutex;
 
@@ -31,15 +31,8 @@ impl ScrapeSettings {
         tenant: TenantId,
         client: HttpClient,
     ) -> Self {
-        let protocols: Vec<_> = config.scrape_protocols.iter().filter_map(|p| text(*p)).collect();
-        let escaping = match config.escaping_scheme {
-            EscapingScheme::AllowUtf8 => Escaping::AllowUtf8,
-            EscapingScheme::Underscores => Escaping::Underscores,
-            EscapingScheme::Dots => Escaping::Dots,
-            EscapingScheme::Values => Escaping::Values,
-        };
-        let accept = accept_header(&protocols, escaping);
-        let fallback = config.fallback_scrape_protocol.and_then(text).map(|p| p.format());
+        let accept = accept_header(&config.scrape_protocols, config.escaping_scheme);
+        let fallback = config.fallback_scrape_protocol.and_then(ScrapeProtocol::format);
         let forced_error = Mutex::new(None);
         ScrapeSettings { config, external_labels, tenant, client, accept, fallback, forced_error }
     }
@@ -87,9 +80,4 @@ fn same_scraping(a: &ScrapeConfig, b: &ScrapeConfig) -> bool {
         && a.scrape_protocols == b.scrape_protocols
         && a.http == b.http
         && a.metric_relabel_configs == b.metric_relabel_configs
-}
-
-/// The protocol as the parser knows it; `None` for protobuf, which it does not read.
-fn text(protocol: ScrapeProtocol) -> Option<pando_exposition::ScrapeProtocol> {
-    pando_exposition::ScrapeProtocol::parse(protocol.as_str())
 }

@@ -86,6 +86,10 @@ fn what_cannot_be_scraped_is_said_and_does_no_harm_to_others() {
             "{target_label: __scrape_timeout__, replacement: 2m}",
             "scrape timeout cannot be greater than scrape interval (\"2m\" > \"1m\")",
         ),
+        (
+            "{target_label: __unix_socket__, replacement: /s}",
+            "label __unix_socket__: unix sockets are not supported",
+        ),
         ("{target_label: __scheme__, replacement: ftp}", "unsupported protocol scheme \"ftp\""),
     ] {
         // The rule spoils one target of two.

@@ -170,7 +170,8 @@ pub(crate) enum BlockCommand {
 
 #[derive(Args, Debug)]
 pub(crate) struct BlockTarget {
-    /// A file, or the block's path in the bucket given with --objstore.config-file.
+    /// A file; a URL (s3, gs, az, http, https, file), with credentials from the environment; or the block's path in
+    /// the bucket given with --objstore.config-file.
     pub(crate) block: String,
     #[command(flatten)]
     pub(crate) store: StoreArgs,

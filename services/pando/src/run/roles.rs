@@ -337,7 +337,10 @@ impl Roles<'_> {
             self.membership.clone(),
         );
         let handle = Agent::start(
-            AgentConfig::new(tenant, buffer),
+            AgentConfig {
+                external: serve::external_url(self.plan),
+                ..AgentConfig::new(tenant, buffer)
+            },
             &reloading.config(),
             AgentParts {
                 sink: Arc::new(self.shipper(Role::Agent, AGENT_TIMEOUT)),

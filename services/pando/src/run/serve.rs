@@ -22,6 +22,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use tower::ServiceExt as _;
+use url::Url;
 
 use crate::args::AgentArgs;
 use crate::build_info;
@@ -284,6 +285,15 @@ fn prefix(external_url: &str) -> Result<Option<String>> {
         bail!("--web.external-url: path has an empty or a relative part: path=\"/{path}\"");
     }
     Ok((!path.is_empty()).then(|| format!("/{path}")))
+}
+
+/// Where people reach this process, as `--web.external-url` says or as Prometheus guesses, and its own port.
+pub(crate) fn external_url(plan: &Plan) -> Option<(Url, u16)> {
+    let (_, port) = plan.web.listen_address.first()?.rsplit_once(':')?;
+    let guess = || format!("http://{}:{port}/", host_name());
+    let given = Some(plan.web.external_url.clone()).filter(|given| !given.is_empty());
+    let url = Url::parse(&given.unwrap_or_else(guess)).ok()?;
+    Some((url, port.parse().ok()?))
 }
 
 /// What the status endpoints say of this process.

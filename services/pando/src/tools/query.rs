@@ -1,10 +1,19 @@
 //! `pando query instant|range`: asks any server with Prometheus' API and prints as promtool does.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use pando_model::Labels;
 use serde_json::Value;
 
 use crate::args::QueryCommand;
+
+/// How long a server may take to take the connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the whole answer may take: more than the two minutes that a query may run by default.
+const TIMEOUT: Duration = Duration::from_secs(150);
+/// The range that is asked for where no start is given, seconds.
+const RANGE_S: f64 = 300.0;
 
 /// Asks and prints.
 pub(crate) async fn run(command: &QueryCommand) -> Result<()> {
@@ -18,7 +27,7 @@ pub(crate) async fn run(command: &QueryCommand) -> Result<()> {
             let end = end.clone().unwrap_or_else(|| format!("{}", now_s()));
             let start = match start {
                 Some(start) => start.clone(),
-                None => format!("{}", end.parse::<f64>().unwrap_or_else(|_| now_s()) - 300.0),
+                None => (seconds(&end)? - RANGE_S).to_string(),
             };
             let parameters = vec![
                 ("query", expression.clone()),
@@ -30,7 +39,8 @@ pub(crate) async fn run(command: &QueryCommand) -> Result<()> {
         }
     };
     let url = format!("{}/api/v1/{path}", url.trim_end_matches('/'));
-    let mut request = reqwest::Client::new().post(&url).form(&parameters);
+    let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT);
+    let mut request = client.build()?.post(&url).form(&parameters);
     if let Some(tenant) = &tenant.tenant {
         request = request.header("X-Scope-OrgID", tenant);
     }
@@ -51,6 +61,17 @@ pub(crate) async fn run(command: &QueryCommand) -> Result<()> {
     }
     print!("{}", render(&answer["data"]));
     Ok(())
+}
+
+/// The Unix seconds of a time as the API takes it: seconds, or RFC 3339.
+fn seconds(time: &str) -> Result<f64> {
+    if let Ok(seconds) = time.parse::<f64>() {
+        return Ok(seconds);
+    }
+    let time: jiff::Timestamp = time
+        .parse()
+        .with_context(|| format!("--end is neither Unix seconds nor RFC 3339: {time:?}"))?;
+    Ok(time.as_millisecond() as f64 / 1000.0)
 }
 
 fn now_s() -> f64 {
@@ -104,6 +125,14 @@ fn series(metric: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ends_are_seconds_or_rfc_3339() {
+        assert_eq!(seconds("1700000000.5").ok(), Some(1_700_000_000.5));
+        assert_eq!(seconds("2023-11-14T22:13:20.25Z").ok(), Some(1_700_000_000.25));
+        assert_eq!(seconds("2023-11-14T23:13:20+01:00").ok(), Some(1_700_000_000.0));
+        assert!(seconds("yesterday").expect_err("no time").to_string().contains("yesterday"));
+    }
 
     #[test]
     fn prints_as_promtool() {
