@@ -599,3 +599,183 @@ fn anchors_and_merges_work() {
     assert_eq!((b.scrape_interval_ms, b.static_configs().len()), (7_000, 1));
     assert_eq!(c.static_configs(), b.static_configs());
 }
+
+/// Every key of Prometheus 3.14 beside the settings of discovery that is not done here.
+const ALL_KEYS: &str = "
+global:
+  scrape_interval: 1m
+  scrape_timeout: 10s
+  scrape_protocols: [PrometheusText0.0.4]
+  evaluation_interval: 1m
+  rule_query_offset: 0s
+  query_log_file: q
+  scrape_failure_log_file: f
+  external_labels: {a: b}
+  body_size_limit: 1MB
+  sample_limit: 1
+  target_limit: 1
+  label_limit: 1
+  label_name_length_limit: 1
+  label_value_length_limit: 1
+  keep_dropped_targets: 1
+  metric_name_validation_scheme: utf8
+  metric_name_escaping_scheme: allow-utf-8
+  scrape_native_histograms: false
+  convert_classic_histograms_to_nhcb: false
+  always_scrape_classic_histograms: false
+  extra_scrape_metrics: false
+runtime: {gogc: 75}
+alerting:
+  alert_relabel_configs: [{action: labeldrop, regex: a}]
+  alertmanagers:
+  - timeout: 10s
+    api_version: v2
+    path_prefix: /p
+    scheme: http
+    relabel_configs: [{action: drop, source_labels: [a], regex: b}]
+    alert_relabel_configs: [{action: drop, source_labels: [a], regex: b}]
+    sigv4: {region: r}
+    static_configs: [{targets: [a]}]
+rule_files: [r/*.yml]
+scrape_config_files: [s/*.yml]
+scrape_configs:
+- job_name: a
+  honor_labels: true
+  honor_timestamps: true
+  track_timestamps_staleness: true
+  params: {a: [b]}
+  scrape_interval: 1m
+  scrape_timeout: 10s
+  scrape_protocols: [PrometheusText0.0.4]
+  fallback_scrape_protocol: PrometheusText0.0.4
+  scrape_native_histograms: false
+  always_scrape_classic_histograms: false
+  convert_classic_histograms_to_nhcb: false
+  scrape_failure_log_file: f
+  metrics_path: /m
+  scheme: https
+  enable_compression: true
+  body_size_limit: 1MB
+  sample_limit: 1
+  target_limit: 1
+  label_limit: 1
+  label_name_length_limit: 1
+  label_value_length_limit: 1
+  native_histogram_bucket_limit: 1
+  native_histogram_min_bucket_factor: 1.1
+  keep_dropped_targets: 1
+  metric_name_validation_scheme: utf8
+  metric_name_escaping_scheme: values
+  extra_scrape_metrics: true
+  basic_auth: {username: u, password: p}
+  follow_redirects: true
+  enable_http2: true
+  tls_config:
+    ca_file: a
+    cert_file: c
+    key_file: k
+    server_name: n
+    insecure_skip_verify: true
+    min_version: TLS12
+    max_version: TLS13
+  proxy_url: http://p
+  no_proxy: a
+  proxy_connect_header: {a: [b]}
+  http_headers: {X: {values: [a], secrets: [b], files: [c]}}
+  static_configs: [{targets: [a], labels: {a: b}}]
+  file_sd_configs: [{files: [f.json], refresh_interval: 5m}]
+  dns_sd_configs: [{names: [n], type: A, port: 1, refresh_interval: 30s}]
+  http_sd_configs: [{url: 'http://h', refresh_interval: 1m, authorization: {type: T, credentials_file: c}}]
+  relabel_configs:
+  - source_labels: [a]
+    separator: ;
+    target_label: b
+    regex: (.*)
+    modulus: 2
+    replacement: $1
+    action: hashmod
+  metric_relabel_configs: [{action: labelkeep, regex: .*}]
+- job_name: o
+  proxy_from_environment: true
+  oauth2:
+    client_id: c
+    client_secret_file: s
+    scopes: [s]
+    token_url: http://t
+    endpoint_params: {a: b}
+    tls_config: {insecure_skip_verify: true}
+- job_name: b
+  bearer_token_file: f
+- job_name: c
+  bearer_token: t
+storage:
+  tsdb:
+    out_of_order_time_window: 30m
+    stale_series_compaction_threshold: 0.5
+    chunk_encoding: {floats: xor}
+    retention: {time: 1d, size: 1GB, percentage: 10}
+  exemplars: {max_exemplars: 1}
+tracing:
+  client_type: grpc
+  endpoint: e
+  sampling_fraction: 0.5
+  insecure: true
+  headers: {a: b}
+  compression: gzip
+  timeout: 10s
+  tls_config: {insecure_skip_verify: true}
+remote_write:
+- url: http://w
+  remote_timeout: 30s
+  headers: {a: b}
+  write_relabel_configs: [{action: drop, source_labels: [a], regex: b}]
+  name: n
+  send_exemplars: true
+  send_native_histograms: true
+  round_robin_dns: true
+  protobuf_message: io.prometheus.write.v2.Request
+  failed_request_logging: true
+  enable_http2: false
+  queue_config:
+    capacity: 1
+    max_shards: 1
+    min_shards: 1
+    max_samples_per_send: 1
+    batch_send_deadline: 5s
+    min_backoff: 30ms
+    max_backoff: 5s
+    retry_on_http_429: true
+    sample_age_limit: 1m
+  metadata_config: {send: true, send_interval: 1m, max_samples_per_send: 1}
+  sigv4: {region: r, access_key: a, secret_key: s, profile: p, role_arn: r, external_id: e}
+- {url: 'http://x', azuread: {cloud: AzurePublic, managed_identity: {client_id: 00000000-0000-0000-0000-000000000000}}}
+- {url: 'http://y', google_iam: {credentials_file: f}}
+remote_read:
+- url: http://r
+  name: n
+  required_matchers: {a: b}
+  remote_timeout: 1m
+  headers: {a: b}
+  read_recent: true
+  chunked_read_limit: 50000000
+  filter_external_labels: true
+otlp:
+  promote_resource_attributes: [a]
+  translation_strategy: NoTranslation
+  keep_identifying_resource_attributes: true
+  convert_histograms_to_nhcb: true
+  promote_scope_metadata: true
+  label_name_underscore_sanitization: true
+  label_name_preserve_multiple_underscores: true
+";
+
+#[test]
+fn every_key_of_prometheus_is_known() {
+    let parsed = parse(ALL_KEYS);
+    assert_eq!(parsed.config.scrape_configs.len(), 4);
+    // Nothing is silently left out of what is shown.
+    let shown = parsed.config.to_yaml();
+    for key in ["proxy_from_environment: true", "chunk_encoding:", "google_iam:", "gogc: 75"] {
+        assert!(shown.contains(key), "{key} is not in {shown}");
+    }
+}
