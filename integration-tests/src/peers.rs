@@ -158,3 +158,54 @@ pub fn write_s3_config(file: &Path, address: &str) -> Result<()> {
     );
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
+
+/// The account that every Azurite has, and its key.
+const AZURITE: (&str, &str) = (
+    "devstoreaccount1",
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+);
+
+/// Makes a container: a signed request, by what Python has at hand.
+const MAKE_CONTAINER: &str = r#"
+import base64, email.utils, hashlib, hmac, sys, urllib.request
+base, account, key = sys.argv[1:]
+headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
+lines = ["PUT", *[""] * 11, *[f"{n}:{v}" for n, v in sorted(headers.items())]]
+lines += [f"/{account}/{account}/metrics", "restype:container"]
+signature = hmac.new(base64.b64decode(key), "\n".join(lines).encode(), hashlib.sha256).digest()
+headers["Authorization"] = f"SharedKey {account}:{base64.b64encode(signature).decode()}"
+url = f"{base}/{account}/metrics?restype=container"
+urllib.request.urlopen(urllib.request.Request(url, method="PUT", headers=headers))
+"#;
+
+/// Starts Azurite with the container `metrics`; the server and the objstore.yml for it.
+///
+/// # Errors
+/// It does not answer.
+pub async fn start_azure(folder: &Path) -> Result<Option<(Process, PathBuf)>> {
+    let (Some(binary), Some(python)) = (find("npm/node_modules/.bin/azurite-blob"), python())
+    else {
+        return Ok(None);
+    };
+    let base = format!("http://127.0.0.1:{}", free_port());
+    let port = base.rsplit(':').next().unwrap_or_default();
+    let args = ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"];
+    let args = args.into_iter().chain(["--blobPort", port]).map(str::to_string);
+    let process = Process::start(&binary, args, &[], folder.join("azure.log"))?;
+    let (account, key) = AZURITE;
+    eventually("the Azure server has a container", || async {
+        let mut made = std::process::Command::new(&python);
+        let made = made.args(["-c", MAKE_CONTAINER, &base, account, key]).output()?;
+        anyhow::ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Ok(Some(()))
+    })
+    .await
+    .with_context(|| process.log_tail())?;
+    let config = folder.join("objstore.yml");
+    let text = format!(
+        "type: AZURE\nconfig:\n  storage_account: {account}\n  storage_account_key: {key}\n  \
+         container: metrics\n  endpoint: {base}/{account}\n"
+    );
+    std::fs::write(&config, text)?;
+    Ok(Some((process, config)))
+}

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "tests say what they skip")]
 
 mod suite {
+    mod azure;
     mod bad_input;
     mod bench_tiny;
     mod chart;

@@ -1,11 +1,12 @@
 //! Fetches real peers and tools into a cache directory, without root: Debian packages of the unstable suite,
-//! unpacked, and Python packages in a virtual environment.
+//! unpacked, Python packages in a virtual environment, and a package of npm.
 //!
 //! Layout of the cache directory (`PANDO_CACHE_DIR`, else `pando` in the user's cache):
 //!
 //! ```text
 //! root/     unpacked packages: root/usr/bin/prometheus ...
 //! venv/     Python packages: venv/bin/moto_server ...
+//! npm/      packages of npm: npm/node_modules/.bin/azurite-blob
 //! apt/      package lists and archives
 //! ```
 
@@ -36,6 +37,9 @@ const PYTHON: [(&str, &str); 6] = [
     ("kubernetes-validate==1.37.0", "bin/kubernetes-validate"),
 ];
 
+/// The Azure server, of which only npm has a package, and a file that it brings.
+const AZURITE: (&str, &str) = ("azurite@3.35.0", "npm/node_modules/.bin/azurite-blob");
+
 /// Where peers and tools are kept between runs.
 pub(crate) fn cache_dir() -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os("PANDO_CACHE_DIR") {
@@ -54,6 +58,7 @@ pub(crate) fn fetch_all() -> Result<Vec<String>> {
     fs::create_dir_all(&cache)?;
     let mut missing = fetch_debian(&cache, &DEBIAN)?;
     missing.extend(fetch_python(&cache)?);
+    missing.extend(fetch_azurite(&cache));
     Ok(missing)
 }
 
@@ -168,6 +173,19 @@ fn fetch_python(cache: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(missing)
+}
+
+fn fetch_azurite(cache: &Path) -> Option<String> {
+    let (name, file) = AZURITE;
+    if cache.join(file).exists() {
+        return None;
+    }
+    // What packages would run when they are installed is not run.
+    let args = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"];
+    let fetched = run(Command::new("npm").args(args).arg(cache.join("npm")).arg(name));
+    let error = fetched.err()?;
+    eprintln!("npm package {name}: {error:#}");
+    Some(name.to_string())
 }
 
 /// Whether `pattern` (one `*` a component at most) names something below `folder`.

@@ -302,3 +302,30 @@ fn job_labels(job: &str) -> JobLabels {
 fn sd_labels(job: &str) -> SdLabels {
     SdLabels { name: "scrape", config: job.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use pando_runtime::SystemClock;
+
+    use super::*;
+
+    #[test]
+    fn what_shards_refuse_is_counted_where_prometheus_counts_it() {
+        let registry = MetricsRegistry::new();
+        let metrics = AgentMetrics::register(&registry, &SystemClock::shared());
+        for (samples, reason) in
+            (1..).zip(["too_old", "too_far_ahead", "duplicate_timestamp", "series_limit"])
+        {
+            metrics.refused(reason, samples);
+        }
+        let text = registry.encode().expect("encodes");
+        for line in [
+            "prometheus_target_scrapes_sample_out_of_order_total 1\n",
+            "prometheus_target_scrapes_sample_out_of_bounds_total 2\n",
+            "prometheus_target_scrapes_sample_duplicate_timestamp_total 3\n",
+            "pando_agent_refused_samples_total{reason=\"series_limit\"} 4\n",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+    }
+}
