@@ -88,6 +88,11 @@ impl HttpClient {
         HttpClient { config, clock, built: Mutex::new(None) }
     }
 
+    /// Builds the client ahead of its first use. Where it cannot be built, that use says why.
+    pub(crate) async fn warm_up(&self) {
+        let _ = self.client().await;
+    }
+
     /// A GET of `url` with headers and credentials.
     pub(crate) async fn get(&self, url: Url) -> Result<RequestBuilder, ClientError> {
         let mut request = self.client().await?.get(url);

@@ -41,6 +41,7 @@ impl ScrapeLoop {
     /// Runs until it is told to leave or the target has gone for good. Dropping it anywhere is safe.
     pub(crate) async fn run(mut self) {
         let _ended = Ended(self.ended.clone());
+        self.scraper.warm_up().await;
         loop {
             match self.scrape_until_ordered().await {
                 Order::Scrape => {}

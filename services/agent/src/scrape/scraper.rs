@@ -104,6 +104,11 @@ impl Scraper {
         self.scraped_before.is_some()
     }
 
+    /// Makes the HTTP client, which reads the system's authorities: that is not to count as the first scrape's time.
+    pub(crate) async fn warm_up(&self) {
+        self.settings.client.warm_up().await;
+    }
+
     /// Scrapes once; the samples bear the time `at_ms`.
     pub(crate) async fn scrape(&mut self, at_ms: i64) {
         self.adopt_settings();
