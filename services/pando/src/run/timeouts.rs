@@ -66,7 +66,7 @@ mod tests {
 
     fn plan(args: &[&str]) -> Plan {
         let cli = Cli::try_parse_from([&["pando"], args].concat()).expect("flags");
-        Plan::of(&cli.command).expect("roles")
+        Plan::of(&cli.command, Default::default()).expect("roles")
     }
 
     #[test]
