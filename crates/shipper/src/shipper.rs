@@ -15,12 +15,10 @@ use tokio::sync::oneshot;
 
 use crate::batch::{Batch, Receipt, ShipSample};
 use crate::error::ShipError;
-use crate::shard_stream::{Answer, Parcel, ShardStream};
+use crate::shard_stream::{Answer, Epochs, Parcel, ShardStream};
 
 /// How long a shipper waits for news of the routing table before it looks again.
 const ROUTE_PATIENCE: Duration = Duration::from_secs(1);
-/// Local restarts of a stream use the low bits of its epoch; starts of the process the rest.
-const RESTART_BITS: u32 = 24;
 
 /// Who ships.
 #[derive(Clone, Debug)]
@@ -37,6 +35,7 @@ pub struct ShipperConfig {
 #[derive(Clone)]
 pub struct Shipper {
     config: ShipperConfig,
+    epochs: Epochs,
     follower: CatalogFollower,
     channels: Channels,
     tasks: Tasks,
@@ -51,7 +50,8 @@ impl Shipper {
         channels: Channels,
         tasks: Tasks,
     ) -> Self {
-        Shipper { config, follower, channels, tasks, streams: Arc::default() }
+        let epochs = Epochs::of_start(config.epoch);
+        Shipper { config, epochs, follower, channels, tasks, streams: Arc::default() }
     }
 
     /// Ships a batch; returns when every sample of it was judged.
@@ -130,7 +130,12 @@ impl Shipper {
         let _ = tokio::time::timeout(ROUTE_PATIENCE, newer).await;
     }
 
-    fn stream(&self, shard: ShardId) -> ShardStream {
+    #[cfg(test)]
+    pub(crate) fn has_stream(&self, shard: ShardId) -> bool {
+        self.streams.lock().contains_key(&shard)
+    }
+
+    pub(crate) fn stream(&self, shard: ShardId) -> ShardStream {
         let mut streams = self.streams.lock();
         let routing = self.follower.routing();
         // Streams of shards that have ended have nothing left to send.
@@ -139,11 +144,10 @@ impl Shipper {
             *id == shard || open || !stream.is_idle()
         });
         let start = || {
-            let epoch = Epoch(self.config.epoch.0 << RESTART_BITS);
             ShardStream::start(
                 shard,
                 self.config.producer,
-                epoch,
+                self.epochs.clone(),
                 self.follower.clone(),
                 self.channels.clone(),
                 &self.tasks,
