@@ -112,7 +112,7 @@ impl ShardStream {
             pause: PAUSE_MIN,
             waiting: waiting.clone(),
         };
-        tasks.spawn_until_stopped("shard stream", sender.run(queue));
+        tasks.spawn_vital("shard stream", sender.run(queue));
         ShardStream { parcels, waiting }
     }
 
@@ -260,8 +260,7 @@ impl Sender {
                 Some(Outcome::Applied(applied)) => self.done(receipt(applied)),
                 Some(Outcome::Expect(expected)) if expected > sequence => {
                     // An earlier try was applied and its answer lost, with its verdicts.
-                    let accepted = self.under_way.front().map_or(0, |n| n.parcel.samples.len());
-                    self.done(Receipt { accepted: accepted as u64, ..Receipt::default() });
+                    self.done_before();
                 }
                 Some(Outcome::Malformed(malformed)) => {
                     tracing::error!(shard = %self.shard, malformed.message, "own write block is malformed");
@@ -273,8 +272,7 @@ impl Sender {
                 Some(Outcome::Sealed(sealed)) => {
                     while self.under_way.front().is_some_and(|n| n.sequence <= sealed.last_sequence)
                     {
-                        let accepted = self.under_way.front().map_or(0, |n| n.parcel.samples.len());
-                        self.done(Receipt { accepted: accepted as u64, ..Receipt::default() });
+                        self.done_before();
                     }
                     return self.give_back("shard is sealed");
                 }
@@ -303,6 +301,12 @@ impl Sender {
         if let Some(numbered) = self.under_way.pop_front() {
             self.answer(numbered.parcel, |_| Answer::Judged(receipt));
         }
+    }
+
+    /// The oldest block under way was applied by an earlier try, whose verdicts are lost.
+    fn done_before(&mut self) {
+        let receipt = self.under_way.front().map(|n| Receipt::of_all(&n.parcel.samples));
+        self.done(receipt.unwrap_or_default());
     }
 
     /// Begins a new epoch of the stream.
@@ -404,5 +408,6 @@ fn keyed(sample: &ShipSample) -> KeyedSample<'_> {
 
 fn receipt(applied: WriteApplied) -> Receipt {
     let refused = applied.refusals.into_iter().map(|r| (r.reason, r.samples)).collect();
-    Receipt { accepted: applied.accepted, refused, messages: applied.messages }
+    let WriteApplied { accepted, histograms, exemplars, messages, .. } = applied;
+    Receipt { accepted, histograms, exemplars, refused, messages }
 }

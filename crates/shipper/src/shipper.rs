@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use pando_catalog::{RoutingView, ShardStage};
 use pando_cluster::CatalogFollower;
 use pando_model::{Epoch, ProducerId, ShardId, TenantId};
@@ -60,20 +61,31 @@ impl Shipper {
     /// Some of it was not acknowledged in time. It may be stored all the same; sending it again is harmless.
     pub async fn ship(&self, batch: Batch) -> Result<Receipt, ShipError> {
         let timeout = self.config.timeout;
-        let trouble = Mutex::new("no answer".to_string());
-        match tokio::time::timeout(timeout, self.ship_all(batch, &trouble)).await {
-            Ok(result) => result,
-            Err(_) => Err(ShipError::Timeout { timeout, last: trouble.into_inner() }),
+        let (trouble, receipt) = (Mutex::new("no answer".to_string()), Mutex::default());
+        let shipped = tokio::time::timeout(timeout, self.ship_all(batch, &trouble, &receipt)).await;
+        let receipt = receipt.into_inner();
+        match shipped {
+            Ok(Ok(())) => Ok(receipt),
+            Ok(Err(error)) => Err(error.beside(receipt)),
+            Err(_) => {
+                let last = trouble.into_inner();
+                Err(ShipError::Timeout { timeout, last }.beside(receipt))
+            }
         }
     }
 
-    async fn ship_all(&self, batch: Batch, trouble: &Mutex<String>) -> Result<Receipt, ShipError> {
+    /// Ships a batch; `receipt` has what was judged, also where this ends early.
+    async fn ship_all(
+        &self,
+        batch: Batch,
+        trouble: &Mutex<String>,
+        receipt: &Mutex<Receipt>,
+    ) -> Result<(), ShipError> {
         let Batch { tenant, mut samples, mut metadata } = batch;
-        let mut receipt = Receipt::default();
         while !samples.is_empty() || !metadata.is_empty() {
             let routing = self.route_of(&tenant, trouble).await;
             let shards = split(&routing, &tenant, std::mem::take(&mut samples));
-            let mut answers = Vec::new();
+            let mut answers = FuturesUnordered::new();
             for (shard, samples) in shards {
                 let (reply, answer) = oneshot::channel();
                 let metadata = std::mem::take(&mut metadata);
@@ -81,27 +93,30 @@ impl Shipper {
                 self.stream(shard).send(parcel).await?;
                 answers.push(answer);
             }
-            let mut again = false;
-            for answer in join_all(answers).await {
+            let (mut again, mut failed) = (false, None);
+            while let Some(answer) = answers.next().await {
                 match answer {
-                    Ok(Answer::Judged(part)) => receipt.merge(part),
+                    Ok(Answer::Judged(part)) => receipt.lock().merge(part),
                     Ok(Answer::Elsewhere { samples: back, metadata: back_metadata, why }) => {
                         *trouble.lock() = why;
                         samples.extend(back);
                         metadata.extend(back_metadata);
                         again = true;
                     }
-                    Ok(Answer::Failed(error)) => return Err(error),
+                    Ok(Answer::Failed(error)) => failed = Some(error),
                     Err(_) => {
                         return Err(ShipError::Unavailable("shipper is stopping".to_string()));
                     }
                 }
             }
+            if let Some(error) = failed {
+                return Err(error);
+            }
             if again {
                 self.news(&routing).await;
             }
         }
-        Ok(receipt)
+        Ok(())
     }
 
     /// A routing view that routes `tenant`; asks the controller for a route where there is none.
