@@ -73,6 +73,15 @@ impl CheckpointFile {
         &self.path
     }
 
+    /// Whether there is one.
+    pub(crate) fn exists(&self) -> Result<bool, ConsensusError> {
+        match self.disk.len(&self.path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(ConsensusError::disk(&self.path)(error)),
+        }
+    }
+
     /// Reads and verifies the file; `None` where there is none.
     pub(crate) fn read(&self) -> Result<Option<Checkpoint>, ConsensusError> {
         let mut newest = self.newest.lock();

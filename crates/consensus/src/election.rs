@@ -2,6 +2,7 @@
 //! that drew alike can split votes for ever; here it is drawn afresh for each round.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::ServerState;
@@ -19,6 +20,10 @@ pub(crate) struct Contact {
     heard: Mutex<Duration>,
     hint: Mutex<Option<Hint>>,
     hinted: Notify,
+    /// Whether this member had better not lead: see [`Group::set_unfit`](crate::Group::set_unfit).
+    unfit: AtomicBool,
+    /// Until when a leader that gives up the lead says nothing.
+    silent_until: Mutex<Duration>,
 }
 
 /// What a refused vote says about the next attempt.
@@ -35,7 +40,27 @@ enum Hint {
 impl Contact {
     pub(crate) fn new(clock: SharedClock) -> Self {
         let heard = Mutex::new(clock.monotonic());
-        Contact { clock, heard, hint: Mutex::new(None), hinted: Notify::new() }
+        Contact {
+            clock,
+            heard,
+            hint: Mutex::new(None),
+            hinted: Notify::new(),
+            unfit: AtomicBool::new(false),
+            silent_until: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn set_unfit(&self, unfit: bool) {
+        self.unfit.store(unfit, Ordering::Relaxed);
+    }
+
+    /// Says nothing as a leader for `time`.
+    pub(crate) fn be_silent(&self, time: Duration) {
+        *self.silent_until.lock() = self.clock.monotonic() + time;
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        self.clock.monotonic() < *self.silent_until.lock()
     }
 
     /// A leader was heard, or a vote promised, now.
@@ -132,8 +157,13 @@ impl Elections {
                 Some(Hint::GoAhead) => patience = contact.quiet() + self.draw_short(),
                 None => {}
             }
+            // Others come first, and whoever is left leads all the same.
+            let handicap = match contact.unfit.load(Ordering::Relaxed) && self.members.len() > 1 {
+                true => self.timeout * 2,
+                false => Duration::ZERO,
+            };
             let state = self.raft.server_metrics().borrow().state;
-            match decide(state, contact.quiet(), patience) {
+            match decide(state, contact.quiet(), patience + handicap) {
                 Verdict::Wait(time) => {
                     let _ = tokio::time::timeout(time, contact.hinted.notified()).await;
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::ServerState;
-use openraft::error::{CheckIsLeaderError, ClientWriteError, RaftError};
+use openraft::error::{CheckIsLeaderError, ClientWriteError, Fatal, RaftError};
 use pando_model::NodeId;
 use pando_runtime::{Rng, Tasks};
 use tokio::sync::{Semaphore, watch};
@@ -81,20 +81,21 @@ pub(crate) struct Parts {
     pub(crate) applied: watch::Receiver<Option<u64>>,
     pub(crate) config: Arc<HostConfig>,
     pub(crate) rng: Rng,
+    pub(crate) tasks: Tasks,
 }
 
 impl Group {
     pub(crate) fn start(parts: Parts) -> Self {
-        let Parts { id, members, first, raft, network, applied, config, rng } = parts;
-        let tasks = Tasks::new();
+        let Parts { id, members, first, raft, network, applied, config, rng, tasks } = parts;
+        follow_failure(&tasks, &raft, id);
         let contact = network.contact.clone();
         let timeout = Duration::from_millis(config.election_timeout_ms);
         let elections =
             Elections { raft: raft.clone(), rng, timeout, members: members.clone(), first };
-        tasks.spawn_until_stopped("elections", elections.run(contact.clone()));
+        tasks.spawn_vital("elections", elections.run(contact.clone()));
         let confirm = {
-            let (raft, members) = (raft.clone(), members.clone());
-            let round = move || confirm(raft.clone(), members.clone());
+            let (raft, members, contact) = (raft.clone(), members.clone(), contact.clone());
+            let round = move || confirm(raft.clone(), members.clone(), contact.is_silent());
             Arc::new(Batched::new(&tasks, "confirm leader", round))
         };
         let read = {
@@ -153,6 +154,10 @@ impl Group {
         if entry.len() > max {
             return Err(ProposeError::TooLarge { max, bytes: entry.len() });
         }
+        if self.inner.contact.is_silent() {
+            let text = format!("leader gives up the lead: group={}", self.inner.id);
+            return Err(ProposeError::Unavailable(text));
+        }
         let timeout = Duration::from_millis(self.inner.config.propose_timeout_ms);
         let proposed = async {
             let _place = self.inner.proposals.acquire().await;
@@ -208,6 +213,22 @@ impl Group {
         self.inner.raft.server_metrics().borrow().vote.leader_id.term
     }
 
+    /// Says whether this member had better not lead. It stands for election after the others then; where nobody
+    /// else comes, it leads all the same.
+    pub fn set_unfit(&self, unfit: bool) {
+        self.inner.contact.set_unfit(unfit);
+    }
+
+    /// Gives up the lead: says nothing until the others have had time to elect another leader. Where none of them
+    /// could, this one leads on. Reads and proposals fail meanwhile.
+    pub fn give_up_lead(&self) {
+        if self.is_leader() && self.inner.members.len() > 1 {
+            tracing::info!(group = self.inner.id, "leader gives up the lead");
+            let timeout = Duration::from_millis(self.inner.config.election_timeout_ms);
+            self.inner.contact.be_silent(timeout * 5);
+        }
+    }
+
     /// The index of the last applied entry; 0 where there is none.
     pub fn applied_index(&self) -> u64 {
         self.inner.applied.borrow().unwrap_or(0)
@@ -259,12 +280,10 @@ impl Group {
         }
     }
 
-    /// Why the group stopped for good, where it has. A process with such a group had better end.
+    /// Why the group stopped for good, where it has. A process with such a group had better end, and is told so by
+    /// the tasks that its host was opened with.
     pub fn failure(&self) -> Option<String> {
-        match &self.inner.raft.metrics().borrow().running_state {
-            Ok(()) | Err(openraft::error::Fatal::Stopped) => None,
-            Err(error) => Some(error.to_string()),
-        }
+        failure(&self.inner.raft.metrics().borrow().running_state)
     }
 
     /// Stops this member's part. Use [`Host::shutdown`](crate::Host::shutdown) to stop all.
@@ -295,7 +314,10 @@ impl Group {
 }
 
 /// Has a majority confirm that this member leads.
-async fn confirm(raft: Raft, members: Vec<Member>) -> Confirmed {
+async fn confirm(raft: Raft, members: Vec<Member>, silent: bool) -> Confirmed {
+    if silent {
+        return Err(NotConfirmed::Unavailable("leader gives up the lead".to_string()));
+    }
     match raft.get_read_log_id().await {
         Ok((index, _)) => Ok(index.map(|id| id.index)),
         Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(to))) => {
@@ -346,6 +368,23 @@ fn read_error(error: NotConfirmed) -> ReadError {
     }
 }
 
+fn failure(running: &Result<(), Fatal<u64>>) -> Option<String> {
+    match running {
+        Ok(()) | Err(Fatal::Stopped) => None,
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+fn follow_failure(tasks: &Tasks, raft: &Raft, group: u64) {
+    let (mut metrics, failing) = (raft.metrics(), tasks.clone());
+    tasks.spawn_until_stopped("group failure", async move {
+        let stopped = metrics.wait_for(|now| now.running_state.is_err()).await;
+        if let Some(reason) = stopped.ok().and_then(|now| failure(&now.running_state)) {
+            failing.fail(format!("raft group has stopped: group={group}: {reason}"));
+        }
+    });
+}
+
 fn follow_leadership(
     tasks: &Tasks,
     raft: &Raft,
@@ -354,7 +393,7 @@ fn follow_leadership(
 ) -> watch::Receiver<Leadership> {
     let (sender, receiver) = watch::channel(Leadership::default());
     let (mut metrics, members) = (raft.server_metrics(), members.to_vec());
-    tasks.spawn_until_stopped("leadership", async move {
+    tasks.spawn_vital("leadership", async move {
         loop {
             let now = {
                 let metrics = metrics.borrow_and_update();

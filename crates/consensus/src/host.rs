@@ -137,6 +137,7 @@ struct Inner {
     transport: Arc<dyn Transport>,
     clock: SharedClock,
     rng: Rng,
+    tasks: Tasks,
     groups: Mutex<BTreeMap<u64, Group>>,
     /// One group is opened or removed at a time.
     changing: tokio::sync::Mutex<()>,
@@ -145,7 +146,8 @@ struct Inner {
 impl Host {
     /// Reads the log back and begins to write it; blocks meanwhile. The groups in it
     /// ([`Host::stored_groups`]) are not running yet; requests for them are refused until they are opened. Call
-    /// [`Host::shutdown`] before that of `tasks`.
+    /// [`Host::shutdown`] before that of `tasks`. When the disk fails the log, or a group stops for good, no group
+    /// or not that one can go on, and `tasks` fail (fail-stop).
     ///
     /// # Errors
     /// Where the disk fails, or the log is damaged, of an unknown version or another node's. Nothing is changed
@@ -179,6 +181,13 @@ impl Host {
                 () = closing.ended() => {}
             }
         });
+        let (failing, mut failure) = (tasks.clone(), log.failure());
+        tasks.spawn_until_stopped("raft log failure", async move {
+            let failed = failure.wait_for(Option::is_some).await.map(|reason| reason.clone());
+            if let Ok(Some(reason)) = failed {
+                failing.fail(format!("raft log has failed: {reason}"));
+            }
+        });
         let inner = Inner {
             config: Arc::new(config),
             raft_config,
@@ -187,17 +196,26 @@ impl Host {
             transport,
             clock,
             rng,
+            tasks: tasks.child(),
             groups: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         };
         let host = Host { inner: Arc::new(inner) };
-        tasks.spawn_until_stopped("raft heartbeats", host.clone().beat());
+        tasks.spawn_vital("raft heartbeats", host.clone().beat());
         Ok(host)
     }
 
     /// Groups on this disk, in the order of their ids, whether they are open or not.
     pub fn stored_groups(&self) -> Vec<u64> {
         self.inner.log.groups().into_iter().map(|(group, _)| group).collect()
+    }
+
+    /// Whether a group on this disk has a checkpoint, from which its state begins.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    pub fn has_checkpoint(&self, group: u64) -> Result<bool, ConsensusError> {
+        self.checkpoint_file(group).exists()
     }
 
     /// Creates a group with these members for ever, or opens it where it is on this disk. Each member calls
@@ -294,18 +312,27 @@ impl Host {
         self.inner.log.bytes()
     }
 
+    /// Bytes of all checkpoints; looks at each file.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    pub fn checkpoint_bytes(&self) -> Result<u64, ConsensusError> {
+        let dir = self.inner.config.dir.join("checkpoints");
+        self.inner.disk.used_bytes(&dir).map_err(ConsensusError::disk(&dir))
+    }
+
+    /// Bytes that may still be written to the file system of log and checkpoints, where that is known.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    pub fn free_bytes(&self) -> Result<Option<u64>, ConsensusError> {
+        let dir = &self.inner.config.dir;
+        self.inner.disk.free_bytes(dir).map_err(ConsensusError::disk(dir))
+    }
+
     /// Why the log failed, where it has.
     pub fn failure(&self) -> Option<String> {
         self.inner.log.failure().borrow().clone()
-    }
-
-    /// Waits until the log fails and returns why. The process had better end then: no group can go on.
-    pub async fn failed(&self) -> String {
-        let mut failure = self.inner.log.failure();
-        match failure.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
-            Ok(Some(reason)) => reason,
-            _ => std::future::pending().await,
-        }
     }
 
     /// Stops all groups, then the log.
@@ -323,9 +350,10 @@ impl Host {
         loop {
             beat.tick().await;
             let groups: Vec<Group> = self.inner.groups.lock().values().cloned().collect();
-            for group in
-                groups.iter().filter(|group| group.members().len() > 1 && group.is_leader())
-            {
+            let speaks = |group: &&Group| {
+                group.members().len() > 1 && group.is_leader() && !group.inner.contact.is_silent()
+            };
+            for group in groups.iter().filter(speaks) {
                 // A group that stopped is not led any more.
                 let _ = group.inner.raft.trigger().heartbeat().await;
             }
@@ -393,7 +421,10 @@ impl Host {
         let node = inner.config.node.0;
         let log = LogStore::new(inner.log.clone(), id, node, Some(checkpointed));
         let raft = Raft::new(node, inner.raft_config.clone(), network.clone(), log, machine).await;
-        let raft = raft.map_err(failed)?;
+        let raft = raft.map_err(|error| {
+            inner.tasks.fail(format!("raft group cannot be started: group={id}: {error}"));
+            failed(error)
+        })?;
         let fresh = !raft.is_initialized().await.map_err(failed)?;
         let first = members.len() == 1 || (fresh && is_first(id, &members, inner.config.node));
         let group = Group::start(Parts {
@@ -405,6 +436,7 @@ impl Host {
             applied,
             config: inner.config.clone(),
             rng: inner.rng.clone(),
+            tasks: inner.tasks.child(),
         });
         inner.groups.lock().insert(id, group.clone());
         Ok(group)

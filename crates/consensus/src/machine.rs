@@ -17,7 +17,11 @@ use crate::types::{
 pub trait StateMachine: Send + Sync + 'static {
     /// Applies an entry and answers it. Called once for each entry, in log order; after a restart again for
     /// those since the last checkpoint. `index` grows, with gaps.
-    fn apply(&self, index: u64, entry: &[u8]) -> Vec<u8>;
+    ///
+    /// # Errors
+    /// Where the entry cannot be read: it is not skipped, since other members may read it. The group stops, and
+    /// what is behind the entry is not applied here.
+    fn apply(&self, index: u64, entry: &[u8]) -> Result<Vec<u8>, String>;
 
     /// The whole state.
     fn snapshot(&self) -> Vec<u8>;
@@ -111,17 +115,23 @@ impl RaftStateMachine<Types> for Machine {
             for entry in entries {
                 answers.push(match entry.payload {
                     EntryPayload::Blank => Vec::new(),
-                    EntryPayload::Normal(payload) => state.apply(entry.log_id.index, &payload.0),
+                    EntryPayload::Normal(payload) => {
+                        let id = entry.log_id;
+                        let applied = state.apply(id.index, &payload.0);
+                        applied.map_err(|reason| (id, reason))?
+                    }
                     EntryPayload::Membership(members) => {
                         membership = StoredMembership::new(Some(entry.log_id), members);
                         Vec::new()
                     }
                 });
             }
-            (answers, membership)
+            Ok((answers, membership))
         });
-        let (answers, membership) =
+        let applied: Result<_, (LogId, String)> =
             work.await.map_err(|error| StorageIoError::apply(last, io_text(error)))?;
+        let (answers, membership) =
+            applied.map_err(|(id, reason)| StorageIoError::apply(id, io_text(reason)))?;
         self.set(Some(last), membership);
         Ok(answers)
     }

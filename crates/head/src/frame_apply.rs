@@ -61,7 +61,8 @@ impl FrameApply<'_> {
         for (slot, exemplar) in &frame.exemplars {
             let row = group.rows[*slot as usize];
             if row < FIRST_SPECIAL {
-                self.part.push_exemplar(row, exemplar.clone());
+                let kept = self.part.push_exemplar(row, exemplar.clone());
+                self.verdicts.exemplars += u64::from(kept);
             }
         }
         Ok(())
@@ -152,12 +153,14 @@ impl FrameApply<'_> {
     /// Places a sample of any time within the bounds.
     fn place(&mut self, row: u32, sample: LooseSample) -> Result<(), CodecError> {
         let t_ms = sample.t_ms;
+        let histogram = u64::from(matches!(sample.value, SampleValue::Histogram(_)));
         if t_ms <= self.tenant.series.last_ms(row)
             && let Some(known) = self.part.lookup(row, t_ms)?
         {
             if known.same_bits(&sample.value) {
                 self.verdicts.accepted += 1;
                 self.verdicts.repeated += 1;
+                self.verdicts.histograms += histogram;
             } else {
                 self.refuse(row, t_ms, Refusal::DuplicateTimestamp);
             }
@@ -168,6 +171,7 @@ impl FrameApply<'_> {
         *last = (*last).max(t_ms);
         self.part.push_loose(row, sample);
         self.accept(1, t_ms, t_ms);
+        self.verdicts.histograms += histogram;
         Ok(())
     }
 

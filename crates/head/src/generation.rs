@@ -149,12 +149,17 @@ impl TenantGeneration {
         self.loose.entry(row).or_default().push(sample);
     }
 
-    /// Adds an exemplar; equal ones and those beyond the limit are dropped.
-    pub(crate) fn push_exemplar(&mut self, row: u32, exemplar: Exemplar) {
+    /// Adds an exemplar unless it is there; whether it is now. Those beyond the limit are dropped.
+    pub(crate) fn push_exemplar(&mut self, row: u32, exemplar: Exemplar) -> bool {
         let known = self.exemplars.entry(row).or_default();
-        if known.len() < EXEMPLARS_MAX && !known.contains(&exemplar) {
+        if known.contains(&exemplar) {
+            return true;
+        }
+        let fits = known.len() < EXEMPLARS_MAX;
+        if fits {
             known.push(exemplar);
         }
+        fits
     }
 
     /// Notes `count` accepted samples from `min_ms` to `max_ms`.

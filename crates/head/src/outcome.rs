@@ -129,6 +129,10 @@ pub struct Verdicts {
     pub accepted: u64,
     /// Of these, the ones that were there before.
     pub repeated: u64,
+    /// Of the accepted ones, those that are histograms.
+    pub histograms: u64,
+    /// Exemplars that are in the shard now, those that were before included.
+    pub exemplars: u64,
     /// Samples refused, by reason: see [`Verdicts::refused`].
     pub(crate) refused: [u64; Refusal::ALL.len()],
     /// The first refusals in words, at most [`MESSAGES_MAX`].

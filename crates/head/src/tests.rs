@@ -4,7 +4,7 @@ use bytes::Bytes;
 use pando_codec::entry::{CutReason, Entry, Routes, ShardRules, StreamBlock, TenantLimits, Write};
 use pando_codec::write_block::{Encoder, FrameInput, FrameValue, GroupId, GroupSpec, TargetEpoch};
 use pando_model::{
-    BlockId, Cut, Digest, Epoch, Exemplar, KeyRange, Labels, MatchOp, Matcher, Metadata,
+    BlockId, Cut, Digest, Epoch, Exemplar, Histogram, KeyRange, Labels, MatchOp, Matcher, Metadata,
     MetricType, ProducerId, STALE_NAN, Sequence, SeriesKey, SeriesSamples, ShardId, StreamId,
     TenantId, TimeRange, is_stale_nan,
 };
@@ -486,6 +486,35 @@ fn sparse_frames_edits_exemplars_starts_and_metadata_are_kept() {
     assert_eq!(log.select("a", &[Matcher::equal("i", "20")], Cut(1))[0].floats, [9.0]);
     assert!(log.select("a", &[Matcher::equal("i", "0")], Cut(1)).is_empty());
     assert_eq!(log.shard.metadata(&tenant("a")).collect::<Vec<_>>(), [("up", &metadata)]);
+}
+
+#[test]
+fn what_is_stored_is_counted_by_kind() {
+    let histogram = |count: f64| {
+        let histogram =
+            Histogram { count, zero_count: count, integer: true, ..Histogram::default() };
+        FrameValue::Histogram(std::sync::Arc::new(histogram))
+    };
+    let exemplar = |value| {
+        let labels = Labels::from_pairs([("trace_id", "x")]);
+        Exemplar { labels, value, timestamp_ms: 1 }
+    };
+    let mut log = Log::new(config());
+    let mut send = |id, time_ms, counts: f64, traced: f64| {
+        let mut producer = Producer::new(id, 1);
+        let group = producer.encoder.register(spec("a", 0..3)).expect("few series");
+        let values = [FrameValue::Float(1.0), histogram(counts), FrameValue::Float(2.0)];
+        let exemplars = &[(1, exemplar(traced))];
+        let input = FrameInput { time_ms, values: &values, exemplars, ..FrameInput::default() };
+        producer.encoder.push_frame(group, &input);
+        let Verdicts { accepted, histograms, exemplars, .. } = log.accept(producer.block());
+        (accepted, histograms, exemplars)
+    };
+    let day_ms = 86_400_000;
+    assert_eq!(send(1, day_ms, 3.0, 0.5), (3, 1, 1));
+    assert_eq!(send(2, day_ms, 3.0, 0.5), (3, 1, 1), "it is there");
+    assert_eq!(send(3, day_ms, 4.0, 0.5), (2, 0, 1), "the histogram has another value");
+    assert_eq!(send(4, 0, 3.0, 0.7), (0, 0, 0), "too old");
 }
 
 #[test]

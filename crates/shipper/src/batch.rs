@@ -37,6 +37,10 @@ pub struct Batch {
 pub struct Receipt {
     /// Samples that are stored now.
     pub accepted: u64,
+    /// Of these, the ones that are histograms.
+    pub histograms: u64,
+    /// Exemplars that are stored now.
+    pub exemplars: u64,
     /// Samples refused for good, by reason.
     pub refused: BTreeMap<String, u64>,
     /// The first refusals in words.
@@ -52,8 +56,22 @@ impl Receipt {
         self.refused.values().sum()
     }
 
-    pub(crate) fn merge(&mut self, other: Receipt) {
+    /// All of `samples` are stored.
+    pub(crate) fn of_all(samples: &[ShipSample]) -> Self {
+        let is_histogram = |s: &&ShipSample| matches!(s.value, SampleValue::Histogram(_));
+        Receipt {
+            accepted: samples.len() as u64,
+            histograms: samples.iter().filter(is_histogram).count() as u64,
+            exemplars: samples.iter().map(|sample| sample.exemplars.len() as u64).sum(),
+            ..Receipt::default()
+        }
+    }
+
+    /// Adds what became of another part.
+    pub fn merge(&mut self, other: Receipt) {
         self.accepted += other.accepted;
+        self.histograms += other.histograms;
+        self.exemplars += other.exemplars;
         for (reason, samples) in other.refused {
             *self.refused.entry(reason).or_default() += samples;
         }

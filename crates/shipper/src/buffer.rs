@@ -2,7 +2,7 @@
 //!
 //! Records are appended to the newest segment, `<number of 16 hex digits>.buffer`; a segment is removed when all of
 //! its records are acknowledged. A crash tears at most the tail of the newest segment, and a new start never appends
-//! to what it finds.
+//! to what it finds. A segment of which not even the header can be read is kept as `<number>.bad`, for people.
 //!
 //! Nothing here knows why a batch waits. Calls block on the disk.
 
@@ -20,6 +20,9 @@ use crate::batch::Batch;
 use record::{FILE_HEADER_BYTES, Header, MAGIC, VERSION, encode, header_at, is_ours, record};
 
 const EXTENSION: &str = ".buffer";
+const BAD_EXTENSION: &str = ".bad";
+/// Unreadable segments that are kept; older ones are removed. Each is about as large as a segment.
+const BAD_MAX: usize = 4;
 /// A segment is ended here: it is read back in one piece, and dropped in one piece when the buffer is full.
 const SEGMENT_BYTES: u64 = 8 << 20;
 /// A full buffer loses at most this part of itself at once.
@@ -139,6 +142,7 @@ impl DiskBuffer {
             buffer.next_number = number.saturating_add(1);
             buffer.adopt(number);
         }
+        buffer.remove_old_bad();
         buffer.make_room(0);
         Ok(buffer)
     }
@@ -305,23 +309,37 @@ impl DiskBuffer {
                     self.stats.damaged_records += 1;
                 }
             }
-            Ok(_) => {
-                tracing::warn!(
-                    number,
-                    "file in the disk buffer's folder is not of a known version"
-                );
-                self.stats.damaged_records += 1;
-                return;
-            }
-            Err(error) => {
-                tracing::warn!(number, %error, "disk buffer's segment cannot be read");
-                self.stats.damaged_records += 1;
-                return;
-            }
+            // A crash came before anything in it was synced.
+            Ok(bytes) if bytes.is_empty() => return self.remove_file(number),
+            Ok(_) => return self.set_aside(number, "not of a known version"),
+            Err(error) => return self.set_aside(number, &error.to_string()),
         }
         self.segments.push_back(segment);
         let newest = self.segments.len() - 1;
         self.remove_if_done(newest);
+    }
+
+    /// Moves away a segment that cannot be read, so that it is met and counted once.
+    fn set_aside(&mut self, number: u64, why: &str) {
+        self.stats.damaged_records += 1;
+        tracing::error!(number, why, "disk buffer's segment cannot be read, and is set aside");
+        let (from, folder) = (self.path(number), &self.config.folder);
+        let to = folder.join(format!("{number:016x}{BAD_EXTENSION}"));
+        let moved = self.disk.rename(&from, &to).and_then(|()| self.disk.sync_dir(folder));
+        if let Err(error) = moved {
+            tracing::warn!(number, %error, "disk buffer's segment cannot be set aside");
+        }
+    }
+
+    fn remove_old_bad(&self) {
+        let folder = &self.config.folder;
+        let names = self.disk.list(folder).unwrap_or_default();
+        let bad: Vec<_> = names.iter().filter(|name| name.ends_with(BAD_EXTENSION)).collect();
+        for name in &bad[..bad.len().saturating_sub(BAD_MAX)] {
+            if let Err(error) = self.disk.remove(&folder.join(name)) {
+                tracing::warn!(name, %error, "disk buffer's bad segment cannot be removed");
+            }
+        }
     }
 
     /// Drops the oldest segments until `bytes` more fit.

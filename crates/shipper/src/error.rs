@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use pando_model::ErrorKind;
 
+use crate::batch::Receipt;
+
 /// Why a batch, or part of it, was not acknowledged. Parts of it may be stored: sending it again is harmless.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShipError {
@@ -21,6 +23,14 @@ pub enum ShipError {
     /// A limit of the write block: fewer or shorter series would pass.
     #[error("batch cannot be encoded: {0}")]
     Encode(String),
+    /// The error of a part; another part was judged before.
+    #[error("{error}")]
+    InPart {
+        /// What the other part came to.
+        judged: Receipt,
+        /// Why the rest is not acknowledged.
+        error: Box<ShipError>,
+    },
 }
 
 impl ShipError {
@@ -29,6 +39,26 @@ impl ShipError {
         match self {
             ShipError::Unavailable(_) | ShipError::Timeout { .. } => ErrorKind::Unavailable,
             ShipError::Encode(_) => ErrorKind::LimitExceeded,
+            ShipError::InPart { error, .. } => error.kind(),
+        }
+    }
+
+    /// The error beside what is known of other parts.
+    pub fn beside(self, judged: Receipt) -> Self {
+        if judged == Receipt::default() {
+            return self;
+        }
+        let (error, before) = self.apart();
+        let mut all = before;
+        all.merge(judged);
+        ShipError::InPart { judged: all, error: Box::new(error) }
+    }
+
+    /// The error alone, and what was judged beside it.
+    pub fn apart(self) -> (Self, Receipt) {
+        match self {
+            ShipError::InPart { judged, error } => (*error, judged),
+            error => (error, Receipt::default()),
         }
     }
 }

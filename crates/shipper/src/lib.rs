@@ -14,6 +14,8 @@ mod buffer;
 mod error;
 mod shard_stream;
 mod shipper;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Batch, Receipt, ShipSample};
 pub use buffer::{BufferConfig, BufferEntry, BufferError, BufferStats, DiskBuffer};

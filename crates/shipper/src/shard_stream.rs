@@ -2,11 +2,12 @@
 //!
 //! One request is under way at a time; it carries one block for each parcel that queued up meanwhile, so that
 //! a parcel's verdicts are its own. A block that could not be applied is encoded anew with those behind it; one
-//! whose outcome is unknown is sent again as it was (INV-2 makes that harmless).
+//! whose outcome is unknown is sent again as it was (INV-2 makes that harmless). What a shard says of a stream's
+//! sequences speaks of this sender's blocks alone, since no two streams ever have one epoch ([`Epochs`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,6 +39,28 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Series and groups that no block of this many named are forgotten by the encoder.
 const IDLE_BLOCKS_MAX: u64 = 4096;
 
+/// Streams of one start of the process use the low bits of the epoch; starts of the process the rest.
+const STREAM_BITS: u32 = 32;
+
+/// Hands out the epochs of a shipper's streams, each once: a stream that begins anew, or is dropped and begun
+/// again later, would otherwise take what its shard says of the one before it for an acknowledgement (INV-1).
+#[derive(Clone)]
+pub(crate) struct Epochs {
+    first: u64,
+    drawn: Arc<AtomicU64>,
+}
+
+impl Epochs {
+    /// The epochs of one start of the process.
+    pub(crate) fn of_start(start: Epoch) -> Self {
+        Epochs { first: start.0 << STREAM_BITS, drawn: Arc::default() }
+    }
+
+    fn draw(&self) -> Epoch {
+        Epoch(self.first + self.drawn.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// Samples for one shard, and who waits for their verdict.
 pub(crate) struct Parcel {
     pub(crate) tenant: TenantId,
@@ -67,7 +90,7 @@ impl ShardStream {
     pub(crate) fn start(
         shard: ShardId,
         producer: ProducerId,
-        epoch: Epoch,
+        epochs: Epochs,
         follower: CatalogFollower,
         channels: Channels,
         tasks: &Tasks,
@@ -77,7 +100,8 @@ impl ShardStream {
         let sender = Sender {
             shard,
             producer,
-            epoch,
+            epoch: epochs.draw(),
+            epochs,
             follower,
             channels,
             encoder: KeyedEncoder::new(),
@@ -88,7 +112,7 @@ impl ShardStream {
             pause: PAUSE_MIN,
             waiting: waiting.clone(),
         };
-        tasks.spawn_until_stopped("shard stream", sender.run(queue));
+        tasks.spawn_vital("shard stream", sender.run(queue));
         ShardStream { parcels, waiting }
     }
 
@@ -115,6 +139,7 @@ struct Sender {
     shard: ShardId,
     producer: ProducerId,
     epoch: Epoch,
+    epochs: Epochs,
     follower: CatalogFollower,
     channels: Channels,
     encoder: KeyedEncoder,
@@ -235,8 +260,7 @@ impl Sender {
                 Some(Outcome::Applied(applied)) => self.done(receipt(applied)),
                 Some(Outcome::Expect(expected)) if expected > sequence => {
                     // An earlier try was applied and its answer lost, with its verdicts.
-                    let accepted = self.under_way.front().map_or(0, |n| n.parcel.samples.len());
-                    self.done(Receipt { accepted: accepted as u64, ..Receipt::default() });
+                    self.done_before();
                 }
                 Some(Outcome::Malformed(malformed)) => {
                     tracing::error!(shard = %self.shard, malformed.message, "own write block is malformed");
@@ -248,8 +272,7 @@ impl Sender {
                 Some(Outcome::Sealed(sealed)) => {
                     while self.under_way.front().is_some_and(|n| n.sequence <= sealed.last_sequence)
                     {
-                        let accepted = self.under_way.front().map_or(0, |n| n.parcel.samples.len());
-                        self.done(Receipt { accepted: accepted as u64, ..Receipt::default() });
+                        self.done_before();
                     }
                     return self.give_back("shard is sealed");
                 }
@@ -280,9 +303,15 @@ impl Sender {
         }
     }
 
+    /// The oldest block under way was applied by an earlier try, whose verdicts are lost.
+    fn done_before(&mut self) {
+        let receipt = self.under_way.front().map(|n| Receipt::of_all(&n.parcel.samples));
+        self.done(receipt.unwrap_or_default());
+    }
+
     /// Begins a new epoch of the stream.
     fn restart(&mut self) {
-        self.epoch = self.epoch.next();
+        self.epoch = self.epochs.draw();
         self.encoder = KeyedEncoder::new();
         self.next = 1;
         for numbered in &mut self.under_way {
@@ -379,5 +408,6 @@ fn keyed(sample: &ShipSample) -> KeyedSample<'_> {
 
 fn receipt(applied: WriteApplied) -> Receipt {
     let refused = applied.refusals.into_iter().map(|r| (r.reason, r.samples)).collect();
-    Receipt { accepted: applied.accepted, refused, messages: applied.messages }
+    let WriteApplied { accepted, histograms, exemplars, messages, .. } = applied;
+    Receipt { accepted, histograms, exemplars, refused, messages }
 }

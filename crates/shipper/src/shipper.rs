@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use pando_catalog::{RoutingView, ShardStage};
 use pando_cluster::CatalogFollower;
 use pando_model::{Epoch, ProducerId, ShardId, TenantId};
@@ -15,12 +16,10 @@ use tokio::sync::oneshot;
 
 use crate::batch::{Batch, Receipt, ShipSample};
 use crate::error::ShipError;
-use crate::shard_stream::{Answer, Parcel, ShardStream};
+use crate::shard_stream::{Answer, Epochs, Parcel, ShardStream};
 
 /// How long a shipper waits for news of the routing table before it looks again.
 const ROUTE_PATIENCE: Duration = Duration::from_secs(1);
-/// Local restarts of a stream use the low bits of its epoch; starts of the process the rest.
-const RESTART_BITS: u32 = 24;
 
 /// Who ships.
 #[derive(Clone, Debug)]
@@ -37,6 +36,7 @@ pub struct ShipperConfig {
 #[derive(Clone)]
 pub struct Shipper {
     config: ShipperConfig,
+    epochs: Epochs,
     follower: CatalogFollower,
     channels: Channels,
     tasks: Tasks,
@@ -51,7 +51,8 @@ impl Shipper {
         channels: Channels,
         tasks: Tasks,
     ) -> Self {
-        Shipper { config, follower, channels, tasks, streams: Arc::default() }
+        let epochs = Epochs::of_start(config.epoch);
+        Shipper { config, epochs, follower, channels, tasks, streams: Arc::default() }
     }
 
     /// Ships a batch; returns when every sample of it was judged.
@@ -60,20 +61,31 @@ impl Shipper {
     /// Some of it was not acknowledged in time. It may be stored all the same; sending it again is harmless.
     pub async fn ship(&self, batch: Batch) -> Result<Receipt, ShipError> {
         let timeout = self.config.timeout;
-        let trouble = Mutex::new("no answer".to_string());
-        match tokio::time::timeout(timeout, self.ship_all(batch, &trouble)).await {
-            Ok(result) => result,
-            Err(_) => Err(ShipError::Timeout { timeout, last: trouble.into_inner() }),
+        let (trouble, receipt) = (Mutex::new("no answer".to_string()), Mutex::default());
+        let shipped = tokio::time::timeout(timeout, self.ship_all(batch, &trouble, &receipt)).await;
+        let receipt = receipt.into_inner();
+        match shipped {
+            Ok(Ok(())) => Ok(receipt),
+            Ok(Err(error)) => Err(error.beside(receipt)),
+            Err(_) => {
+                let last = trouble.into_inner();
+                Err(ShipError::Timeout { timeout, last }.beside(receipt))
+            }
         }
     }
 
-    async fn ship_all(&self, batch: Batch, trouble: &Mutex<String>) -> Result<Receipt, ShipError> {
+    /// Ships a batch; `receipt` has what was judged, also where this ends early.
+    async fn ship_all(
+        &self,
+        batch: Batch,
+        trouble: &Mutex<String>,
+        receipt: &Mutex<Receipt>,
+    ) -> Result<(), ShipError> {
         let Batch { tenant, mut samples, mut metadata } = batch;
-        let mut receipt = Receipt::default();
         while !samples.is_empty() || !metadata.is_empty() {
             let routing = self.route_of(&tenant, trouble).await;
             let shards = split(&routing, &tenant, std::mem::take(&mut samples));
-            let mut answers = Vec::new();
+            let mut answers = FuturesUnordered::new();
             for (shard, samples) in shards {
                 let (reply, answer) = oneshot::channel();
                 let metadata = std::mem::take(&mut metadata);
@@ -81,27 +93,30 @@ impl Shipper {
                 self.stream(shard).send(parcel).await?;
                 answers.push(answer);
             }
-            let mut again = false;
-            for answer in join_all(answers).await {
+            let (mut again, mut failed) = (false, None);
+            while let Some(answer) = answers.next().await {
                 match answer {
-                    Ok(Answer::Judged(part)) => receipt.merge(part),
+                    Ok(Answer::Judged(part)) => receipt.lock().merge(part),
                     Ok(Answer::Elsewhere { samples: back, metadata: back_metadata, why }) => {
                         *trouble.lock() = why;
                         samples.extend(back);
                         metadata.extend(back_metadata);
                         again = true;
                     }
-                    Ok(Answer::Failed(error)) => return Err(error),
+                    Ok(Answer::Failed(error)) => failed = Some(error),
                     Err(_) => {
                         return Err(ShipError::Unavailable("shipper is stopping".to_string()));
                     }
                 }
             }
+            if let Some(error) = failed {
+                return Err(error);
+            }
             if again {
                 self.news(&routing).await;
             }
         }
-        Ok(receipt)
+        Ok(())
     }
 
     /// A routing view that routes `tenant`; asks the controller for a route where there is none.
@@ -130,7 +145,12 @@ impl Shipper {
         let _ = tokio::time::timeout(ROUTE_PATIENCE, newer).await;
     }
 
-    fn stream(&self, shard: ShardId) -> ShardStream {
+    #[cfg(test)]
+    pub(crate) fn has_stream(&self, shard: ShardId) -> bool {
+        self.streams.lock().contains_key(&shard)
+    }
+
+    pub(crate) fn stream(&self, shard: ShardId) -> ShardStream {
         let mut streams = self.streams.lock();
         let routing = self.follower.routing();
         // Streams of shards that have ended have nothing left to send.
@@ -139,11 +159,10 @@ impl Shipper {
             *id == shard || open || !stream.is_idle()
         });
         let start = || {
-            let epoch = Epoch(self.config.epoch.0 << RESTART_BITS);
             ShardStream::start(
                 shard,
                 self.config.producer,
-                epoch,
+                self.epochs.clone(),
                 self.follower.clone(),
                 self.channels.clone(),
                 &self.tasks,

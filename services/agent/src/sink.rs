@@ -17,6 +17,7 @@ pub trait BatchSink: Send + Sync + 'static {
 #[async_trait]
 impl BatchSink for Shipper {
     async fn ship(&self, batch: Batch) -> Result<Receipt, ShipError> {
-        Shipper::ship(self, batch).await
+        // All of a batch is sent again: what of it is stored already does not matter.
+        Shipper::ship(self, batch).await.map_err(|error| error.apart().0)
     }
 }

@@ -42,18 +42,13 @@ impl CatalogState {
 }
 
 impl StateMachine for CatalogState {
-    fn apply(&self, index: u64, entry: &[u8]) -> Vec<u8> {
-        // What does not decode here decoded on the leader, or came from a newer one: every replica of one
-        // version answers alike, and the feature level keeps versions apart.
-        let reply = match wire::decode_command(entry) {
-            Ok(command) => self.catalog.write().apply(index, &command),
-            Err(error) => {
-                tracing::error!(%error, index, "catalog command cannot be read");
-                return Vec::new();
-            }
-        };
+    fn apply(&self, index: u64, entry: &[u8]) -> Result<Vec<u8>, String> {
+        // A controller that skipped what a newer one wrote would go on with another catalog than the others.
+        let command = wire::decode_command(entry)
+            .map_err(|error| format!("catalog command cannot be read: index={index}: {error}"))?;
+        let reply = self.catalog.write().apply(index, &command);
         self.announce();
-        wire::encode_reply(&reply)
+        Ok(wire::encode_reply(&reply))
     }
 
     fn snapshot(&self) -> Vec<u8> {
@@ -65,5 +60,25 @@ impl StateMachine for CatalogState {
         *self.catalog.write() = restored;
         self.announce();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pando_catalog::Command;
+    use pando_model::ClusterId;
+
+    use super::*;
+
+    #[test]
+    fn a_command_that_cannot_be_read_is_not_skipped() {
+        let state = CatalogState::new();
+        let command = Command::InitCluster { cluster: ClusterId(7), feature_level: 1 };
+        let mut bytes = wire::encode_command(&command);
+        state.apply(1, &bytes).expect("it is read");
+        bytes[0] ^= 0xff;
+        let why = state.apply(2, &bytes).expect_err("it is of another version");
+        assert!(why.contains("index=2"), "{why}");
+        assert_eq!(state.read(Catalog::applied), 1);
     }
 }

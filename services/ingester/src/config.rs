@@ -13,9 +13,15 @@ pub struct IngesterConfig {
     pub cut_interval: Duration,
     /// A generation ends when its samples take about this much memory, bytes.
     pub cut_bytes: u64,
-    /// Samples of all shards that are not in blocks yet may take about this much, bytes; then
-    /// writes are refused.
+    /// Log and checkpoints may take this much, bytes; then writes are refused. The log holds what is not
+    /// committed yet, and what a checkpoint has not freed.
     pub disk_bytes: u64,
+    /// Writes are refused while less than this is free on the file system of log and checkpoints,
+    /// bytes: cuts, commits and checkpoints need it.
+    pub disk_reserve_bytes: u64,
+    /// Series, streams and samples of all shards may take about this much memory, bytes; then
+    /// writes are refused. Estimated every 10 s.
+    pub memory_bytes: u64,
     /// The longest query: what may still be named by a query that began before is kept for so long.
     pub query_timeout: Duration,
     /// Blocks younger than this are kept in the local folder, ms.
@@ -27,14 +33,16 @@ pub struct IngesterConfig {
 }
 
 impl IngesterConfig {
-    /// The usual values: cuts each 10 min or 512 MiB, 16 GiB before writes are refused, queries of
-    /// 2 min, blocks kept for 3 h, 256 MiB of writes under way, clocks at most 1 min off.
+    /// The usual values: cuts each 10 min or 512 MiB, 16 GiB of disk (1 GiB of it free) or of memory
+    /// before writes are refused, queries of 2 min, blocks kept for 3 h, 256 MiB of writes under way, clocks at most 1 min off.
     pub fn new(node: NodeId) -> Self {
         IngesterConfig {
             node,
             cut_interval: Duration::from_secs(600),
             cut_bytes: 512 << 20,
             disk_bytes: 16 << 30,
+            disk_reserve_bytes: 1 << 30,
+            memory_bytes: 16 << 30,
             query_timeout: Duration::from_secs(120),
             keep_ms: 3 * 3_600_000,
             write_bytes_max: 256 << 20,
@@ -52,6 +60,11 @@ impl IngesterConfig {
         if self.cut_bytes == 0 || self.disk_bytes < self.cut_bytes {
             let (cut, disk) = (self.cut_bytes, self.disk_bytes);
             faults.push(format!("a generation does not fit: cut_bytes={cut} disk_bytes={disk}"));
+        }
+        if self.memory_bytes < self.cut_bytes {
+            let (cut, memory) = (self.cut_bytes, self.memory_bytes);
+            faults
+                .push(format!("a generation does not fit: cut_bytes={cut} memory_bytes={memory}"));
         }
         if self.keep_ms < 0 {
             faults.push(format!(
@@ -80,10 +93,11 @@ mod tests {
         let bad = IngesterConfig {
             cut_interval: Duration::ZERO,
             disk_bytes: 1,
+            memory_bytes: 1,
             keep_ms: -1,
             write_bytes_max: 1,
             ..good
         };
-        assert_eq!(bad.validate().len(), 4);
+        assert_eq!(bad.validate().len(), 5);
     }
 }

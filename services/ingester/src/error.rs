@@ -3,6 +3,7 @@
 use pando_block::BlockError;
 use pando_catalog::CatalogError;
 use pando_cluster::ProposeError;
+use pando_consensus::ReadError;
 use pando_head::HeadError;
 use pando_model::{BlockId, Cut, ErrorKind, ShardId};
 
@@ -14,6 +15,9 @@ pub enum IngesterError {
     /// The shard's log.
     #[error(transparent)]
     Log(#[from] WriteError),
+    /// What the shard's log holds is not known for sure.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The shard's state.
     #[error(transparent)]
     Head(#[from] HeadError),
@@ -79,6 +83,7 @@ impl IngesterError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             IngesterError::Log(error) => error.kind(),
+            IngesterError::Read(error) => error.kind(),
             IngesterError::Head(error) => error.kind(),
             IngesterError::Block(error) => error.kind(),
             IngesterError::Store(error) => error.kind(),

@@ -1,5 +1,4 @@
-//! Looks at all shards now and then: gauges, and the estimate that refuses writes before the disk
-//! is full.
+//! Looks at all shards now and then: gauges, and what refuses writes before memory or disk are full.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -55,7 +54,19 @@ fn look(shards: &Shards, seldom: bool) {
             uncommitted += progress.uncommitted.len() as u64;
         }
     }
-    context.sample_bytes.store(sample_bytes, Ordering::Relaxed);
+    let memory_bytes = series_bytes + stream_bytes + sample_bytes;
+    context.memory_bytes.store(memory_bytes, Ordering::Relaxed);
+    match context.host.checkpoint_bytes() {
+        Ok(bytes) => {
+            context.checkpoint_bytes.store(bytes, Ordering::Relaxed);
+            metrics.disk("checkpoints", bytes);
+        }
+        Err(error) => tracing::warn!(%error, "checkpoints cannot be measured"),
+    }
+    metrics.disk("log", context.host.log_bytes());
+    if let Ok(Some(free)) = context.host.free_bytes() {
+        metrics.disk("free", free);
+    }
     metrics.shards.set(all.len() as u64);
     let failed = all.iter().filter(|shard| shard.group.failure().is_some());
     metrics.shards_failed.set(failed.count() as u64);

@@ -36,7 +36,7 @@ pub(crate) fn build_for_test(
     build::build_block(state, shard, cut, block, now_ms).expect("it builds")
 }
 
-/// Starts the tasks of a shard; they end with `tasks`. `unsaved`: it began with what its
+/// Starts the tasks of a shard; they end with `tasks`, and the process with one that panics: samples would pile up. `unsaved`: it began with what its
 /// predecessors left, and that is in no checkpoint yet.
 pub(crate) fn start(
     shard: &Arc<LocalShard>,
@@ -45,9 +45,9 @@ pub(crate) fn start(
     tasks: &Tasks,
 ) {
     let cutter = cutter::Cutter::new(shard.clone(), context.clone());
-    tasks.spawn_until_stopped("cutter", cutter.run());
+    tasks.spawn_vital("cutter", cutter.run());
     let committer = committer::Committer::new(shard.clone(), context.clone());
-    tasks.spawn_until_stopped("committer", committer.run());
+    tasks.spawn_vital("committer", committer.run());
     let keeper = keeper::Keeper::new(shard.clone(), context.clone(), unsaved);
-    tasks.spawn_until_stopped("keeper", keeper.run());
+    tasks.spawn_vital("keeper", keeper.run());
 }

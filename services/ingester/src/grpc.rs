@@ -266,6 +266,8 @@ fn verdicts_to_proto(verdicts: Verdicts) -> WriteApplied {
     let refusals = counts.filter(|(_, samples)| *samples > 0);
     WriteApplied {
         accepted: verdicts.accepted,
+        histograms: verdicts.histograms,
+        exemplars: verdicts.exemplars,
         refusals: refusals
             .map(|(reason, samples)| Refusal { reason: reason.as_str().to_string(), samples })
             .collect(),

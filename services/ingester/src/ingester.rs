@@ -13,6 +13,7 @@ use pando_proto::v1::live_server::LiveServer;
 use pando_rpc::{Channels, GrpcServer, limited};
 use pando_runtime::{ByteGate, MetricsRegistry, Rng, SharedClock, Tasks};
 
+use crate::clock_watch;
 use crate::config::IngesterConfig;
 use crate::context::Context;
 use crate::gauges;
@@ -59,13 +60,16 @@ impl Ingester {
             blocks,
             clock,
             rng,
+            tasks: tasks.clone(),
             metrics: IngesterMetrics::new(metrics),
             gate,
-            sample_bytes: AtomicU64::new(0),
+            memory_bytes: AtomicU64::new(0),
+            checkpoint_bytes: AtomicU64::new(0),
         });
         let shards = Shards::new(context);
         shards.start(tasks);
         tasks.spawn_until_stopped("ingester gauges", gauges::run(shards.clone()));
+        tasks.spawn_until_stopped("ingester clock", clock_watch::run(shards.clone()));
         Arc::new(Ingester { shards, tasks: tasks.clone() })
     }
 

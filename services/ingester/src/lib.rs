@@ -13,6 +13,7 @@
 //! It does not know which keys go where, who is alive, or what else the process does: the routing
 //! view says the first, the controllers the second.
 
+mod clock_watch;
 mod config;
 mod context;
 mod error;

@@ -67,16 +67,16 @@ impl LiveShards for LocalLive {
         let state = shard.state.clone();
         let (tenant, keys) = (sources.tenant.clone(), sources.keys);
         let (source, matchers) = (source.clone(), matchers.to_vec());
-        let selection = blocking(move || {
-            state.read(|shard| {
+        let stream = blocking(move || {
+            let select = |shard: &Shard| {
                 check_pin(shard, &source)?;
                 let selected = shard.select(&tenant, keys, &matchers, time, source.first_cut);
-                selected.map_err(head_error)
-            })
-        })
-        .await?;
-        let state = shard.state.clone();
-        Ok(Some(Box::new(HeadStream { state, selection: Some(selection) })))
+                selected.map(|selection| (selection, state.restores())).map_err(head_error)
+            };
+            let (selection, restores) = state.read(select)?;
+            Ok(HeadStream { state, restores, selection: Some(selection) })
+        });
+        Ok(Some(Box::new(stream.await?)))
     }
 
     async fn lookup(
@@ -145,6 +145,8 @@ fn head_error(error: HeadError) -> ExecuteError {
 /// Series of a head, read in batches; between two of them the head takes writes.
 struct HeadStream {
     state: Arc<HeadState>,
+    /// Of the head that the selection was made from: rows of another one are other series (INV-6).
+    restores: u64,
     /// `None` at the end, and after an error.
     selection: Option<Selection>,
 }
@@ -153,10 +155,16 @@ struct HeadStream {
 impl SeriesStream for HeadStream {
     async fn next_batch(&mut self) -> Result<Option<Vec<SeriesSamples>>, ExecuteError> {
         let Some(mut selection) = self.selection.take() else { return Ok(None) };
-        let state = self.state.clone();
+        let (state, restores) = (self.state.clone(), self.restores);
         let (batch, selection) = blocking(move || {
-            let batch = state.read(|shard| shard.read(&mut selection, BATCH_SAMPLES));
-            batch.map(|batch| (batch, selection)).map_err(head_error)
+            state.read(|shard| {
+                if state.restores() != restores {
+                    let text = "replica has taken over another member's state meanwhile";
+                    return Err(ExecuteError::Stale(text.to_string()));
+                }
+                let batch = shard.read(&mut selection, BATCH_SAMPLES).map_err(head_error)?;
+                Ok((batch, selection))
+            })
         })
         .await?;
         if batch.is_empty() {
@@ -176,4 +184,33 @@ async fn blocking<T: Send + 'static>(
         message: "reading a head stopped with a fault of its own".to_string(),
     };
     tokio::task::spawn_blocking(work).await.map_err(stopped)?
+}
+
+#[cfg(test)]
+mod tests {
+    use pando_codec::entry::ShardRules;
+    use pando_consensus::StateMachine as _;
+    use pando_head::ShardConfig;
+    use pando_model::{Cut, KeyRange, ShardId, TenantId};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_over_a_head_that_was_replaced_is_stale() {
+        let (shard, rules) = (ShardId(1), ShardRules::default());
+        let state = HeadState::new(ShardConfig { shard, rules, inherited: Vec::new() });
+        let state = Arc::new(state);
+        let tenant = TenantId::parse("a").expect("good name");
+        let open = || {
+            let select =
+                |shard: &Shard| shard.select(&tenant, KeyRange::ALL, &[], TimeRange::ALL, Cut(1));
+            let selection = Some(state.read(select).expect("it is here"));
+            HeadStream { state: state.clone(), restores: state.restores(), selection }
+        };
+        let mut before = open();
+        state.restore(&state.snapshot()).expect("it is whole");
+        let stale = before.next_batch().await.expect_err("its rows are another head's");
+        assert_eq!(stale.kind(), ErrorKind::Stale);
+        assert!(open().next_batch().await.expect("it reads").is_none());
+    }
 }

@@ -57,21 +57,22 @@ impl LocalShard {
         let members: Vec<Member> =
             info.members.iter().map(|node| member(view, *node)).collect::<Result<_, _>>()?;
         let stored = context.host.stored_groups().contains(&info.id.0);
-        let (inherited, complete) = match inherited(view, info) {
-            // The catalog forgets closed shards; what is on disk has a checkpoint with what they
-            // left.
-            Err(OpenError::NoPredecessor(_)) if stored => (Vec::new(), false),
-            inherited => (inherited?, true),
+        let inherited = match inherited(view, info) {
+            // The catalog forgets closed shards; a checkpoint on disk has what they left. Without
+            // one the bounds of this replica would be wider than the others': it is not opened.
+            Err(OpenError::NoPredecessor(_))
+                if stored && context.host.has_checkpoint(info.id.0)? =>
+            {
+                Vec::new()
+            }
+            inherited => inherited?,
         };
         let inherits = !inherited.is_empty();
         let config = ShardConfig { shard: info.id, rules: first_rules(), inherited };
         let state = Arc::new(HeadState::new(config));
         let group = context.host.create_group(info.id.0, members, state.clone()).await?;
-        if !complete && !state.was_restored() {
-            tracing::error!(shard = %info.id, "what the shards before this one left is not known");
-        }
         let unsaved = inherits && !state.was_restored();
-        let tasks = Tasks::new();
+        let tasks = context.tasks.child();
         let rules: crate::write_queue::Rules = Arc::new({
             let (follower, cache, id) = (context.follower.clone(), RulesCache::default(), info.id);
             move || cache.rules(&follower.routing(), id)

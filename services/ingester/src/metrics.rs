@@ -61,6 +61,8 @@ pub(crate) struct IngesterMetrics {
     pub(crate) generations_differing: Count,
     /// Estimated memory of series tables, streams and samples.
     pub(crate) memory_bytes: Family<PartLabels, Count>,
+    /// Bytes on disk of log and checkpoints, and those that are free.
+    disk_bytes: Family<PartLabels, Count>,
     pub(crate) head_series: Count,
     pub(crate) head_chunks: Count,
 }
@@ -86,6 +88,7 @@ impl IngesterMetrics {
             generations_uncommitted: Gauge::default(),
             generations_differing: Gauge::default(),
             memory_bytes: Family::default(),
+            disk_bytes: Family::default(),
             head_series: Gauge::default(),
             head_chunks: Gauge::default(),
         };
@@ -118,6 +121,7 @@ impl IngesterMetrics {
             let help = "Generations here that differ from the catalog's block";
             r.register("generations_differing", help, m.generations_differing);
             r.register("memory_bytes", "Estimated memory of heads", m.memory_bytes);
+            r.register("disk_bytes", "Disk of log and checkpoints, and what is free", m.disk_bytes);
         });
         registry.with_prefix("prometheus_tsdb_head", |r| {
             let m = self.clone();
@@ -180,5 +184,10 @@ impl IngesterMetrics {
     /// Memory of heads, by what it is for.
     pub(crate) fn memory(&self, part: &'static str, bytes: u64) {
         self.memory_bytes.get_or_create(&PartLabels { part }).set(bytes);
+    }
+
+    /// Bytes of a disk, by what they are for.
+    pub(crate) fn disk(&self, part: &'static str, bytes: u64) {
+        self.disk_bytes.get_or_create(&PartLabels { part }).set(bytes);
     }
 }

@@ -1,7 +1,7 @@
 //! `HeadState`: a shard's head as the replicated state of its Raft group.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use pando_codec::entry::Entry;
@@ -49,9 +49,11 @@ pub(crate) struct HeadState {
     id: ShardId,
     shard: RwLock<Shard>,
     outcomes: Mutex<VecDeque<(u64, Applied)>>,
-    /// Whether a checkpoint was read: what it began with counts for nothing then.
-    restored: AtomicBool,
+    /// How often a checkpoint was read. What was selected from the head before stands in no relation to it then.
+    restores: AtomicU64,
     progress: watch::Sender<Progress>,
+    /// Held from a look at the head until it is published, so that no older look follows a newer one.
+    publishing: Mutex<()>,
 }
 
 impl HeadState {
@@ -61,8 +63,9 @@ impl HeadState {
             id: config.shard,
             shard: RwLock::new(Shard::new(config)),
             outcomes: Mutex::default(),
-            restored: AtomicBool::new(false),
+            restores: AtomicU64::new(0),
             progress: watch::Sender::default(),
+            publishing: Mutex::default(),
         };
         state.publish(|_| {});
         state
@@ -73,9 +76,14 @@ impl HeadState {
         look(&self.shard.read())
     }
 
-    /// Whether a checkpoint was read, here or from another member.
+    /// Whether a checkpoint was read, here or from another member: what it began with counts for nothing then.
     pub(crate) fn was_restored(&self) -> bool {
-        self.restored.load(Ordering::SeqCst)
+        self.restores() > 0
+    }
+
+    /// How often a checkpoint was read; does not change inside of [`HeadState::read`].
+    pub(crate) fn restores(&self) -> u64 {
+        self.restores.load(Ordering::SeqCst)
     }
 
     /// What the entry at `index` came to, if it was applied lately. Each outcome is handed out
@@ -103,6 +111,7 @@ impl HeadState {
     }
 
     fn publish(&self, change: impl FnOnce(&mut Progress)) {
+        let _one = self.publishing.lock();
         let (ended, sealed) = self.read(|shard| {
             let ended: Vec<_> = shard.generations().filter(|g| !g.open).collect();
             (ended, shard.is_sealed())
@@ -139,16 +148,10 @@ impl HeadState {
 }
 
 impl StateMachine for HeadState {
-    fn apply(&self, index: u64, entry: &[u8]) -> Vec<u8> {
-        let entry = match Entry::decode(&Bytes::copy_from_slice(entry)) {
-            Ok(entry) => entry,
-            Err(error) => {
-                // Every replica of one version reads alike; the feature level keeps versions apart.
-                let shard = self.id;
-                tracing::error!(%shard, %error, index, "log entry cannot be read");
-                return Vec::new();
-            }
-        };
+    fn apply(&self, index: u64, entry: &[u8]) -> Result<Vec<u8>, String> {
+        // A replica that skipped what a newer one wrote would hold other samples than the others.
+        let entry = Entry::decode(&Bytes::copy_from_slice(entry))
+            .map_err(|error| format!("log entry cannot be read: index={index}: {error}"))?;
         let applied = self.shard.write().apply(index, &entry);
         match (&entry, &applied) {
             (Entry::Committed { cut, block, .. }, Applied::Committed { matches, .. }) => {
@@ -162,7 +165,7 @@ impl StateMachine for HeadState {
         while outcomes.len() > OUTCOMES_MAX {
             outcomes.pop_front();
         }
-        Vec::new()
+        Ok(Vec::new())
     }
 
     fn snapshot(&self) -> Vec<u8> {
@@ -171,9 +174,61 @@ impl StateMachine for HeadState {
 
     fn restore(&self, bytes: &[u8]) -> Result<(), String> {
         let restored = Shard::restore(self.id, bytes).map_err(|error| error.to_string())?;
-        *self.shard.write() = restored;
-        self.restored.store(true, Ordering::SeqCst);
+        {
+            let mut shard = self.shard.write();
+            *shard = restored;
+            self.restores.fetch_add(1, Ordering::SeqCst);
+        }
         self.publish(|progress| progress.differing.clear());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use pando_codec::entry::{CutReason, ShardRules};
+
+    use super::*;
+
+    fn empty() -> HeadState {
+        let (shard, rules) = (ShardId(1), ShardRules::default());
+        HeadState::new(ShardConfig { shard, rules, inherited: Vec::new() })
+    }
+
+    #[test]
+    fn a_cut_is_not_hidden_by_an_older_look_at_the_head() {
+        let (state, done) = (empty(), AtomicBool::new(false));
+        std::thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| {
+                    while !done.load(Ordering::SeqCst) {
+                        state.publish(|_| {});
+                    }
+                });
+            }
+            for cut in 1..=400 {
+                let entry = Entry::Cut { cut: Cut(cut), reason: CutReason::Demand };
+                state.apply(cut, &entry.encode()).expect("it is read");
+                for _ in 0..20 {
+                    if state.progress().uncommitted.last() != Some(&Cut(cut)) {
+                        done.store(true, Ordering::SeqCst);
+                        panic!("cut {cut} is hidden");
+                    }
+                    std::thread::yield_now();
+                }
+            }
+            done.store(true, Ordering::SeqCst);
+        });
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_is_not_skipped() {
+        let state = empty();
+        let cut = Entry::Cut { cut: Cut(1), reason: CutReason::Demand }.encode();
+        let why = state.apply(7, &cut[..cut.len() - 1]).expect_err("it is cut short");
+        assert!(why.contains("index=7"), "{why}");
+        assert_eq!(state.read(Shard::open_cut), Cut(1));
     }
 }

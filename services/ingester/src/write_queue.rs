@@ -68,7 +68,7 @@ impl WriteQueue {
     ) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let runner = Runner { group, state, rules, clock };
-        tasks.spawn_until_stopped("write queue", runner.run(queue));
+        tasks.spawn_vital("write queue", runner.run(queue));
         WriteQueue { jobs }
     }
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use pando_model::{Epoch, NodeId, ProducerId};
 use pando_runtime::Rng;
+use pando_runtime::disk::{Disk, OsDisk};
 
 const HEADER: &str = "pando identity 1";
 
@@ -31,8 +32,8 @@ impl DataDir {
     /// Locks the directory, reads or makes its identity and counts the start.
     pub(crate) fn open(path: &str, rng: &Rng) -> Result<Self> {
         let path = PathBuf::from(path);
-        fs::create_dir_all(&path)
-            .with_context(|| format!("cannot make path={}", path.display()))?;
+        // Its parents' entries are made durable, too.
+        OsDisk.create_dir(&path).with_context(|| format!("cannot make path={}", path.display()))?;
         let lock_path = path.join("lock");
         let lock = File::create(&lock_path)
             .with_context(|| format!("cannot open path={}", lock_path.display()))?;
@@ -52,10 +53,12 @@ impl DataDir {
         Ok(dir)
     }
 
-    /// A folder below the directory, made where it is absent.
-    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+    /// A folder below the directory, made where it is absent. Its name is durable on return, whoever made it:
+    /// what is fsynced in a folder is lost with the folder's name.
+    pub(crate) fn folder(&self, disk: &dyn Disk, name: &str) -> Result<PathBuf> {
         let folder = self.path.join(name);
-        fs::create_dir_all(&folder)
+        disk.create_dir(&folder)
+            .and_then(|()| disk.sync_dir(&self.path))
             .with_context(|| format!("cannot make path={}", folder.display()))?;
         Ok(folder)
     }
@@ -101,6 +104,8 @@ fn parse_identity(text: &str) -> Result<(NodeId, ProducerId, Epoch)> {
 
 #[cfg(test)]
 mod tests {
+    use pando_runtime::disk::{DiskFault, DiskOp, SimDisk};
+
     use super::*;
 
     #[test]
@@ -115,6 +120,19 @@ mod tests {
         drop(first);
         let second = DataDir::open(&path, &rng).expect("unlocked again");
         assert_eq!((second.node, second.producer, second.epoch), (node, producer, Epoch(2)));
+    }
+
+    #[test]
+    fn the_name_of_a_folder_is_durable_before_it_is_used() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        let path = folder.path().to_string_lossy().into_owned();
+        let data = DataDir::open(&path, &Rng::seeded(1)).expect("empty directory");
+        let disk = SimDisk::new();
+        let made = data.folder(&disk, "raft").expect("it is made");
+        assert_eq!(made, folder.path().join("raft"));
+        // One that is there already may have been made a moment before a crash.
+        disk.fail(DiskOp::SyncDir, DiskFault::Io, 0);
+        assert!(data.folder(&disk, "raft").is_err(), "its parent is synced");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod build_info;
 mod config_file;
 mod data_dir;
 mod logging;
+mod memory;
 mod object_stores;
 mod run;
 mod timed_store;

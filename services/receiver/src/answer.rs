@@ -20,7 +20,7 @@ use pando_exposition::remote_write::{RemoteWriteError, Version};
 use pando_model::ErrorKind;
 use pando_shipper::{Receipt, ShipError};
 
-use crate::intake::{Counts, Problems};
+use crate::intake::Problems;
 
 const SAMPLES_WRITTEN: &str = "x-prometheus-remote-write-samples-written";
 const HISTOGRAMS_WRITTEN: &str = "x-prometheus-remote-write-histograms-written";
@@ -35,18 +35,12 @@ pub(crate) struct Written {
 }
 
 impl Written {
-    /// What of `counts` is stored when `refused` samples were not.
-    ///
-    /// Shards count refusals without saying of which kind they are: they are taken from the float
-    /// samples first, and from the histograms where those do not suffice, so that a request with
-    /// floats only or histograms only is told the truth. An exemplar counts where it was shipped;
-    /// when its sample was refused, it may be counted though it is not stored.
-    pub(crate) fn of(counts: Counts, refused: u64) -> Self {
-        let of_floats = refused.min(counts.floats);
+    /// What shards say that they have.
+    fn of(receipt: &Receipt) -> Self {
         Written {
-            samples: counts.floats - of_floats,
-            histograms: counts.histograms.saturating_sub(refused - of_floats),
-            exemplars: counts.exemplars,
+            samples: receipt.accepted.saturating_sub(receipt.histograms),
+            histograms: receipt.histograms,
+            exemplars: receipt.exemplars,
         }
     }
 }
@@ -98,20 +92,17 @@ impl Answer {
     }
 
     /// The answer to a request that was read and shipped.
-    pub(crate) fn shipped(
-        problems: &Problems,
-        counts: Counts,
-        shipped: &Result<Receipt, ShipError>,
-    ) -> Self {
+    pub(crate) fn shipped(problems: &Problems, shipped: Result<Receipt, ShipError>) -> Self {
         let receipt = match shipped {
             Ok(receipt) => receipt,
             Err(error) => {
+                let (error, judged) = error.apart();
                 let refused = Answer::refused(error.kind(), error);
-                return Answer { written: Some(Written::default()), ..refused };
+                return Answer { written: Some(Written::of(&judged)), ..refused };
             }
         };
-        let written = Some(Written::of(counts, receipt.refused_total()));
-        let text = faults(problems, receipt);
+        let written = Some(Written::of(&receipt));
+        let text = faults(problems, &receipt);
         let status = match text.is_empty() {
             true => StatusCode::NO_CONTENT,
             false => StatusCode::BAD_REQUEST,
@@ -175,17 +166,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_taken_from_floats_first() {
-        let counts = |floats, histograms| Counts { floats, histograms, ..Counts::default() };
-        let of = |counts, refused| {
-            let written = Written::of(counts, refused);
-            (written.samples, written.histograms)
+    fn what_is_stored_is_said_of_each_kind_whatever_else_went_wrong() {
+        let judged = Receipt {
+            accepted: 5,
+            histograms: 2,
+            exemplars: 1,
+            refused: [("too_old".to_string(), 3)].into(),
+            ..Receipt::default()
         };
-        assert_eq!(of(counts(5, 3), 0), (5, 3));
-        assert_eq!(of(counts(5, 3), 2), (3, 3));
-        assert_eq!(of(counts(5, 3), 6), (0, 2));
-        assert_eq!(of(counts(0, 3), 2), (0, 1), "only histograms");
-        assert_eq!(of(counts(1, 1), 9), (0, 0), "never below nothing");
+        let written = Some(Written { samples: 3, histograms: 2, exemplars: 1 });
+        let answer = Answer::shipped(&Problems::default(), Ok(judged.clone()));
+        assert_eq!((answer.status, answer.written), (StatusCode::BAD_REQUEST, written));
+        let error = ShipError::Unavailable("no leader".into()).beside(judged);
+        let answer = Answer::shipped(&Problems::default(), Err(error));
+        assert_eq!((answer.status, answer.written), (StatusCode::SERVICE_UNAVAILABLE, written));
+        assert_eq!(answer.text, "no leader");
     }
 
     #[test]
@@ -195,8 +190,9 @@ mod tests {
             accepted: 1,
             refused: [("too_old".to_string(), 3), ("moved".to_string(), 0)].into(),
             messages: vec!["sample is too old".into()],
+            ..Receipt::default()
         };
-        let answer = Answer::shipped(&problems, Counts::default(), &Ok(receipt));
+        let answer = Answer::shipped(&problems, Ok(receipt));
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
         assert_eq!(
             answer.text,
@@ -208,8 +204,8 @@ mod tests {
     fn what_time_heals_outranks_what_is_wrong_for_good() {
         let problems = Problems { texts: vec!["bad labels".into()], count: 1 };
         let shipped = Err(ShipError::Unavailable("no leader".into()));
-        let answer = Answer::shipped(&problems, Counts::default(), &shipped);
+        let answer = Answer::shipped(&problems, shipped);
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(answer.written, Some(Written::default()), "a sender must not trust in parts");
+        assert_eq!(answer.written, Some(Written::default()));
     }
 }

@@ -166,8 +166,8 @@ impl Inner {
         match &shipped {
             Ok(receipt) => {
                 self.metrics.samples_accepted.inc_by(receipt.accepted);
-                self.metrics.histograms.inc_by(counts.histograms);
-                self.metrics.exemplars.inc_by(counts.exemplars);
+                self.metrics.histograms.inc_by(receipt.histograms);
+                self.metrics.exemplars.inc_by(receipt.exemplars);
                 for (reason, samples) in &receipt.refused {
                     let labels = ReasonLabels { reason: reason.clone() };
                     self.metrics.samples_refused.get_or_create(&labels).inc_by(*samples);
@@ -175,7 +175,7 @@ impl Inner {
             }
             Err(error) => tracing::debug!(%tenant, %error, "batch is not acknowledged"),
         }
-        Ok((Answer::shipped(&problems, counts, &shipped), version))
+        Ok((Answer::shipped(&problems, shipped), version))
     }
 
     /// Ships the batches of one request at once. What time heals in one of them goes for all: the
@@ -185,25 +185,32 @@ impl Inner {
             let samples = batch.samples.len() as u64;
             (samples, self.ship.ship(batch).await)
         };
-        let mut all = Receipt::default();
+        let (mut all, mut failed) = (Receipt::default(), None);
         for (samples, shipped) in join_all(batches.into_iter().map(ship)).await {
-            let part = match shipped {
-                Ok(part) => part,
-                Err(error @ ShipError::Encode(_)) => Receipt {
-                    refused: [("encode".to_string(), samples)].into(),
+            let (error, part) = match shipped {
+                Ok(part) => (None, part),
+                Err(error) => {
+                    let (error, part) = error.apart();
+                    (Some(error), part)
+                }
+            };
+            let rest = samples.saturating_sub(part.accepted + part.refused_total());
+            all.merge(part);
+            match error {
+                Some(error @ ShipError::Encode(_)) => all.merge(Receipt {
+                    refused: [("encode".to_string(), rest)].into(),
                     messages: vec![error.to_string()],
                     ..Receipt::default()
-                },
-                Err(error) => return Err(error),
-            };
-            all.accepted += part.accepted;
-            for (reason, samples) in part.refused {
-                *all.refused.entry(reason).or_default() += samples;
+                }),
+                Some(error) => failed = failed.or(Some(error)),
+                None => {}
             }
-            let room = intake::PROBLEMS_MAX.saturating_sub(all.messages.len());
-            all.messages.extend(part.messages.into_iter().take(room));
         }
-        Ok(all)
+        all.messages.truncate(intake::PROBLEMS_MAX);
+        match failed {
+            Some(error) => Err(error.beside(all)),
+            None => Ok(all),
+        }
     }
 
     /// A place for what a body becomes. Its length stands in front of the block; where it cannot be

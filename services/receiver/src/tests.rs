@@ -24,7 +24,8 @@ use crate::{Receiver, ReceiverConfig, Ship};
 /// Keeps what it is given, and answers as it is told.
 struct Fake {
     batches: Mutex<Vec<Batch>>,
-    answer: Mutex<Result<Receipt, ShipError>>,
+    /// `None`: all of a batch is stored.
+    answer: Mutex<Option<Result<Receipt, ShipError>>>,
     /// A permit is needed for each answer.
     doors: Semaphore,
 }
@@ -32,9 +33,21 @@ struct Fake {
 #[async_trait]
 impl Ship for Fake {
     async fn ship(&self, batch: Batch) -> Result<Receipt, ShipError> {
+        let stored = stored(&batch);
         self.batches.lock().push(batch);
         let _open = self.doors.acquire().await;
-        self.answer.lock().clone()
+        self.answer.lock().clone().unwrap_or(Ok(stored))
+    }
+}
+
+fn stored(batch: &Batch) -> Receipt {
+    let is_histogram =
+        |s: &&pando_shipper::ShipSample| matches!(s.value, SampleValue::Histogram(_));
+    Receipt {
+        accepted: batch.samples.len() as u64,
+        histograms: batch.samples.iter().filter(is_histogram).count() as u64,
+        exemplars: batch.samples.iter().map(|s| s.exemplars.len() as u64).sum(),
+        ..Receipt::default()
     }
 }
 
@@ -75,7 +88,7 @@ impl Bench {
     fn with(config: ReceiverConfig, samples_per_s_max: u64) -> Self {
         let fake = Arc::new(Fake {
             batches: Mutex::default(),
-            answer: Mutex::new(Ok(Receipt::default())),
+            answer: Mutex::new(None),
             doors: Semaphore::new(100),
         });
         let limit = move |tenant: &TenantId| match tenant.as_str() {
@@ -89,7 +102,7 @@ impl Bench {
     }
 
     fn answer(&self, answer: Result<Receipt, ShipError>) {
-        *self.fake.answer.lock() = answer;
+        *self.fake.answer.lock() = Some(answer);
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {
@@ -144,7 +157,8 @@ fn good_v2() -> Vec<u8> {
 
 fn receipt(accepted: u64, refused: &[(&str, u64)]) -> Receipt {
     let refused = refused.iter().map(|(reason, n)| (reason.to_string(), *n)).collect();
-    Receipt { accepted, refused, messages: vec!["the first refusal".to_string()] }
+    let messages = vec!["the first refusal".to_string()];
+    Receipt { accepted, refused, messages, ..Receipt::default() }
 }
 
 #[tokio::test]
@@ -250,6 +264,11 @@ async fn the_status_says_who_has_to_do_what() {
     bench.answer(Err(ShipError::Unavailable("no leader".to_string())));
     let reply = bench.post(CONTENT_TYPE_V2, good_v2()).await;
     assert_eq!(reply.written(), Some(["0", "0", "0"]), "all of it comes again");
+    // One shard has stored its part.
+    let part = Receipt { accepted: 2, histograms: 1, exemplars: 3, ..Receipt::default() };
+    bench.answer(Err(ShipError::Unavailable("no leader".to_string()).beside(part)));
+    let reply = bench.post(CONTENT_TYPE_V2, good_v2()).await;
+    assert_eq!((reply.status.as_u16(), reply.written()), (503, Some(["1", "1", "3"])));
 }
 
 #[tokio::test]

@@ -16,6 +16,9 @@ pub(super) const GROUP: u64 = 3;
 /// Far longer than anything takes; a test that reaches it has hung.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The entry that no journal can read.
+pub(super) const UNREADABLE: &[u8] = b"\xff";
+
 /// Remembers entries in the order in which they are applied.
 #[derive(Default)]
 pub(super) struct Journal(Mutex<Vec<String>>);
@@ -27,10 +30,13 @@ impl Journal {
 }
 
 impl StateMachine for Journal {
-    fn apply(&self, _: u64, entry: &[u8]) -> Vec<u8> {
+    fn apply(&self, _: u64, entry: &[u8]) -> Result<Vec<u8>, String> {
+        if entry == UNREADABLE {
+            return Err("line cannot be read".to_string());
+        }
         let mut lines = self.0.lock();
         lines.push(String::from_utf8_lossy(entry).into_owned());
-        lines.len().to_string().into_bytes()
+        Ok(lines.len().to_string().into_bytes())
     }
 
     fn snapshot(&self) -> Vec<u8> {
@@ -48,7 +54,7 @@ pub(super) struct Running {
     pub(super) host: Host,
     pub(super) group: Group,
     pub(super) journal: Arc<Journal>,
-    tasks: Tasks,
+    pub(super) tasks: Tasks,
 }
 
 pub(super) struct Node {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pando_model::{ErrorKind, NodeId};
+use pando_runtime::{SystemClock, Tasks};
 
-use super::cluster::{Cluster, Journal, PATIENCE, config, member};
-use crate::{HostConfig, ProposeError};
+use super::cluster::{Cluster, GROUP, Journal, PATIENCE, UNREADABLE, config, member};
+use crate::{Host, HostConfig, ProposeError};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_while_leaders_die() {
@@ -161,4 +162,54 @@ async fn settings_that_cannot_work_are_refused() {
         );
         assert_eq!(opened.err().map(|error| error.kind()), Some(ErrorKind::Invalid));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_cannot_be_read_stops_its_group_and_fails_the_process() {
+    let mut cluster = Cluster::new(1, 5).await;
+    cluster.propose().await;
+    let group = cluster.group(0).clone();
+    let answer = group.propose(UNREADABLE).await;
+    assert!(answer.is_err(), "{answer:?}");
+    let why = tokio::time::timeout(PATIENCE, cluster.running(0).tasks.failed()).await;
+    let why = why.expect("the process is told");
+    assert!(why.contains("line cannot be read"), "{why}");
+    assert!(group.failure().is_some());
+    assert!(group.propose(b"behind it".to_vec()).await.is_err());
+    assert_eq!(cluster.running(0).journal.lines(), cluster.acknowledged, "nothing was skipped");
+    cluster.kill(0, false).await;
+
+    // It stops there again, whenever it is started.
+    let (tasks, disk) = (Tasks::new(), cluster.nodes[0].disk.shared());
+    let (transport, clock) = (cluster.network.transport(member(0).node), SystemClock::shared());
+    let host = Host::open(config(0), disk, transport, clock, cluster.rng.clone(), &tasks);
+    let host = host.expect("log is whole");
+    let opened = host.open_group(GROUP, Arc::new(Journal::default())).await;
+    assert!(opened.is_err());
+    assert!(tasks.failure().is_some_and(|why| why.contains("line cannot be read")));
+    host.shutdown().await;
+    assert_eq!(tasks.shutdown(PATIENCE).await, [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_unfit_gives_up_the_lead_and_leads_only_where_nobody_else_can() {
+    let mut cluster = Cluster::new(3, 6).await;
+    for _ in 0..3 {
+        cluster.propose().await;
+        let unfit = cluster.leader().await;
+        cluster.group(unfit).set_unfit(true);
+        cluster.group(unfit).give_up_lead();
+        assert!(cluster.group(unfit).read_index().await.is_err(), "it says nothing");
+        let next = cluster.leader().await;
+        assert_ne!(next, unfit);
+        cluster.propose().await;
+        cluster.group(unfit).set_unfit(false);
+    }
+    cluster.check().await;
+    // All are: one of them leads.
+    let leader = cluster.leader().await;
+    (0..3).for_each(|i| cluster.group(i).set_unfit(true));
+    cluster.group(leader).give_up_lead();
+    cluster.propose().await;
+    cluster.check().await;
 }

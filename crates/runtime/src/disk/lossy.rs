@@ -119,6 +119,10 @@ impl Disk for LossyDisk {
         let tail = tail.lock();
         Ok(self.below.len(path)? + tail.len() as u64)
     }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<Option<u64>> {
+        self.below.free_bytes(dir)
+    }
 }
 
 impl DiskFile for LossyFile {

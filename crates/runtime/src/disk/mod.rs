@@ -114,6 +114,12 @@ pub trait Disk: Send + Sync + 'static {
         self.sync_dir(parent_of(path)?)
     }
 
+    /// Bytes that may still be written to the file system of a directory; `None` where nobody knows.
+    ///
+    /// # Errors
+    /// `NotFound`; whatever the disk says.
+    fn free_bytes(&self, dir: &Path) -> io::Result<Option<u64>>;
+
     /// Bytes of the files in a directory, not counting directories in it.
     ///
     /// # Errors

@@ -95,6 +95,12 @@ impl Disk for OsDisk {
         }
         Ok(metadata.len())
     }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<Option<u64>> {
+        let system = rustix::fs::statvfs(dir)?;
+        // What is kept for the superuser is not free to anybody else.
+        Ok(Some(system.f_bavail.saturating_mul(system.f_frsize)))
+    }
 }
 
 impl DiskFile for OsFile {
@@ -112,5 +118,19 @@ impl DiskFile for OsFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_space_is_known_of_what_is_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let free = OsDisk.free_bytes(folder.path()).expect("it is there");
+        assert!(free.is_some_and(|bytes| bytes > 0));
+        let error = OsDisk.free_bytes(&folder.path().join("none")).expect_err("it is not");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -326,6 +326,11 @@ impl Disk for SimDisk {
         }
         Ok(world.content_of(path)?.bytes.len() as u64)
     }
+
+    fn free_bytes(&self, _: &Path) -> io::Result<Option<u64>> {
+        let world = self.enter()?;
+        Ok(world.capacity_bytes.map(|_| world.room_bytes()))
+    }
 }
 
 struct SimFile {

@@ -277,3 +277,26 @@ fn version_one_is_pinned() {
         bytes.len()
     );
 }
+
+#[test]
+fn a_segment_that_is_none_is_set_aside_once_and_a_few_are_kept() {
+    let disk = SimDisk::new();
+    disk.create_dir(Path::new(FOLDER)).expect("makes it");
+    let write = |n: u64, bytes: &[u8]| {
+        let path = Path::new(FOLDER).join(format!("{n:016x}.buffer"));
+        disk.replace(&path, bytes).expect("writes");
+    };
+    (1..=6).for_each(|n| write(n, b"PANDO of another kind"));
+    // A crash came before anything in it was synced.
+    write(7, b"");
+    let buffer = open(&disk, 1 << 20);
+    assert_eq!(buffer.stats().damaged_records, 6);
+    assert!(buffer.is_empty());
+    let kept: Vec<String> = (3..=6).map(|n| format!("{n:016x}.bad")).collect();
+    assert_eq!(files(&disk), kept, "the newest, out of the way");
+    drop(buffer);
+    let mut buffer = open(&disk, 1 << 20);
+    assert_eq!(buffer.stats().damaged_records, 0, "counted once");
+    buffer.push(&batch(0, 3)).expect("fits");
+    assert_eq!(drain(&mut buffer), [0]);
+}

@@ -122,7 +122,7 @@ mod tests {
 
     fn apply(state: &HeadState, index: &mut u64, entry: &Entry) {
         *index += 1;
-        state.apply(*index, &entry.encode());
+        state.apply(*index, &entry.encode()).expect("it is read");
     }
 
     proptest! {

@@ -44,13 +44,15 @@ pub(super) struct Committer {
     shard: Arc<LocalShard>,
     context: SharedContext,
     prepared: Option<Prepared>,
+    /// The term in which the catalog was asked whether it has the next generation already.
+    asked: Option<u64>,
     /// Since when the catalog has not known of the seal, monotonic.
     unknown_seal: Option<Duration>,
 }
 
 impl Committer {
     pub(super) fn new(shard: Arc<LocalShard>, context: SharedContext) -> Self {
-        Committer { shard, context, prepared: None, unknown_seal: None }
+        Committer { shard, context, prepared: None, asked: None, unknown_seal: None }
     }
 
     pub(super) async fn run(mut self) {
@@ -94,21 +96,61 @@ impl Committer {
     /// Commits all that has ended, as long as this member leads.
     async fn round(&mut self) -> Result<(), IngesterError> {
         while self.shard.group.is_leader() {
-            let Some(cut) = self.shard.state.progress().uncommitted.first().copied() else {
+            let uncommitted = || self.shard.state.progress().uncommitted.first().copied();
+            if uncommitted().is_none() {
                 return self.end_sealed().await;
-            };
+            }
+            // The log may say already that it is committed: after a restart it is read anew.
+            self.shard.group.read_index().await?;
+            let Some(cut) = uncommitted() else { continue };
             let began = self.context.clock.monotonic();
-            self.commit(cut).await?;
+            let asked = self.ask(cut).await?;
+            if !asked {
+                self.commit(cut).await?;
+            }
             if self.shard.state.progress().waits(cut) {
                 let text = format!("commit changed nothing: shard={} cut={cut}", self.shard.id);
                 return Err(IngesterError::Unexpected(text));
             }
-            let took = self.context.clock.monotonic().saturating_sub(began);
-            self.context.metrics.committed(took);
+            if !asked {
+                let took = self.context.clock.monotonic().saturating_sub(began);
+                self.context.metrics.committed(took);
+            }
         }
         // Another leader builds its own block.
         self.prepared = None;
         Ok(())
+    }
+
+    /// Whether the catalog has a block of the generation already, which the log is told then: the leader before
+    /// this one, or this one before a restart, may have ended in between. A block is not built to learn that.
+    async fn ask(&mut self, cut: Cut) -> Result<bool, IngesterError> {
+        let (shard, term) = (self.shard.id, self.shard.group.term());
+        let known = self.context.follower.blocks().next_cut(shard).is_some_and(|next| next > cut);
+        // With a block at hand the commit itself is the question, and withdraws the block where it has to.
+        let at_hand = self.prepared.as_ref().is_some_and(|prepared| prepared.cut == cut);
+        if at_hand || (self.asked == Some(term) && !known) {
+            return Ok(false);
+        }
+        // Without a report this is a question: no majority is behind it.
+        let commit = CommitGeneration { shard, cut, term, record: None, reports: Vec::new() };
+        let question = Command::CommitGeneration(Box::new(commit));
+        match self.client().propose(&question).await {
+            Ok((CommandReply::Committed { winner, digest, .. }, _)) => {
+                let block = winner.unwrap_or(NO_BLOCK);
+                tracing::info!(%shard, %cut, %block, "generation was committed before");
+                self.shard.queue.committed(Entry::Committed { cut, block, digest }).await?;
+                Ok(true)
+            }
+            Ok((other, _)) => Err(IngesterError::Unexpected(format!("{other:?}"))),
+            Err(ProposeError::Refused(refused)) if refused.reason == Reason::NoMajority => {
+                self.asked = Some(term);
+                Ok(false)
+            }
+            // The block can be built meanwhile.
+            Err(ProposeError::Call(_)) => Ok(false),
+            Err(refused) => Err(refused.into()),
+        }
     }
 
     async fn commit(&mut self, cut: Cut) -> Result<(), IngesterError> {

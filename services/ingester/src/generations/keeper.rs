@@ -73,7 +73,13 @@ impl Keeper {
         // Oldest first: a generation goes only when those before it go too.
         let due = self.committed.iter().take_while(|(_, at)| now.saturating_sub(**at) >= timeout);
         let Some((last, _)) = due.last() else { return };
-        self.shard.state.drop_committed(*last);
+        // It waits for the head and frees much: not on a thread that serves sockets.
+        let (state, last) = (self.shard.state.clone(), *last);
+        if let Err(error) = tokio::task::spawn_blocking(move || state.drop_committed(last)).await {
+            let shard = self.shard.id;
+            tracing::error!(%shard, cut = %last, %error, "generation is not dropped");
+            return;
+        }
         self.checkpoint().await;
     }
 

@@ -281,7 +281,7 @@ pub(crate) struct Running {
     host: Host,
     tasks: Tasks,
     host_tasks: Tasks,
-    disk: SimDisk,
+    pub(crate) disk: SimDisk,
     folder: Arc<tempfile::TempDir>,
     address: SocketAddr,
 }

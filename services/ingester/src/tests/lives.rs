@@ -123,6 +123,60 @@ async fn a_leader_that_dies_between_upload_and_commit_leaves_no_second_block() {
     cluster.stop().await;
 }
 
+/// How many bytes of blocks a member has uploaded since its start.
+fn uploaded(cluster: &Cluster, id: u64) -> String {
+    let metrics = cluster.member(id).metrics();
+    let line = metrics.lines().find(|l| l.starts_with("pando_ingester_uploaded_bytes_total"));
+    line.expect("it is there").to_string()
+}
+
+#[tokio::test]
+async fn a_restart_uploads_nothing_of_what_is_committed() {
+    let mut cluster = Cluster::start(1).await;
+    let (one, shard) = (NodeId(1), ShardId(1));
+    let mut producer = Producer::new(1, "a", 3);
+    let block = producer.block(NOW_MS, &[1.0, 2.0, 3.0]);
+    write(&cluster, producer.request(1, vec![block])).await;
+    cluster.client(1).cut(cut(true)).await.expect("it commits");
+    let first = cluster.controllers.read(|catalog| *catalog.blocks().keys().next().expect("one"));
+
+    // The log says so, a moment after it says that the generation has ended.
+    let stopped = cluster.kill(one).await;
+    cluster.restart(one, stopped).await;
+    until("the log is read", async || cluster.member(1).blocks.kept() == [first]).await;
+    assert_eq!(uploaded(&cluster, 1), "pando_ingester_uploaded_bytes_total 0");
+
+    // Only the catalog knows of the next one: its leader ended before it could tell the log.
+    let block = producer.block(NOW_MS + 1000, &[4.0, 5.0, 6.0]);
+    write(&cluster, producer.request(1, vec![block])).await;
+    cluster.controllers.deaf.store(true, Ordering::SeqCst);
+    cluster.client(1).cut(cut(false)).await.expect("it cuts");
+    let local = cluster.member(1).ingester.shards().get(shard).expect("open");
+    let digest = local.state.read(|shard| shard.generations().find(|g| g.cut == Cut(2)));
+    let (digest, winner) =
+        (digest.expect("it has ended").digest, pando_model::BlockId::new(NOW_MS, 1));
+    let built = crate::generations::build_for_test(&local.state, shard, Cut(2), winner, NOW_MS);
+    drop(local);
+    let stopped = cluster.kill(one).await;
+    let path = pando_catalog::layout::block_path(winner);
+    cluster.bucket.put(&path, built.bytes.clone().into()).await.expect("stored");
+    let commit = pando_catalog::CommitGeneration {
+        shard,
+        cut: Cut(2),
+        term: 1_000,
+        record: Some(built.record),
+        reports: vec![(one, digest)],
+    };
+    cluster.controllers.ok(&pando_catalog::Command::CommitGeneration(Box::new(commit)));
+    cluster.controllers.deaf.store(false, Ordering::SeqCst);
+    cluster.restart(one, stopped).await;
+    until("the shard knows the winner", async || cluster.member(1).blocks.kept().contains(&winner))
+        .await;
+    assert_eq!(uploaded(&cluster, 1), "pando_ingester_uploaded_bytes_total 0");
+    assert_eq!(count(&cluster.member(1).samples("a", cluster.version()).await), 6);
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn three_members_agree_on_a_generation_and_all_keep_its_block() {
     let cluster = Cluster::start(3).await;
@@ -224,10 +278,17 @@ async fn writes_are_refused_while_time_can_heal_it() {
     cluster.controllers.ahead_ms.store(0, Ordering::SeqCst);
     until("the clock is right again", async || !refused("skew").await).await;
     let context = cluster.member(1).ingester.shards().context().clone();
-    context.sample_bytes.store(u64::MAX, Ordering::SeqCst);
-    assert!(refused("disk_bytes").await);
-    context.sample_bytes.store(0, Ordering::SeqCst);
-    assert!(!refused("disk_bytes").await);
+    context.memory_bytes.store(u64::MAX, Ordering::SeqCst);
+    assert!(refused("limit=memory_bytes found=18446744073709551615 max=17179869184").await);
+    context.memory_bytes.store(0, Ordering::SeqCst);
+    context.checkpoint_bytes.store(u64::MAX, Ordering::SeqCst);
+    assert!(refused("limit=disk_bytes").await);
+    context.checkpoint_bytes.store(0, Ordering::SeqCst);
+    let disk = &cluster.member(1).disk;
+    disk.set_capacity_bytes(Some(context.config.disk_reserve_bytes));
+    assert!(refused("limit=disk_reserve_bytes free=").await);
+    disk.set_capacity_bytes(Some(2 * context.config.disk_reserve_bytes));
+    assert!(!refused("limit=").await);
     let metrics = cluster.member(1).metrics();
     assert!(metrics.contains("pando_ingester_writes_shed_total"), "{metrics}");
     assert!(
@@ -296,5 +357,22 @@ async fn two_of_three_go_on_without_a_leader_that_died_and_it_catches_up() {
     let seen = back.samples("a", cluster.version()).await;
     assert_eq!(seen, cluster.member(second).samples("a", cluster.version()).await);
     assert_eq!(count(&seen), 12);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_leader_whose_clock_is_off_gives_up_the_lead_and_reads_go_on() {
+    let cluster = Cluster::start(3).await;
+    let mut producer = Producer::new(1, "a", 4);
+    let block = producer.block(NOW_MS, &[1.0; 4]);
+    write(&cluster, producer.request(1, vec![block])).await;
+    let before = cluster.leader(1).await;
+    // All clocks are off here, so that whoever leads next had better not lead either.
+    cluster.controllers.ahead_ms.store(61_000, Ordering::SeqCst);
+    until("another member leads", async || cluster.leader(1).await != before).await;
+    cluster.controllers.ahead_ms.store(0, Ordering::SeqCst);
+    let local = cluster.member(before).ingester.shards().get(ShardId(1)).expect("open");
+    until("reads go on", async || local.group.read_index().await.is_ok()).await;
+    assert_eq!(count(&cluster.member(before).samples("a", cluster.version()).await), 4);
     cluster.stop().await;
 }

@@ -1,13 +1,20 @@
 //! The end of a shard, and its successor.
 
-use pando_catalog::ShardStage;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pando_catalog::{ShardInfo, ShardStage};
+use pando_codec::entry::ShardRules;
+use pando_consensus::Member;
+use pando_head::ShardConfig;
 use pando_model::{Cut, ErrorKind, NodeId, ShardId};
 use pando_proto::v1::write_outcome::Outcome;
 use pando_proto::v1::{SealRequest, WriteSealed};
-use std::time::Duration;
 
 use super::fixture::{Cluster, NOW_MS, Producer, QUERY_TIMEOUT, until, write};
 use crate::decode_seal_answer;
+use crate::local_shard::{LocalShard, OpenError};
+use crate::state::HeadState;
 
 #[tokio::test]
 async fn a_seal_that_the_catalog_does_not_know_is_brought_to_its_end() {
@@ -96,5 +103,29 @@ async fn a_shard_without_samples_ends_without_a_block() {
             "the empty generation is committed"
         );
     });
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_cannot_know_what_it_inherits_is_not_opened() {
+    let cluster = Cluster::start(1).await;
+    let member = cluster.member(1);
+    let context = member.ingester.shards().context().clone();
+    let view = member.follower.routing();
+    let known = view.shard(ShardId(1)).expect("known").as_ref().clone();
+    // The catalog has forgotten the shard before it; its log is here, and no checkpoint.
+    let info = ShardInfo { id: ShardId(9), predecessors: vec![ShardId(8)], ..known };
+    let (rules, inherited) = (ShardRules::default(), Vec::new());
+    let state = HeadState::new(ShardConfig { shard: info.id, rules, inherited });
+    let address = context.address(NodeId(1)).expect("known");
+    let members = vec![Member { node: NodeId(1), address }];
+    let group = context.host.create_group(9, members, Arc::new(state)).await.expect("founded");
+    let refused = LocalShard::open(&context, &view, &info).await.err();
+    assert!(matches!(refused, Some(OpenError::NoPredecessor(ShardId(8)))), "{refused:?}");
+
+    until("something is applied", async || group.applied_index() > 0).await;
+    group.checkpoint().await.expect("written");
+    let open = LocalShard::open(&context, &view, &info).await.expect("its checkpoint says it");
+    open.stop().await;
     cluster.stop().await;
 }

@@ -115,9 +115,16 @@ pub(crate) struct IngesterArgs {
     /// Bytes of compressed samples after which a generation is cut early.
     #[arg(long = "ingester.cut-bytes", default_value_t = 256 << 20)]
     pub(crate) cut_bytes: u64,
-    /// Bytes of disk that log and generations not yet uploaded may take; writes are refused (503) above it.
+    /// Bytes of disk that log and checkpoints may take; writes are refused (503) above it.
     #[arg(long = "ingester.disk-bytes", default_value_t = 20 << 30)]
     pub(crate) disk_bytes: u64,
+    /// Bytes that stay free on the file system of the data directory; writes are refused (503) below it.
+    #[arg(long = "ingester.disk-reserve-bytes", default_value_t = 1 << 30)]
+    pub(crate) disk_reserve_bytes: u64,
+    /// Bytes of memory that series, streams and samples may take, estimated every 10 s; writes are refused (503)
+    /// above it. 0: three quarters of the memory that this process may use (cgroup or machine).
+    #[arg(long = "ingester.memory-bytes", default_value_t = 0)]
+    pub(crate) memory_bytes: u64,
     /// How long a query may run at the most: a committed generation stays in memory for it. Not to be below the
     /// --query.timeout of any query frontend. Default: that of the same process, else 2m.
     #[arg(long = "ingester.query-timeout")]

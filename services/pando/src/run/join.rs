@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use pando_cluster::CatalogFollower;
 use pando_consensus::{GrpcTransport, Host, HostConfig};
 use pando_model::ClusterId;
+use pando_runtime::Tasks;
 
 use crate::run::base::Base;
 
@@ -74,7 +76,7 @@ pub(crate) fn open_host(base: &Base) -> Result<(Host, GrpcTransport)> {
     let cluster = base.identity.cluster().context("the cluster is known by now")?;
     let transport = GrpcTransport::new(base.channels.clone());
     let host = Host::open(
-        HostConfig::new(base.identity.node(), cluster, base.data.folder("raft")?),
+        HostConfig::new(base.identity.node(), cluster, base.data.folder(&*base.disk, "raft")?),
         base.disk.clone(),
         std::sync::Arc::new(transport.clone()),
         base.clock.clone(),
@@ -83,4 +85,56 @@ pub(crate) fn open_host(base: &Base) -> Result<(Host, GrpcTransport)> {
     )?;
     let _ = base.host.set(host.clone());
     Ok((host, transport))
+}
+
+/// Ends the process when the cluster needs a newer one: this one would not understand what the others write.
+pub(crate) fn follow_feature_level(own: u32, follower: &CatalogFollower, tasks: &Tasks) {
+    let (mut routing, failing) = (follower.watch_routing(), tasks.clone());
+    tasks.spawn_until_stopped("feature level", async move {
+        let newer = routing.wait_for(|view| view.feature_level() > own).await;
+        if let Ok(cluster) = newer.map(|view| view.feature_level()) {
+            failing.fail(format!(
+                "this version of pando is too old for its cluster: feature_level={own} cluster={cluster}"
+            ));
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use pando_catalog::{Catalog, Command, RoutingView};
+    use pando_cluster::{ControllerClient, Streams};
+    use pando_model::{CatalogVersion, NodeId};
+    use pando_rpc::{Channels, Identity};
+    use pando_runtime::disk::{Disk as _, SimDisk};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_is_older_than_its_cluster_ends() {
+        let (tasks, disk, mut catalog) = (Tasks::new(), SimDisk::new(), Catalog::new());
+        let command = Command::InitCluster { cluster: ClusterId(7), feature_level: 3 };
+        catalog.apply(1, &command).expect("it fits");
+        let mut view = RoutingView::new();
+        view.apply(&catalog.routing_since(CatalogVersion(0)).expect("a delta")).expect("it fits");
+        disk.create_dir(Path::new("/catalog")).expect("a folder");
+        disk.replace(Path::new("/catalog/routing"), &view.to_bytes()).expect("written");
+        // No controller answers: what was kept on disk is enough to tell.
+        let channels = Channels::new(Identity::new(NodeId(1)), None);
+        let client = ControllerClient::new(channels, vec!["127.0.0.1:1".to_string()]);
+        let folder = PathBuf::from("/catalog");
+        let follower =
+            CatalogFollower::start(client, Streams::Routing, disk.shared(), folder, &tasks);
+        follow_feature_level(3, &follower, &tasks);
+        let young = Tasks::new();
+        follow_feature_level(2, &follower, &young);
+        let why = tokio::time::timeout(Duration::from_secs(20), young.failed()).await;
+        let why = why.expect("it is told");
+        assert!(why.contains("feature_level=2 cluster=3"), "{why}");
+        assert_eq!(tasks.failure(), None, "one of the same level goes on");
+        young.shutdown(Duration::from_secs(5)).await;
+        tasks.shutdown(Duration::from_secs(5)).await;
+    }
 }

@@ -26,6 +26,7 @@ use pando_shipper::{BufferConfig, Shipper, ShipperConfig};
 use pando_store_gateway::StoreGateway;
 
 use crate::args::{AgentArgs, ControllerArgs, IngesterArgs, QueryArgs};
+use crate::memory;
 use crate::run::base::Base;
 use crate::run::features::features;
 use crate::run::join;
@@ -80,7 +81,7 @@ pub(crate) async fn start(base: &Base, plan: &Plan) -> Result<Running> {
         true => Streams::RoutingAndBlocks,
         false => Streams::Routing,
     };
-    let folder = base.data.folder("catalog")?;
+    let folder = base.data.folder(&*base.disk, "catalog")?;
     let follower = CatalogFollower::start(
         base.client.clone(),
         streams,
@@ -88,6 +89,7 @@ pub(crate) async fn start(base: &Base, plan: &Plan) -> Result<Running> {
         folder,
         &base.tasks,
     );
+    join::follow_feature_level(FEATURE_LEVEL, &follower, &base.tasks);
     reloading.show(follower.clone(), streams);
     let known = follower.clone();
     ready.push(("the catalog", Arc::new(move || known.routing().version().0 > 0)));
@@ -234,7 +236,8 @@ struct Roles<'a> {
 
 impl Roles<'_> {
     fn blocks(&self, keep: bool) -> Result<BlockStore> {
-        let folder = if keep { Some(self.base.data.folder("blocks")?) } else { None };
+        let folder =
+            if keep { Some(self.base.data.folder(&*self.base.disk, "blocks")?) } else { None };
         let config = BlockStoreConfig { folder, ..BlockStoreConfig::default() };
         Ok(BlockStore::new(self.base.store()?, &config))
     }
@@ -259,6 +262,12 @@ impl Roles<'_> {
             cut_interval: duration("--ingester.cut-interval", &args.cut_interval)?,
             cut_bytes: args.cut_bytes,
             disk_bytes: args.disk_bytes,
+            disk_reserve_bytes: args.disk_reserve_bytes,
+            memory_bytes: match args.memory_bytes {
+                // Where nobody knows, nothing is refused.
+                0 => memory::usable_bytes().map_or(u64::MAX, |bytes| bytes / 4 * 3),
+                given => given,
+            },
             query_timeout: timeouts::of_ingester(self.plan)?,
             ..IngesterConfig::new(base.identity.node())
         };
@@ -329,7 +338,7 @@ impl Roles<'_> {
     fn agent(&self, args: &AgentArgs, reloading: &Reloading) -> Result<AgentHandle> {
         let base = self.base;
         let tenant = TenantId::parse(&args.tenant).context("--agent.tenant")?;
-        let folder = base.data.folder("buffer")?;
+        let folder = base.data.folder(&*base.disk, "buffer")?;
         let buffer = BufferConfig { folder, bytes_max: args.buffer_bytes };
         let roster = ClusterRoster::new(
             base.identity.node(),

@@ -55,7 +55,7 @@ pub(crate) async fn until_told(base: &Base, running: Running, mut signals: Signa
             _ = signals.interrupt.recv() => break,
             _ = signals.terminate.recv() => break,
             () = base.lifecycle.reached(Phase::Unready) => break,
-            why = log_failed(base) => bail!("raft log has failed, and nothing can be acknowledged: {why}"),
+            why = base.tasks.failed() => bail!("the process cannot go on: {why}"),
             _ = signals.hangup.recv() => {
                 if let Err(error) = (running.reload)() {
                     tracing::error!(error, "configuration is not reloaded");
@@ -84,14 +84,6 @@ pub(crate) async fn until_told(base: &Base, running: Running, mut signals: Signa
         () = signals.end() => tracing::warn!("second signal: pando ends at once"),
     }
     Ok(())
-}
-
-/// Ends when the disk has failed the log of this process' Raft groups: it takes nothing more (fail-stop).
-async fn log_failed(base: &Base) -> String {
-    match base.host.get() {
-        Some(host) => host.failed().await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]
