@@ -37,6 +37,7 @@ pub struct Catalog {
     pub(crate) next_delete: u64,
     pub(crate) default_limits: TenantLimits,
     pub(crate) default_retention_ms: u64,
+    pub(crate) retention_bytes: u64,
     pub(crate) nodes: BTreeMap<NodeId, Arc<Node>>,
     pub(crate) shards: BTreeMap<ShardId, Shard>,
     pub(crate) tenants: BTreeMap<TenantId, Arc<Tenant>>,
@@ -70,6 +71,7 @@ impl Catalog {
             next_delete: 1,
             default_limits: TenantLimits::default(),
             default_retention_ms: 0,
+            retention_bytes: 0,
             nodes: BTreeMap::new(),
             shards: BTreeMap::new(),
             tenants: BTreeMap::new(),
@@ -136,13 +138,17 @@ impl Catalog {
                 self.release_lease(*work, *holder, *epoch, *end)
             }
             Command::DropWork { work } => self.drop_work(*work),
-            Command::RefuseBlock { block } => self.refuse_block(*block),
+            Command::RefuseBlock { block, now_ms } => self.refuse_block(*block, *now_ms),
             Command::ForgetObjects { blocks } => self.forget_objects(blocks),
             Command::SetTenantLimits { tenant, limits } => {
                 self.set_tenant_limits(tenant.as_ref(), *limits)
             }
             Command::SetRetention { tenant, retention_ms } => {
                 self.set_retention(tenant.as_ref(), *retention_ms)
+            }
+            Command::SetRetentionSize { bytes } => {
+                self.retention_bytes = *bytes;
+                Ok(CommandReply::Done)
             }
             Command::AddDelete(delete) => self.add_delete(delete),
             Command::ForgetDeletes { numbers } => self.forget_deletes(numbers),
@@ -222,6 +228,11 @@ impl Catalog {
     /// The retention that applies to `tenant`, ms; 0 for ever.
     pub fn retention_ms(&self, tenant: &TenantId) -> u64 {
         self.tenants.get(tenant).and_then(|t| t.retention_ms).unwrap_or(self.default_retention_ms)
+    }
+
+    /// What all blocks together may take, bytes; 0 for no limit.
+    pub fn retention_bytes(&self) -> u64 {
+        self.retention_bytes
     }
 
     /// The key ranges that `shard` has or had: an open one by the routes, another by its seal.

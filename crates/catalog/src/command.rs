@@ -76,7 +76,8 @@ pub enum Command {
     CommitGeneration(Box<CommitGeneration>),
     /// Replaces the inputs of a work item by its outputs, at once, and ends it.
     ReplaceBlocks(Box<ReplaceBlocks>),
-    /// Ceases to name blocks whose samples are older than their tenants' retention.
+    /// Ceases to name blocks whose samples are older than their tenants' retention, or that are the
+    /// oldest where all together take more than they may.
     ExpireBlocks {
         /// The blocks.
         blocks: Vec<BlockId>,
@@ -120,10 +121,13 @@ pub enum Command {
         /// The work item.
         work: u64,
     },
-    /// Refuses a ULID for ever, so that its orphan object can be deleted.
+    /// Refuses a ULID, so that its orphan object can be deleted: for ever, or, where very many are
+    /// refused, until it is so old that nobody can still be about to commit it.
     RefuseBlock {
         /// The ULID; the catalog does not name it.
         block: BlockId,
+        /// The leader's clock, ms.
+        now_ms: i64,
     },
     /// Forgets replaced blocks whose objects are deleted.
     ForgetObjects {
@@ -143,6 +147,11 @@ pub enum Command {
         tenant: Option<TenantId>,
         /// ms, 0 for ever; `None`: back to the default.
         retention_ms: Option<u64>,
+    },
+    /// Sets what all blocks together may take.
+    SetRetentionSize {
+        /// Bytes of objects; 0 for no limit.
+        bytes: u64,
     },
     /// Orders a delete.
     AddDelete(NewDelete),

@@ -19,6 +19,7 @@ mod command;
 mod delete;
 mod delta;
 mod error;
+mod expiry;
 pub mod layout;
 pub mod limits;
 mod node;
@@ -48,6 +49,7 @@ pub use command::{
 pub use delete::DeleteRecord;
 pub use delta::{BlockDelta, RoutingDelta};
 pub use error::{CatalogError, CommandRefused, Reason};
+pub use expiry::{Expiry, believable_ms};
 pub use node::{Node, Role};
 pub use rebuild::{RebuildReport, ShardFate, rebuild_from_footers};
 pub use route::Route;

@@ -18,8 +18,9 @@ pub const TENANTS_MAX: usize = 1_000_000;
 /// Key ranges of one tenant. A split adds one.
 pub const RANGES_PER_TENANT_MAX: usize = 4_096;
 
-/// Blocks that the catalog names: at 2 GiB each some exabytes, at 500 bytes of memory each 2 GB.
-pub const BLOCKS_MAX: usize = 4_000_000;
+/// Blocks that the catalog names: at 2 GiB each two petabytes; at 500 bytes each 500 MB of memory, and
+/// half of [`DELTA_BYTES_MAX`].
+pub const BLOCKS_MAX: usize = 1_000_000;
 
 /// Blocks that one command names: keeps a log entry small.
 pub const BLOCKS_PER_COMMAND_MAX: usize = SOURCES_PER_BLOCK_MAX;
@@ -27,8 +28,12 @@ pub const BLOCKS_PER_COMMAND_MAX: usize = SOURCES_PER_BLOCK_MAX;
 /// Replaced objects that await their deletion.
 pub const PENDING_MAX: usize = 4_000_000;
 
-/// ULIDs that are refused for ever: 16 bytes each.
+/// ULIDs that are refused: 16 bytes each.
 pub const REFUSED_MAX: usize = 1 << 20;
+
+/// For how long after its ULID's time a block is refused at least, ms. Nobody commits a block that it
+/// began to build so long ago: a process that stood still for a week has lost its lease or its shard.
+pub const REFUSED_KEPT_MS: i64 = 7 * 86_400_000;
 
 /// Deletes that are not forgotten yet: each is looked at by every read of its tenant.
 pub const DELETES_MAX: usize = 10_000;
@@ -54,6 +59,9 @@ pub const TEXT_BYTES_MAX: usize = 512;
 /// Winners of commits that a shard remembers, so that a repeat learns its own: a leader that is
 /// further behind has to be told by its shard's log.
 pub const COMMITS_KEPT: usize = 256;
+
+/// Bytes of one delta, in as many messages as it takes: what a follower puts together at most.
+pub const DELTA_BYTES_MAX: usize = 1 << 30;
 
 /// Ids in the memory of each stream's changes; who is further behind gets the full state.
 pub const CHANGES_KEPT: usize = 65_536;

@@ -21,7 +21,7 @@ pub struct StoredObject {
 /// What is to be done about objects that no catalog names.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Orphans {
-    /// Refuses their ULIDs for ever: comes first.
+    /// Refuses their ULIDs: comes first.
     pub refuse: Vec<Command>,
     /// Objects whose ULIDs are refused already: delete them.
     pub delete: Vec<BlockId>,
@@ -100,7 +100,7 @@ pub fn orphans(
     if fresh.len() > ORPHANS_MAX || fresh.len() > (listed.len() / 100).max(1) {
         return Orphans { refuse: vec![], delete, suspicious: fresh.len() };
     }
-    let refuse = fresh.into_iter().map(|block| Command::RefuseBlock { block }).collect();
+    let refuse = fresh.into_iter().map(|block| Command::RefuseBlock { block, now_ms }).collect();
     Orphans { refuse, delete, suspicious: 0 }
 }
 
@@ -197,7 +197,8 @@ mod tests {
         let listed = [named, object(10, 10), object(20, 999), object(999, 20)];
         let found = orphans(&cluster.catalog, &listed, 1_000, 500);
         let block = BlockId::new(10, 5);
-        assert_eq!(found.refuse, [Command::RefuseBlock { block }], "the others are too young");
+        let refuse = Command::RefuseBlock { block, now_ms: 1_000 };
+        assert_eq!(found.refuse, [refuse], "the others are too young");
         assert!(found.delete.is_empty());
         cluster.ok(found.refuse[0].clone());
         let found = orphans(&cluster.catalog, &listed, 1_000, 500);

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pando_catalog::{BlockEntry, Catalog, Command, Grant, WorkKind, WorkSpec};
+use pando_catalog::{BlockEntry, Catalog, Command, Expiry, Grant, WorkKind, WorkSpec};
 use pando_model::{BlockId, BlockSource, NodeId, SeriesKey, ShardId, TenantId, TimeRange};
 
 /// How blocks are merged.
@@ -82,6 +82,7 @@ type Blocks<'a> = Vec<&'a BlockEntry>;
 
 struct Planner<'a> {
     catalog: &'a Catalog,
+    expiry: Expiry<'a>,
     now_ms: i64,
     settings: &'a CompactionSettings,
     /// Inputs of work that is planned or leased.
@@ -92,7 +93,9 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(catalog: &'a Catalog, now_ms: i64, settings: &'a CompactionSettings) -> Self {
         let leased = catalog.leases().values().flat_map(|lease| &lease.item.spec.inputs);
-        Planner { catalog, now_ms, settings, taken: leased.copied().collect(), plan: vec![] }
+        let taken = leased.copied().collect();
+        let expiry = catalog.expiry(now_ms);
+        Planner { catalog, expiry, now_ms, settings, taken, plan: vec![] }
     }
 
     fn is_quiet(&self, entry: &BlockEntry) -> bool {
@@ -177,7 +180,7 @@ impl<'a> Planner<'a> {
     /// Whether some tenants, but not all, are done with the block.
     fn has_expired_tenant(&self, entry: &BlockEntry) -> bool {
         let spans = entry.record.tenants.iter();
-        let done = spans.filter(|span| self.catalog.is_done_with(entry, span, self.now_ms));
+        let done = spans.filter(|span| self.expiry.is_done_with(entry, span));
         let count = done.count();
         count > 0 && count < entry.record.tenants.len()
     }

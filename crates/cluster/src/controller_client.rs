@@ -11,11 +11,13 @@ use pando_model::{CatalogVersion, ErrorKind, NodeId, ShardId, TenantId};
 use pando_proto::v1::controller_client::ControllerClient as Rpc;
 use pando_proto::v1::{
     AssignTenantRequest, HeartbeatRequest, HeartbeatResponse, HelloRequest, HelloResponse,
-    LeaseWorkRequest, LeaseWorkResponse, ProposeRequest, SealShardRequest, SealShardResponse,
-    WatchRequest, WatchResponse,
+    LeaseWorkRequest, LeaseWorkResponse, NewestRequest, ProposeRequest, SealShardRequest,
+    SealShardResponse, WatchRequest,
 };
 use pando_rpc::{Channels, MESSAGE_BYTES_MAX, Peer};
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Status};
+
+use crate::deltas::Deltas;
 
 /// One call to one controller ends within this time; a leader's election takes about one second.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -133,6 +135,20 @@ impl ControllerClient {
         .await
     }
 
+    /// The newest version of the catalog, confirmed by a majority of the controllers: whatever was
+    /// acknowledged before this was called is in it.
+    ///
+    /// # Errors
+    /// No controller that reaches a majority answers.
+    pub async fn newest(&self) -> Result<CatalogVersion, Status> {
+        self.ask(|mut rpc| {
+            let request = timed(NewestRequest {}, CALL_TIMEOUT);
+            async move { Ok(rpc.newest(request).await?.into_inner().catalog_version) }
+        })
+        .await
+        .map(CatalogVersion)
+    }
+
     /// Seals a shard; `split` halves each of its key ranges between two successors.
     ///
     /// # Errors
@@ -153,12 +169,10 @@ impl ControllerClient {
     ///
     /// # Errors
     /// No controller answers.
-    pub async fn watch_routing(
-        &self,
-        since: CatalogVersion,
-    ) -> Result<Streaming<WatchResponse>, Status> {
+    pub async fn watch_routing(&self, since: CatalogVersion) -> Result<Deltas, Status> {
         self.ask(|mut rpc| async move {
-            Ok(rpc.watch_routing(WatchRequest { since: since.0 }).await?.into_inner())
+            let stream = rpc.watch_routing(WatchRequest { since: since.0 }).await?;
+            Ok(Deltas::new(stream.into_inner()))
         })
         .await
     }
@@ -167,12 +181,10 @@ impl ControllerClient {
     ///
     /// # Errors
     /// No controller answers.
-    pub async fn watch_blocks(
-        &self,
-        since: CatalogVersion,
-    ) -> Result<Streaming<WatchResponse>, Status> {
+    pub async fn watch_blocks(&self, since: CatalogVersion) -> Result<Deltas, Status> {
         self.ask(|mut rpc| async move {
-            Ok(rpc.watch_blocks(WatchRequest { since: since.0 }).await?.into_inner())
+            let stream = rpc.watch_blocks(WatchRequest { since: since.0 }).await?;
+            Ok(Deltas::new(stream.into_inner()))
         })
         .await
     }

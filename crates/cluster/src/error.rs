@@ -31,21 +31,13 @@ pub enum PlacementError {
         /// The shard.
         shard: ShardId,
     },
-    /// All keys of the shard lie on one side of the medians.
-    #[error("nothing to split: shard={shard}")]
-    NothingToSplit {
-        /// The shard.
-        shard: ShardId,
-    },
 }
 
 impl PlacementError {
     /// What the error means to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            PlacementError::BadReplicas { .. } | PlacementError::NothingToSplit { .. } => {
-                ErrorKind::Invalid
-            }
+            PlacementError::BadReplicas { .. } => ErrorKind::Invalid,
             PlacementError::TooFewNodes { .. } | PlacementError::NoOpenShard { .. } => {
                 ErrorKind::Unavailable
             }

@@ -10,10 +10,10 @@ use pando_model::CatalogVersion;
 use pando_runtime::Tasks;
 use pando_runtime::disk::Disk;
 use tokio::sync::watch;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use crate::controller_client::ControllerClient;
-use pando_proto::v1::WatchResponse;
+use crate::deltas::Deltas;
 
 /// Pause before the next try when no controller answers.
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
@@ -136,18 +136,17 @@ impl Follow {
 
     async fn routing_deltas(
         &self,
-        mut stream: Streaming<WatchResponse>,
+        mut deltas: Deltas,
         out: &watch::Sender<Arc<RoutingView>>,
     ) -> Status {
         let mut keep = Pace::default();
         loop {
-            let message = match next(&mut stream).await {
-                Ok(message) => message,
+            let delta = match deltas.next().await {
+                Ok(delta) => delta,
                 Err(status) => return status,
             };
             let mut view = RoutingView::clone(&out.borrow());
-            let applied =
-                wire::decode_routing_delta(&message.delta).and_then(|delta| view.apply(&delta));
+            let applied = wire::decode_routing_delta(&delta).and_then(|delta| view.apply(&delta));
             if let Err(error) = applied {
                 return pando_rpc::status(error.kind(), error);
             }
@@ -172,18 +171,17 @@ impl Follow {
 
     async fn block_deltas(
         &self,
-        mut stream: Streaming<WatchResponse>,
+        mut deltas: Deltas,
         out: &watch::Sender<Arc<BlocksView>>,
     ) -> Status {
         let mut keep = Pace::default();
         loop {
-            let message = match next(&mut stream).await {
-                Ok(message) => message,
+            let delta = match deltas.next().await {
+                Ok(delta) => delta,
                 Err(status) => return status,
             };
             let mut view = BlocksView::clone(&out.borrow());
-            let applied =
-                wire::decode_block_delta(&message.delta).and_then(|delta| view.apply(&delta));
+            let applied = wire::decode_block_delta(&delta).and_then(|delta| view.apply(&delta));
             if let Err(error) = applied {
                 return pando_rpc::status(error.kind(), error);
             }
@@ -192,13 +190,6 @@ impl Follow {
             }
             out.send_replace(Arc::new(view));
         }
-    }
-}
-
-async fn next(stream: &mut Streaming<WatchResponse>) -> Result<WatchResponse, Status> {
-    match stream.message().await? {
-        Some(message) => Ok(message),
-        None => Err(Status::unavailable("the controller ended the stream")),
     }
 }
 

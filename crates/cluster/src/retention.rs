@@ -1,4 +1,4 @@
-//! Blocks that every tenant is done with.
+//! Blocks that every tenant is done with, and those for which there is no room.
 
 use pando_catalog::limits::BLOCKS_PER_COMMAND_MAX;
 use pando_catalog::{Catalog, Command};
@@ -7,11 +7,12 @@ use pando_model::BlockId;
 /// Blocks that one pass always may expire.
 const EXPIRED_PER_PASS_MIN: usize = 100;
 
-/// Ceases to name the blocks whose samples are older than their tenants' retention, oldest first.
-/// One pass takes at most 100 blocks or 1 % of all, so that a clock that has gone mad destroys
-/// little before somebody sees it.
+/// Ceases to name the blocks that retention takes by time or by size (see `pando_catalog::Expiry`),
+/// oldest first. One pass takes at most 100 blocks or 1 % of all, so that a clock that has gone mad,
+/// or a limit with a digit too few, destroys little before somebody sees it.
 pub fn retention(catalog: &Catalog, now_ms: i64) -> Vec<Command> {
-    let expired = catalog.blocks().values().filter(|e| catalog.is_expired(e, now_ms));
+    let expiry = catalog.expiry(now_ms);
+    let expired = catalog.blocks().values().filter(|entry| expiry.takes(entry));
     let mut expired: Vec<(i64, BlockId)> =
         expired.map(|entry| (entry.record.time.max_ms, entry.record.id)).collect();
     expired.sort_unstable();
@@ -53,5 +54,43 @@ mod tests {
         assert_eq!(all, expired(&[2, 3, 1, 4], 5_100));
         cluster.ok(all[0].clone());
         assert!(cluster.catalog.blocks().is_empty());
+    }
+
+    fn cluster_of(blocks: u64) -> Cluster {
+        let mut cluster = Cluster::with_ingesters(&["z"]);
+        cluster.open(&[&[1]]);
+        let route = vec![(SeriesKey(u64::MAX), ShardId(1))];
+        cluster.ok(Command::AssignTenant { tenant: tenant("a"), route });
+        for cut in 1..=blocks {
+            let id = u128::from(cut);
+            cluster.commit(record(id, (1, cut), (0, 100 * cut as i64), &["a"]));
+        }
+        cluster
+    }
+
+    #[test]
+    fn a_mad_clock_expires_nothing() {
+        let mut cluster = cluster_of(3);
+        let days = |n: u64| n * 86_400_000;
+        cluster.ok(Command::SetRetention { tenant: None, retention_ms: Some(days(15)) });
+        assert_eq!(retention(&cluster.catalog, days(36_500) as i64), []);
+    }
+
+    #[test]
+    fn the_oldest_make_room_pass_by_pass() {
+        let mut cluster = cluster_of(150);
+        assert!(retention(&cluster.catalog, 0).is_empty(), "no limit");
+        cluster.ok(Command::SetRetentionSize { bytes: 30_500 });
+        for (named, pass) in [(150, 100), (50, 20)] {
+            assert_eq!(cluster.catalog.blocks().len(), named);
+            let commands = retention(&cluster.catalog, 0);
+            let [Command::ExpireBlocks { blocks, .. }] = &commands[..] else {
+                panic!("one command: {commands:?}")
+            };
+            assert_eq!(blocks.len(), pass);
+            assert_eq!(blocks[0], BlockId(151 - named as u128), "the oldest first");
+            cluster.ok(commands[0].clone());
+        }
+        assert!(retention(&cluster.catalog, 0).is_empty(), "30 of 1,000 bytes fit");
     }
 }

@@ -29,6 +29,21 @@ pub struct SealPlan {
 }
 
 impl SealPlan {
+    /// The plan of a split, at the keys that halve the samples of each tenant. A shard with too little
+    /// in it to split is succeeded as it is.
+    #[must_use]
+    pub fn at_medians(mut self, catalog: &Catalog, medians: BTreeMap<TenantId, SeriesKey>) -> Self {
+        self.medians = medians;
+        let ranges = ranges_of(catalog, &self.shards);
+        let halves = ranges.iter().map(|(tenant, range)| self.halves(tenant, *range));
+        let (left, right): (Vec<_>, Vec<_>) = halves.unzip();
+        if left.iter().all(Option::is_none) || right.iter().all(Option::is_none) {
+            self.members.truncate(1);
+            self.medians.clear();
+        }
+        self
+    }
+
     /// The command that records the seals and opens the successors.
     pub fn command(&self, catalog: &Catalog, seals: Vec<SealResult>, now_ms: i64) -> Command {
         let mut successors: Vec<Successor> = self
@@ -142,27 +157,26 @@ pub fn rebalance(
     })
 }
 
-/// Splits a shard at its tenants' medians (the keys that halve their samples) onto two new ones.
-pub fn plan_split(
+/// The members of a shard's successors: of two for a split, else of one. A seal cannot be taken back,
+/// so that this comes before it: what has no members must not be sealed. Where to split only the
+/// sealed shard says ([`SealPlan::at_medians`]).
+pub fn plan_seal(
     catalog: &Catalog,
     presence: &Presence,
     settings: &PlacementSettings,
     shard: ShardId,
-    medians: BTreeMap<TenantId, SeriesKey>,
+    split: bool,
 ) -> Result<SealPlan, PlacementError> {
     settings.check()?;
     let open = catalog.open_shards_iter().find(|open| open.info.id == shard);
     let open = open.ok_or(PlacementError::NotOpen { shard })?;
     let mut planner = Planner::new(catalog, presence, settings);
     planner.unload(open);
-    let members = vec![planner.place()?, planner.place()?];
-    let plan = SealPlan { shards: vec![shard], members, medians };
-    let ranges = ranges_of(catalog, &plan.shards);
-    let halves: Vec<_> = ranges.iter().map(|(tenant, range)| plan.halves(tenant, *range)).collect();
-    if halves.iter().all(|(l, _)| l.is_none()) || halves.iter().all(|(_, r)| r.is_none()) {
-        return Err(PlacementError::NothingToSplit { shard });
+    let mut members = vec![planner.place()?];
+    if split {
+        members.push(planner.place()?);
     }
-    Ok(plan)
+    Ok(SealPlan { shards: vec![shard], members, medians: BTreeMap::new() })
 }
 
 /// The ranges of `shards`, by tenant, neighbours joined.

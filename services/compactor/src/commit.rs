@@ -106,7 +106,7 @@ impl Output {
         if !self.started.load(Ordering::SeqCst) {
             return false;
         }
-        let refuse = Command::RefuseBlock { block: self.block };
+        let refuse = Command::RefuseBlock { block: self.block, now_ms: 0 };
         match self.propose(&refuse).await {
             Ok(()) => {
                 let path = block_path(self.block);

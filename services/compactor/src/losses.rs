@@ -9,12 +9,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pando_catalog::{BlockEntry, BlocksView, DeleteRecord, RoutingView};
+use pando_catalog::{BlockEntry, BlocksView, DeleteRecord, RoutingView, believable_ms};
 use pando_model::{Matcher, SeriesSamples, TenantId, TenantSpan, TimeRange};
-
-/// How far ahead of the newest block a clock is believed when it judges retention, ms: a clock that
-/// has gone mad must not destroy what only retention protects.
-const CLOCK_AHEAD_MAX_MS: i64 = 86_400_000;
 
 /// What one tenant loses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +46,7 @@ impl Plan {
         deletes_upto: u64,
         now_ms: i64,
     ) -> Plan {
-        let now_ms = believable(now_ms, blocks);
+        let now_ms = believable_ms(now_ms, blocks.iter().map(|entry| entry.stored_ms));
         let each: Vec<Losses> = inputs
             .iter()
             .map(|entry| Losses::of_block(entry, routing, blocks, deletes_upto, now_ms))
@@ -70,12 +66,6 @@ impl Plan {
     pub(crate) fn is_empty(&self) -> bool {
         self.merged.is_empty() && self.separately.iter().all(Losses::is_empty)
     }
-}
-
-/// `now_ms`, unless it is far ahead of all that was ever stored.
-fn believable(now_ms: i64, blocks: &BlocksView) -> i64 {
-    let newest_ms = blocks.iter().map(|entry| entry.stored_ms).max().unwrap_or(i64::MIN);
-    now_ms.min(newest_ms.saturating_add(CLOCK_AHEAD_MAX_MS))
 }
 
 impl Losses {

@@ -168,7 +168,7 @@ async fn who_lost_the_lease_changes_nothing_and_takes_its_object_back() {
     let _compactor = bench.start();
     let refused = |state: &State| {
         let mut refused = state.proposed.iter().filter_map(|command| match command {
-            Command::RefuseBlock { block } => Some(*block),
+            Command::RefuseBlock { block, .. } => Some(*block),
             _ => None,
         });
         refused.next()

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use pando_model::{BlockId, BlockRecord, BlockSource, Digest, TenantSpan};
+use pando_model::{BlockId, BlockRecord, BlockSource, Digest};
 
 use super::{Applied, refuse, within};
 use crate::block_entry::{BlockEntry, PendingObject};
 use crate::catalog::Catalog;
 use crate::command::{CommandReply, ReplaceBlocks};
 use crate::error::CommandRefused;
-use crate::limits::{BLOCKS_MAX, BLOCKS_PER_COMMAND_MAX, PENDING_MAX, REFUSED_MAX};
+use crate::limits::{
+    BLOCKS_MAX, BLOCKS_PER_COMMAND_MAX, PENDING_MAX, REFUSED_KEPT_MS, REFUSED_MAX,
+};
 use crate::work::WorkItem;
 
 impl Catalog {
@@ -48,23 +50,33 @@ impl Catalog {
     pub(crate) fn expire_blocks(&mut self, blocks: &[BlockId], now_ms: i64) -> Applied {
         within("blocks of one command", blocks.len(), BLOCKS_PER_COMMAND_MAX)?;
         within("replaced objects", self.pending.len() + blocks.len(), PENDING_MAX)?;
+        let expiry = self.expiry(now_ms);
         for id in blocks {
             let Some(entry) = self.blocks.get(id) else {
                 refuse!(UnknownBlock, "no such block: block={id}");
             };
-            if !self.is_expired(entry, now_ms) {
-                refuse!(NotExpired, "a tenant keeps the block: block={id}");
+            if !expiry.takes(entry) {
+                refuse!(NotExpired, "a tenant keeps the block, and there is room: block={id}");
             }
         }
         self.unname_blocks(blocks, now_ms);
         Ok(CommandReply::Done)
     }
 
-    pub(crate) fn refuse_block(&mut self, block: BlockId) -> Applied {
+    pub(crate) fn refuse_block(&mut self, block: BlockId, now_ms: i64) -> Applied {
         if self.blocks.contains_key(&block) || self.pending.contains_key(&block) {
             refuse!(BlockNamed, "block is no orphan: block={block}");
         }
-        within("refused blocks", self.refused.len() + 1, REFUSED_MAX)?;
+        // Where there are too many, those that nobody can still be about to commit are forgotten. Ids
+        // are sorted by their time.
+        let forgotten_ms = self.believable_ms(now_ms).saturating_sub(REFUSED_KEPT_MS);
+        let first_kept = BlockId::new(forgotten_ms.max(0), 0);
+        let (count, is_full) = (self.refused.len() + 1, self.refused.len() >= REFUSED_MAX);
+        let old = self.refused.range(..first_kept).next().is_some();
+        within("refused blocks", if is_full && old { 0 } else { count }, REFUSED_MAX)?;
+        if is_full {
+            self.refused = self.refused.split_off(&first_kept);
+        }
         self.refused.insert(block);
         Ok(CommandReply::Done)
     }
@@ -78,20 +90,6 @@ impl Catalog {
             self.pending.remove(id);
         }
         Ok(CommandReply::Done)
-    }
-
-    /// Whether every tenant of the block is done with it.
-    pub fn is_expired(&self, entry: &BlockEntry, now_ms: i64) -> bool {
-        entry.record.tenants.iter().all(|span| self.is_done_with(entry, span, now_ms))
-    }
-
-    /// Whether the tenant of `span` is done with its part of the block. What was written with old
-    /// times, by a clock that was wrong or on purpose, is kept as long as if it had been of the
-    /// time when it was stored.
-    pub fn is_done_with(&self, entry: &BlockEntry, span: &TenantSpan, now_ms: i64) -> bool {
-        let retention_ms = i64::try_from(self.retention_ms(&span.tenant)).unwrap_or(i64::MAX);
-        let newest_ms = span.time.max_ms.max(entry.stored_ms);
-        retention_ms > 0 && newest_ms.saturating_add(retention_ms) <= now_ms
     }
 
     /// An output names its work item, with all inputs, and is of the inputs' resolution or a rollup

@@ -94,8 +94,9 @@ fn to_wire(command: &Command) -> Wire {
             Wire::ReleaseLease(v1::ReleaseLeaseCommand { work, holder, epoch, end })
         }
         Command::DropWork { work } => Wire::DropWork(v1::DropWorkCommand { work: *work }),
-        Command::RefuseBlock { block } => {
-            Wire::RefuseBlock(v1::RefuseBlockCommand { block: block_id_to_proto(*block) })
+        Command::RefuseBlock { block, now_ms } => {
+            let (block, now_ms) = (block_id_to_proto(*block), *now_ms);
+            Wire::RefuseBlock(v1::RefuseBlockCommand { block, now_ms })
         }
         Command::ForgetObjects { blocks } => {
             Wire::ForgetObjects(v1::ForgetObjectsCommand { blocks: blocks_to(blocks) })
@@ -108,6 +109,9 @@ fn to_wire(command: &Command) -> Wire {
         Command::SetRetention { tenant, retention_ms } => {
             let tenant = tenant.as_ref().map(name_of).unwrap_or_default();
             Wire::SetRetention(v1::SetRetentionCommand { tenant, retention_ms: *retention_ms })
+        }
+        Command::SetRetentionSize { bytes } => {
+            Wire::SetRetentionSize(v1::SetRetentionSizeCommand { bytes: *bytes })
         }
         Command::AddDelete(delete) => Wire::AddDelete(delete_to(delete)),
         Command::ForgetDeletes { numbers } => {
@@ -174,7 +178,9 @@ fn from_wire(command: &Wire) -> Result<Command> {
         }
         Wire::ReleaseLease(c) => release_from(c)?,
         Wire::DropWork(c) => Command::DropWork { work: c.work },
-        Wire::RefuseBlock(c) => Command::RefuseBlock { block: block_id_from_proto(&c.block)? },
+        Wire::RefuseBlock(c) => {
+            Command::RefuseBlock { block: block_id_from_proto(&c.block)?, now_ms: c.now_ms }
+        }
         Wire::ForgetObjects(c) => Command::ForgetObjects { blocks: blocks_from(&c.blocks)? },
         Wire::SetTenantLimits(c) => {
             let limits = c.limits.as_ref().map(limits_from);
@@ -184,6 +190,7 @@ fn from_wire(command: &Wire) -> Result<Command> {
             let tenant = tenant_or_none(&c.tenant)?;
             Command::SetRetention { tenant, retention_ms: c.retention_ms }
         }
+        Wire::SetRetentionSize(c) => Command::SetRetentionSize { bytes: c.bytes },
         Wire::AddDelete(c) => Command::AddDelete(delete_from(c)?),
         Wire::ForgetDeletes(c) => Command::ForgetDeletes { numbers: c.numbers.clone() },
     })

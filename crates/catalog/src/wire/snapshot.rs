@@ -82,6 +82,7 @@ fn to_wire(catalog: &Catalog) -> v1::CatalogSnapshot {
         refused: catalog.refused.iter().map(|id| block_id_to_proto(*id)).collect(),
         deletes: catalog.deletes.values().map(|delete| delete_to(delete)).collect(),
         leases: catalog.leases.values().map(lease_to).collect(),
+        retention_bytes: catalog.retention_bytes,
     }
 }
 
@@ -111,6 +112,7 @@ fn from_wire(message: &v1::CatalogSnapshot) -> Result<Catalog> {
         next_delete: message.next_delete,
         default_limits: limits_from(required("snapshot", message.default_limits.as_ref())?),
         default_retention_ms: message.default_retention_ms,
+        retention_bytes: message.retention_bytes,
         nodes: nodes.into_iter().map(|node| (node.id, Arc::new(node))).collect(),
         shards: shards.into_iter().map(|shard| (shard.info.id, shard)).collect(),
         tenants: tenants.into_iter().map(|t| (t.id.clone(), Arc::new(t))).collect(),

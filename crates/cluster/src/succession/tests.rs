@@ -123,8 +123,8 @@ fn a_split_halves_each_tenant_at_its_median() {
     assign(&mut cluster, "c", &[(u64::MAX, 1)]);
     let medians = BTreeMap::from([(tenant("a"), SeriesKey(50)), (tenant("b"), SeriesKey(500))]);
     let catalog = &cluster.catalog;
-    let plan = plan_split(catalog, &cluster.presence, &settings(3), ShardId(1), medians);
-    let plan = plan.expect("fits");
+    let plan = plan_seal(catalog, &cluster.presence, &settings(3), ShardId(1), true);
+    let plan = plan.expect("fits").at_medians(catalog, medians);
     cluster.ok(plan.command(&cluster.catalog, seals(&plan), 5));
     let route = |name: &str| {
         let route = cluster.catalog.tenants()[&tenant(name)].route.clone().expect("a route");
@@ -136,17 +136,35 @@ fn a_split_halves_each_tenant_at_its_median() {
 }
 
 #[test]
-fn what_cannot_be_split_is_said_to_be() {
+fn what_cannot_be_split_is_succeeded_as_it_is() {
     let mut cluster = Cluster::with_ingesters(&["z"]);
     cluster.open(&[&[1]]);
     assign(&mut cluster, "a", &[(u64::MAX, 1)]);
     let split = |shard, median| {
         let medians = BTreeMap::from([(tenant("a"), SeriesKey(median))]);
-        plan_split(&cluster.catalog, &cluster.presence, &settings(1), ShardId(shard), medians)
+        let (catalog, presence) = (&cluster.catalog, &cluster.presence);
+        let plan = plan_seal(catalog, presence, &settings(1), ShardId(shard), true);
+        plan.map(|plan| plan.at_medians(catalog, medians).members.len())
     };
-    assert_eq!(split(1, 0), Err(PlacementError::NothingToSplit { shard: ShardId(1) }));
+    assert_eq!(split(1, 0), Ok(1));
     assert_eq!(split(9, 5), Err(PlacementError::NotOpen { shard: ShardId(9) }));
-    assert!(split(1, u64::MAX).is_ok());
+    assert_eq!(split(1, u64::MAX), Ok(2));
+}
+
+#[test]
+fn what_has_no_members_must_not_be_sealed() {
+    let mut cluster = Cluster::with_ingesters(THREE);
+    cluster.open(&[&[1, 2, 3]]);
+    let plan = |cluster: &Cluster, split| {
+        let (catalog, presence) = (&cluster.catalog, &cluster.presence);
+        plan_seal(catalog, presence, &settings(3), ShardId(1), split)
+    };
+    assert_eq!(members(&plan(&cluster, false).expect("fits")).len(), 1);
+    assert_eq!(members(&plan(&cluster, true).expect("fits")).len(), 2);
+    cluster.silence(3, 1_000_000);
+    let few = PlacementError::TooFewNodes { replicas: 3, live: 2 };
+    assert_eq!(plan(&cluster, false), Err(few.clone()));
+    assert_eq!(plan(&cluster, true), Err(few));
 }
 
 proptest! {
@@ -170,9 +188,9 @@ proptest! {
             (tenant("b"), SeriesKey(medians.1)),
         ]);
         let (catalog, presence) = (&cluster.catalog, &cluster.presence);
-        if let Ok(plan) = plan_split(catalog, presence, &settings(1), ShardId(1), medians) {
-            let command = plan.command(&cluster.catalog, seals(&plan), 5);
-            cluster.ok(command);
-        }
+        let plan = plan_seal(catalog, presence, &settings(1), ShardId(1), true).expect("fits");
+        let plan = plan.at_medians(catalog, medians);
+        let command = plan.command(&cluster.catalog, seals(&plan), 5);
+        cluster.ok(command);
     }
 }

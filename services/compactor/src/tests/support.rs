@@ -24,8 +24,9 @@ use pando_model::{
 use pando_proto::v1::controller_server::{Controller as Service, ControllerServer};
 use pando_proto::v1::{
     AssignTenantRequest, AssignTenantResponse, HeartbeatRequest, HeartbeatResponse, HelloRequest,
-    HelloResponse, LeaseWorkRequest, LeaseWorkResponse, ProposeRequest, ProposeResponse,
-    SealShardRequest, SealShardResponse, WatchRequest, WatchResponse,
+    HelloResponse, LeaseWorkRequest, LeaseWorkResponse, NewestRequest, NewestResponse,
+    ProposeRequest, ProposeResponse, SealShardRequest, SealShardResponse, WatchRequest,
+    WatchResponse,
 };
 use pando_rpc::{Channels, GrpcServer, Identity, limited};
 use pando_runtime::disk::SimDisk;
@@ -168,7 +169,7 @@ impl Controller {
                 let next = delta(&this.state.lock().catalog, since);
                 if let Some((to, delta)) = next {
                     since = to;
-                    if out.send(Ok(WatchResponse { delta })).await.is_err() {
+                    if out.send(Ok(WatchResponse { delta, more: false })).await.is_err() {
                         return;
                     }
                 }
@@ -250,6 +251,10 @@ impl Service for Controller {
             let delta = catalog.blocks_since(since)?;
             Some((delta.to, wire::encode_block_delta(&delta).into()))
         })))
+    }
+
+    async fn newest(&self, _: Request<NewestRequest>) -> Result<Response<NewestResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
     }
 
     async fn lease_work(

@@ -251,7 +251,9 @@ impl Committer {
     /// Another leader was faster: the own object goes, once nobody can name it any more. What fails
     /// here is left to the controllers, which look for orphans.
     async fn withdraw(&self, own: BlockId) {
-        if let Err(error) = self.client().propose(&Command::RefuseBlock { block: own }).await {
+        // The leading controller sets its own clock.
+        let refuse = Command::RefuseBlock { block: own, now_ms: 0 };
+        if let Err(error) = self.client().propose(&refuse).await {
             tracing::warn!(block = %own, %error, "own block is not refused");
             return;
         }

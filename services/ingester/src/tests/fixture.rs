@@ -27,9 +27,9 @@ use pando_proto::v1::ingester_client::IngesterClient;
 use pando_proto::v1::live_client::LiveClient;
 use pando_proto::v1::{
     AssignTenantRequest, AssignTenantResponse, HeartbeatRequest, HeartbeatResponse, HelloRequest,
-    HelloResponse, LeaseWorkRequest, LeaseWorkResponse, ProposeRequest, ProposeResponse,
-    SealRequest, SealShardRequest, SealShardResponse, WatchRequest, WatchResponse, WriteBlock,
-    WriteRequest, WriteResponse,
+    HelloResponse, LeaseWorkRequest, LeaseWorkResponse, NewestRequest, NewestResponse,
+    ProposeRequest, ProposeResponse, SealRequest, SealShardRequest, SealShardResponse,
+    WatchRequest, WatchResponse, WriteBlock, WriteRequest, WriteResponse,
 };
 use pando_rpc::{Channels, GrpcServer, Identity, Peer, bind};
 use pando_runtime::disk::{SimDisk, Tear};
@@ -133,7 +133,7 @@ impl Controllers {
             loop {
                 versions.mark_unchanged();
                 if let Some((to, delta)) = all.read(|catalog| delta(catalog, since)) {
-                    return Some((Ok(WatchResponse { delta }), (all, versions, to)));
+                    return Some((Ok(WatchResponse { delta, more: false }), (all, versions, to)));
                 }
                 versions.changed().await.ok()?;
             }
@@ -203,6 +203,10 @@ impl Service for ControllersService {
             let delta = catalog.blocks_since(since)?;
             Some((delta.to, wire::encode_block_delta(&delta).into()))
         })))
+    }
+
+    async fn newest(&self, _: Request<NewestRequest>) -> Result<Response<NewestResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
     }
 
     async fn lease_work(

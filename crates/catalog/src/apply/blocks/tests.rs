@@ -6,7 +6,7 @@ use super::*;
 use crate::command::{Command, Grant, WorkEnd};
 use crate::error::Reason;
 use crate::limits::WORK_FAILURES_MAX;
-use crate::testdata::{Bench, output, tenant};
+use crate::testdata::{Bench, commit, output, record, tenant};
 use crate::work::{WorkKind, WorkSpec};
 
 const ONE: NodeId = NodeId(1);
@@ -189,6 +189,27 @@ fn blocks_expire_when_every_tenant_is_done_with_them() {
     let late = replace(work, epoch, &[&a], vec![output(3, work, &[&a])]);
     assert_eq!(bench.refused(command(late)), Reason::UnknownWork, "it would bring samples back");
     assert_eq!(bench.refused(expire(2_000)), Reason::UnknownBlock);
+}
+
+#[test]
+fn refusals_are_forgotten_when_there_are_too_many_and_they_are_old() {
+    const DAY_MS: i64 = 86_400_000;
+    let mut bench = Bench::with_tenant();
+    let made = BlockRecord { created_ms: 30 * DAY_MS, ..record(1, 1, 1, "a") };
+    bench.ok(commit(&bench.catalog, made));
+    let id = |day: i64, n: usize| BlockId::new(day * DAY_MS, n as u128);
+    let refuse =
+        |n, now_day: i64| Command::RefuseBlock { block: id(30, n), now_ms: now_day * DAY_MS };
+    bench.ok(Command::RefuseBlock { block: id(22, 1), now_ms: i64::MAX });
+    bench.catalog.refused.extend((0..REFUSED_MAX - 1).map(|n| id(24, n)));
+    assert!(bench.catalog.is_refused(id(22, 1)), "while there is room");
+    let full = bench.apply(refuse(1, 28)).expect_err("none is old enough");
+    assert_eq!(full.reason, Reason::Limit);
+    bench.ok(refuse(1, 30));
+    assert!(!bench.catalog.is_refused(id(22, 1)), "it is older than a week");
+    assert!(bench.catalog.is_refused(id(24, 1)) && bench.catalog.is_refused(id(30, 1)));
+    let full = bench.apply(refuse(2, 99_999)).expect_err("the clock is not believed");
+    assert_eq!(full.reason, Reason::Limit);
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn an_old_leader_comes_too_late() {
 #[test]
 fn records_that_cannot_be_right_are_refused() {
     let mut bench = Bench::with_tenant();
-    bench.ok(Command::RefuseBlock { block: BlockId(66) });
+    bench.ok(Command::RefuseBlock { block: BlockId(66), now_ms: 1 });
     let refused = commit(&bench.catalog, record(66, 1, 1, "a"));
     assert_eq!(bench.refused(refused), Reason::BlockRefused);
     let faults: [(&str, Fault<'_>); 8] = [
@@ -118,7 +118,7 @@ fn records_that_cannot_be_right_are_refused() {
     bench.commit(1, 1, 1, "a");
     let again = commit(&bench.catalog, record(1, 1, 2, "a"));
     assert_eq!(bench.refused(again), Reason::BlockNamed);
-    let refuse = Command::RefuseBlock { block: BlockId(1) };
+    let refuse = Command::RefuseBlock { block: BlockId(1), now_ms: 1 };
     assert_eq!(bench.refused(refuse), Reason::BlockNamed);
 }
 

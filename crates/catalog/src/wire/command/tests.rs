@@ -83,7 +83,8 @@ fn samples() -> Vec<Command> {
         Command::ReleaseLease { work: 7, holder, epoch, end: WorkEnd::GivenBack },
         Command::ReleaseLease { work: 7, holder, epoch, end: WorkEnd::Failed },
         Command::DropWork { work: 7 },
-        Command::RefuseBlock { block: BlockId(u128::MAX) },
+        Command::RefuseBlock { block: BlockId(u128::MAX), now_ms: 9 },
+        Command::SetRetentionSize { bytes: 7 },
         Command::ForgetObjects { blocks: vec![BlockId(4)] },
         Command::SetTenantLimits { tenant: None, limits: None },
         Command::SetTenantLimits { tenant: Some(tenant("a")), limits: Some(limits) },
@@ -109,7 +110,7 @@ fn every_command_round_trips() {
         kinds.insert(format!("{:?}", message.command).chars().take(24).collect::<String>());
         assert_eq!(decode_command(&bytes).expect("decodes"), command);
     }
-    assert_eq!(kinds.len(), 22, "each kind of command is among the samples: {kinds:?}");
+    assert_eq!(kinds.len(), 23, "each kind of command is among the samples: {kinds:?}");
 }
 
 #[test]
