@@ -230,6 +230,16 @@ impl Catalog {
         self.tenants.get(tenant).and_then(|t| t.retention_ms).unwrap_or(self.default_retention_ms)
     }
 
+    /// The limits of tenants without their own.
+    pub fn default_limits(&self) -> TenantLimits {
+        self.default_limits
+    }
+
+    /// The retention of tenants without their own, ms; 0 for ever.
+    pub fn default_retention_ms(&self) -> u64 {
+        self.default_retention_ms
+    }
+
     /// What all blocks together may take, bytes; 0 for no limit.
     pub fn retention_bytes(&self) -> u64 {
         self.retention_bytes

@@ -39,7 +39,7 @@ impl Catalog {
     }
 
     /// `now_ms`, unless it is far ahead of all that was ever stored.
-    pub(crate) fn believable_ms(&self, now_ms: i64) -> i64 {
+    pub fn believable_ms(&self, now_ms: i64) -> i64 {
         believable_ms(now_ms, self.blocks.values().map(|entry| entry.stored_ms))
     }
 

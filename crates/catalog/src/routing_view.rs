@@ -155,6 +155,11 @@ impl RoutingView {
         self.tenants.get(tenant).and_then(|t| t.limits).unwrap_or(self.default_limits)
     }
 
+    /// The limits of tenants without their own.
+    pub fn default_limits(&self) -> TenantLimits {
+        self.default_limits
+    }
+
     /// The retention that applies to `tenant`, ms; 0 for ever.
     pub fn retention_ms(&self, tenant: &TenantId) -> u64 {
         self.tenants.get(tenant).and_then(|t| t.retention_ms).unwrap_or(self.default_retention_ms)

@@ -1,6 +1,6 @@
 //! What may be closed, forgotten and deleted. Everything here errs to the side of keeping.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pando_catalog::limits::{BLOCKS_PER_COMMAND_MAX, SHARDS_PER_COMMAND_MAX};
 use pando_catalog::{Catalog, Command, ShardStage};
@@ -75,32 +75,35 @@ pub fn expired_objects(
 }
 
 /// Objects that no catalog names, and that are old by their id's time and by the store's: what
-/// uploads that died left behind. More than 1 % of all objects, or more than 100, are left alone.
+/// uploads that died left behind. A clock far ahead of all blocks is not believed. More than 1 % of all objects, or more than 100, are left alone.
 pub fn orphans(
     catalog: &Catalog,
     listed: &[StoredObject],
     now_ms: i64,
     age_ms_min: i64,
 ) -> Orphans {
-    let old = |time_ms: i64| time_ms.saturating_add(age_ms_min) <= now_ms;
+    let old = |time_ms: i64, now_ms: i64| time_ms.saturating_add(age_ms_min) <= now_ms;
     let unnamed = listed.iter().filter(|object| {
         let id = &object.block;
         !catalog.blocks().contains_key(id) && !catalog.pending().contains_key(id)
     });
-    let (mut refused, mut fresh) = (BTreeSet::new(), BTreeSet::new());
+    let (mut refused, mut fresh) = (BTreeSet::new(), BTreeMap::new());
     for object in unnamed {
         let made_ms = i64::try_from(object.block.0 >> 80).unwrap_or(i64::MAX);
+        let newer_ms = made_ms.max(object.modified_ms);
         if catalog.is_refused(object.block) {
             refused.insert(object.block);
-        } else if old(made_ms) && old(object.modified_ms) {
-            fresh.insert(object.block);
+        } else if old(newer_ms, now_ms) {
+            fresh.insert(object.block, newer_ms);
         }
     }
     let delete = refused.into_iter().collect();
     if fresh.len() > ORPHANS_MAX || fresh.len() > (listed.len() / 100).max(1) {
         return Orphans { refuse: vec![], delete, suspicious: fresh.len() };
     }
-    let refuse = fresh.into_iter().map(|block| Command::RefuseBlock { block, now_ms }).collect();
+    let believable_ms = catalog.believable_ms(now_ms);
+    let fresh = fresh.into_iter().filter(|(_, newer_ms)| old(*newer_ms, believable_ms));
+    let refuse = fresh.map(|(block, _)| Command::RefuseBlock { block, now_ms }).collect();
     Orphans { refuse, delete, suspicious: 0 }
 }
 

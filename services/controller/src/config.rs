@@ -22,6 +22,15 @@ pub struct ControllerConfig {
     pub limits: TenantLimits,
     /// How long samples of tenants without their own retention are kept, ms; 0 for ever.
     pub retention_ms: u64,
+    /// What all blocks together may take, bytes; beyond it the oldest go. 0 for no limit.
+    pub retention_bytes: u64,
+    /// Whether operators may seal shards and change tenants' limits by gRPC.
+    pub admin_api: bool,
+    /// How often the bucket is searched for objects that nobody names; zero for never.
+    pub orphan_interval: Duration,
+    /// Objects younger than this are no orphans yet, ms: far above the longest time that an upload may be
+    /// under way, and that its commit may wait for controllers.
+    pub orphan_age_ms: i64,
     /// Blocks younger than this are not compacted, ms.
     pub min_block_age_ms: i64,
     /// How long a replaced object is kept, ms.

@@ -1,15 +1,12 @@
 //! `Controller`: the catalog's Raft group and what the leader does with it on request.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use pando_catalog::{
-    Command, CommandRefused, CommandReply, Node, Reason, Role, SealResult, ShardStage, wire,
+    Command, CommandRefused, CommandReply, Node, Reason, SealResult, ShardStage, wire,
 };
-use pando_cluster::{
-    PlacementError, Presence, SealPlan, assign_tenant, choose_members, loads, next_grant,
-    plan_split,
-};
+use pando_cluster::{Presence, SealPlan, assign_tenant, next_grant, plan_seal};
 use pando_consensus::Group;
 use pando_model::{CatalogVersion, Cut, ErrorKind, NodeId, SeriesKey, ShardId, TenantId};
 use pando_proto::v1::ingester_client::IngesterClient;
@@ -19,6 +16,7 @@ use pando_runtime::{SharedClock, Tasks};
 use tonic::{Request, Status};
 
 use crate::config::ControllerConfig;
+use crate::contact::Contact;
 use crate::grpc::{propose_status, refused_status, unexpected};
 use crate::liveness::Liveness;
 use crate::metrics::ControllerMetrics;
@@ -26,6 +24,10 @@ use crate::state::CatalogState;
 
 /// A member whose clock is further off than this is told so in the log, ms.
 const CLOCK_SKEW_WARN_MS: i64 = 60_000;
+
+/// A majority confirms within this time, or is not there: less than the 5 s that a member waits for a
+/// controller before it asks the next.
+const CONFIRM_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// One controller. The group is there once the cluster is founded.
 pub struct Controller {
@@ -36,6 +38,7 @@ pub struct Controller {
     tasks: Tasks,
     state: Arc<CatalogState>,
     liveness: Liveness,
+    contact: Contact,
     group: OnceLock<Group>,
     /// One seal at a time: successors are chosen by what the one before has left.
     sealing: tokio::sync::Mutex<()>,
@@ -61,6 +64,7 @@ impl Controller {
             tasks,
             state: Arc::new(CatalogState::new()),
             liveness,
+            contact: Contact::default(),
             group: OnceLock::new(),
             sealing: tokio::sync::Mutex::default(),
             metrics,
@@ -137,10 +141,7 @@ impl Controller {
         command: &Command,
     ) -> Result<Result<CommandReply, CommandRefused>, Status> {
         let Some(group) = self.group.get() else {
-            return Err(status(
-                ErrorKind::Unavailable,
-                "this controller has not joined its cluster yet",
-            ));
+            return Err(not_joined());
         };
         let proposed = group.propose(wire::encode_command(command)).await;
         let (_, reply) = proposed.map_err(propose_status)?;
@@ -152,6 +153,54 @@ impl Controller {
         self.propose(command).await?.map_err(|refused| refused_status(&refused))
     }
 
+    /// Carries out what a decider decided; what the catalog refuses is left for the next round.
+    pub(crate) async fn carry_out(&self, commands: Vec<Command>) -> Result<(), Status> {
+        for command in commands {
+            if let Err(refused) = self.propose(&command).await? {
+                tracing::warn!(%refused, ?command, "catalog refuses what was decided");
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until this replica has applied all that was committed when this was called, as a majority
+    /// confirms it. Who asks at one moment shares one question.
+    pub(crate) async fn read_index(&self) -> Result<(), Status> {
+        let Some(group) = self.group.get() else { return Err(not_joined()) };
+        let asked = self.monotonic();
+        match tokio::time::timeout(CONFIRM_TIMEOUT, group.read_index()).await {
+            Ok(Ok(())) => {
+                self.contact.confirmed(asked);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(status(error.kind(), error)),
+            Err(_) => {
+                let text = "a majority of the controllers does not answer";
+                Err(status(ErrorKind::Unavailable, text))
+            }
+        }
+    }
+
+    /// The version that a majority has reached now: whatever was acknowledged before is in it.
+    pub(crate) async fn newest(&self) -> Result<CatalogVersion, Status> {
+        self.read_index().await?;
+        Ok(self.version())
+    }
+
+    /// Whether this controller has heard of a majority lately.
+    pub(crate) fn has_majority(&self) -> bool {
+        self.contact.is_there(self.monotonic())
+    }
+
+    /// Whether operators may seal shards and change tenants here.
+    pub(crate) fn check_admin(&self) -> Result<(), Status> {
+        if self.config.admin_api {
+            return Ok(());
+        }
+        let text = "admin calls are off: start the controllers with --web.enable-admin-api";
+        Err(status(ErrorKind::Forbidden, text))
+    }
+
     /// Takes a heartbeat: registers what is new, and grants the next lease.
     pub(crate) async fn heartbeat(
         &self,
@@ -159,6 +208,11 @@ impl Controller {
         clock_ms: i64,
         leaving: bool,
     ) -> Result<HeartbeatResponse, Status> {
+        // A leader that was replaced without knowing it must not grant what its successor does not know of.
+        self.read_index().await?;
+        if !self.is_leader() {
+            return Err(status(ErrorKind::Unavailable, "the controllers' leader is changing"));
+        }
         let now_ms = self.clock.now_ms();
         if leaving {
             self.liveness.leave(node.id);
@@ -246,29 +300,19 @@ impl Controller {
         if info.stage != ShardStage::Open {
             return Ok((info.successors.clone(), self.version()));
         }
-        let answer = self.seal_at_members(shard, &info.members).await?;
+        // A seal cannot be taken back: a shard that nobody could succeed must go on taking writes.
         let (presence, settings) = (self.presence(), self.config.placement());
-        let unavailable = |error: PlacementError| status(ErrorKind::Unavailable, error);
-        let plan = self.state.read(|catalog| {
-            if split {
-                let medians = answer.medians.iter();
-                let medians = medians
-                    .filter_map(|m| Some((TenantId::parse(&m.tenant).ok()?, SeriesKey(m.key))));
-                let split = plan_split(catalog, &presence, &settings, shard, medians.collect());
-                // A shard with too little in it to split is succeeded as it is.
-                if let Ok(plan) = split {
-                    return Ok(plan);
-                }
-            }
-            let nodes = catalog.nodes().values().map(|node| &**node);
-            let alive: Vec<&Node> = nodes
-                .filter(|node| node.has(Role::Ingester) && presence.is_alive(node.id))
+        let plan = self.state.read(|c| plan_seal(c, &presence, &settings, shard, split));
+        let mut plan = plan.map_err(|error| status(error.kind(), error))?;
+        let answer = self.seal_at_members(shard, &info.members).await?;
+        if split {
+            let medians = answer.medians.iter();
+            let medians = medians
+                .filter_map(|m| Some((TenantId::parse(&m.tenant).ok()?, SeriesKey(m.key))))
                 .collect();
-            let members = choose_members(&alive, &loads(catalog), settings.replicas)?;
-            let (shards, members) = (vec![shard], vec![members]);
-            Ok(SealPlan { shards, members, medians: BTreeMap::new() })
-        });
-        self.succeed(&plan.map_err(unavailable)?, vec![(shard, answer)]).await
+            plan = self.state.read(|catalog| plan.at_medians(catalog, medians));
+        }
+        self.succeed(&plan, vec![(shard, answer)]).await
     }
 
     /// Seals shards as a decider planned it.
@@ -336,4 +380,8 @@ impl Controller {
         }
         Err(last)
     }
+}
+
+pub(crate) fn not_joined() -> Status {
+    status(ErrorKind::Unavailable, "this controller has not joined its cluster yet")
 }

@@ -1,5 +1,6 @@
 //! What can stop a controller.
 
+use pando_catalog::CatalogError;
 use pando_model::{ClusterId, ErrorKind, NodeId};
 
 /// Why a controller cannot run.
@@ -24,6 +25,22 @@ pub enum ControllerError {
         /// Of the bucket.
         theirs: ClusterId,
     },
+    /// The bucket has no cluster, though somebody has one: it is another bucket, or its objects are gone.
+    #[error(
+        "the bucket has no cluster.json, but {who} belongs to a cluster: bucket={bucket} cluster={cluster}; \
+         it is not this cluster's bucket, or it was emptied"
+    )]
+    NotTheBucket {
+        /// The bucket.
+        bucket: String,
+        /// Who has a cluster.
+        who: String,
+        /// Which.
+        cluster: ClusterId,
+    },
+    /// The bucket cannot be used.
+    #[error("bucket: {0}")]
+    Bucket(CatalogError),
     /// The Raft group cannot be opened.
     #[error("catalog group: {0}")]
     Consensus(String),
@@ -33,9 +50,10 @@ impl ControllerError {
     /// What the error means.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            ControllerError::NotAVoter { .. } | ControllerError::OtherCluster { .. } => {
-                ErrorKind::Forbidden
-            }
+            ControllerError::NotAVoter { .. }
+            | ControllerError::OtherCluster { .. }
+            | ControllerError::NotTheBucket { .. } => ErrorKind::Forbidden,
+            ControllerError::Bucket(error) => error.kind(),
             ControllerError::Consensus(_) => ErrorKind::Internal,
         }
     }

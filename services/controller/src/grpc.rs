@@ -12,13 +12,14 @@ use pando_proto::v1::controller_client::ControllerClient as Rpc;
 use pando_proto::v1::controller_server::Controller as Service;
 use pando_proto::v1::{
     AssignTenantRequest, AssignTenantResponse, HeartbeatRequest, HeartbeatResponse, HelloRequest,
-    HelloResponse, LeaseWorkRequest, LeaseWorkResponse, ProposeRequest, ProposeResponse,
-    SealShardRequest, SealShardResponse, WatchRequest, WatchResponse,
+    HelloResponse, LeaseWorkRequest, LeaseWorkResponse, NewestRequest, NewestResponse,
+    ProposeRequest, ProposeResponse, SealShardRequest, SealShardResponse, WatchRequest,
+    WatchResponse,
 };
 use pando_rpc::{MESSAGE_BYTES_MAX, Peer, status};
 use tonic::{Request, Response, Status};
 
-use crate::controller::Controller;
+use crate::controller::{Controller, not_joined};
 
 /// Marks a call that another controller has passed on: it is not passed on again.
 const PASSED_ON: &str = "pando-passed-on";
@@ -37,10 +38,7 @@ impl ControllerService {
     /// A client of the leader, for a call that this controller cannot answer itself; `None` where it leads.
     fn leader<T>(&self, request: &Request<T>) -> Result<Option<Rpc<Peer>>, Status> {
         let Some(group) = self.controller.group() else {
-            return Err(status(
-                ErrorKind::Unavailable,
-                "this controller has not joined its cluster yet",
-            ));
+            return Err(not_joined());
         };
         if group.is_leader() {
             return Ok(None);
@@ -113,6 +111,9 @@ impl Service for ControllerService {
         }
         let bytes = request.into_inner().command;
         let command = wire::decode_command(&bytes).map_err(|e| status(e.kind(), e))?;
+        if is_for_operators(&command) {
+            self.controller.check_admin()?;
+        }
         let reply = self.controller.propose(&with_clock(command, self.controller.now_ms())).await?;
         Ok(Response::new(ProposeResponse {
             reply: wire::encode_reply(&reply).into(),
@@ -140,12 +141,10 @@ impl Service for ControllerService {
         request: Request<WatchRequest>,
     ) -> Result<Response<Deltas>, Status> {
         let since = CatalogVersion(request.into_inner().since);
-        let state = self.controller.state().clone();
-        let deltas =
-            crate::watch::deltas(state, since, self.controller.tasks(), |catalog, since| {
-                let delta = catalog.routing_since(since)?;
-                Some((delta.to, wire::encode_routing_delta(&delta).into()))
-            });
+        let deltas = crate::watch::deltas(self.controller.clone(), since, |catalog, since| {
+            let delta = catalog.routing_since(since)?;
+            Some((delta.to, wire::encode_routing_delta(&delta).into()))
+        })?;
         Ok(Response::new(Box::pin(deltas)))
     }
 
@@ -156,13 +155,17 @@ impl Service for ControllerService {
         request: Request<WatchRequest>,
     ) -> Result<Response<Deltas>, Status> {
         let since = CatalogVersion(request.into_inner().since);
-        let state = self.controller.state().clone();
-        let deltas =
-            crate::watch::deltas(state, since, self.controller.tasks(), |catalog, since| {
-                let delta = catalog.blocks_since(since)?;
-                Some((delta.to, wire::encode_block_delta(&delta).into()))
-            });
+        let deltas = crate::watch::deltas(self.controller.clone(), since, |catalog, since| {
+            let delta = catalog.blocks_since(since)?;
+            Some((delta.to, wire::encode_block_delta(&delta).into()))
+        })?;
         Ok(Response::new(Box::pin(deltas)))
+    }
+
+    async fn newest(&self, _: Request<NewestRequest>) -> Result<Response<NewestResponse>, Status> {
+        // Any controller that reaches the leader can tell.
+        let version = self.controller.newest().await?;
+        Ok(Response::new(NewestResponse { catalog_version: version.0 }))
     }
 
     async fn lease_work(
@@ -183,6 +186,7 @@ impl Service for ControllerService {
         if let Some(mut leader) = self.leader(&request)? {
             return leader.seal_shard(passed_on(request)).await;
         }
+        self.controller.check_admin()?;
         let asked = request.into_inner();
         let (successors, version) =
             self.controller.seal_shard(ShardId(asked.shard), asked.split).await?;
@@ -193,6 +197,19 @@ impl Service for ControllerService {
     }
 }
 
+/// What no member proposes by itself. The leading controller's own rounds do not pass here.
+fn is_for_operators(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::SetTenantLimits { .. }
+            | Command::SetRetention { .. }
+            | Command::SetRetentionSize { .. }
+            | Command::AddDelete(_)
+            | Command::DropWork { .. }
+            | Command::RaiseFeatureLevel { .. }
+    )
+}
+
 /// A member's command with the leader's clock in place of the member's.
 fn with_clock(mut command: Command, leader_ms: i64) -> Command {
     match &mut command {
@@ -201,6 +218,7 @@ fn with_clock(mut command: Command, leader_ms: i64) -> Command {
         | Command::SealShards { now_ms, .. }
         | Command::CloseShard { now_ms, .. }
         | Command::ExpireBlocks { now_ms, .. }
+        | Command::RefuseBlock { now_ms, .. }
         | Command::GrantLease { now_ms, .. }
         | Command::RenewLease { now_ms, .. } => *now_ms = leader_ms,
         Command::ReplaceBlocks(replace) => replace.now_ms = leader_ms,

@@ -2,20 +2,25 @@
 //! leases work and cleans up. It knows nothing of samples.
 
 mod config;
+mod contact;
 mod controller;
 mod error;
 mod founding;
 mod grpc;
+mod housekeeping;
 mod liveness;
 mod metrics;
 mod runner;
 mod state;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::ControllerConfig;
 pub use controller::Controller;
 pub use error::ControllerError;
-pub use founding::found;
+pub use founding::{found, watch_bucket};
 pub use grpc::ControllerService;
 pub use metrics::ControllerMetrics;
 pub use runner::run;

@@ -21,6 +21,8 @@ pub struct ControllerMetrics {
     pub(crate) snapshots: Counter,
     pub(crate) objects_deleted: Counter,
     pub(crate) stuck_shards: UnsignedGauge,
+    pub(crate) orphans_deleted: Counter,
+    pub(crate) orphans_suspicious: UnsignedGauge,
 }
 
 impl ControllerMetrics {
@@ -44,6 +46,10 @@ impl ControllerMetrics {
                 "Objects deleted from the bucket",
                 m.objects_deleted.clone(),
             );
+            let text = "Objects that nobody named, deleted from the bucket";
+            r.register("orphans_deleted", text, m.orphans_deleted.clone());
+            let text = "Objects that the catalog does not name, too many to be believed orphans";
+            r.register("orphans_suspicious", text, m.orphans_suspicious.clone());
         });
         metrics
     }
