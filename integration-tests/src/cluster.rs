@@ -63,6 +63,7 @@ impl Member {
             format!("--web.listen-address=127.0.0.1:{}", self.http_port),
             format!("--grpc.listen-address=127.0.0.1:{}", self.grpc_port),
             format!("--storage.tsdb.path={}", self.folder.join("data").display()),
+            "--web.enable-admin-api".to_string(),
         ];
         if !controllers.is_empty() {
             args.push(format!("--cluster.controllers={controllers}"));

@@ -48,6 +48,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .arg("--web.listen-address=127.0.0.1:9090")
         .arg(format!("--storage.tsdb.path={}", options.path))
         .arg("--storage.tsdb.retention.time=15d")
+        // HTTP and gRPC listen on loopback alone here: `pando admin cut` may be tried.
+        .arg("--web.enable-admin-api")
         .exec();
     Err(error).context("cannot start pando")
 }

@@ -1,6 +1,7 @@
 //! Broken input of every kind: each gets a clear error, and nothing is lost or stuck.
 
 mod config;
+mod operators;
 mod store;
 mod targets;
 mod writes;

@@ -30,6 +30,8 @@ pub struct IngesterConfig {
     pub write_bytes_max: usize,
     /// A member whose clock is further off the controllers' takes no writes, ms.
     pub clock_skew_ms_max: i64,
+    /// Whether operators may have generations cut by gRPC.
+    pub admin_api: bool,
 }
 
 impl IngesterConfig {
@@ -47,6 +49,7 @@ impl IngesterConfig {
             keep_ms: 3 * 3_600_000,
             write_bytes_max: 256 << 20,
             clock_skew_ms_max: 60_000,
+            admin_api: false,
         }
     }
 

@@ -126,6 +126,11 @@ impl Service for IngesterService {
     }
 
     async fn cut(&self, request: Request<CutRequest>) -> Result<Response<CutResponse>, Status> {
+        // Only operators ask: the members cut by themselves, and controllers seal.
+        if !self.shards.context().config.admin_api {
+            let text = "admin calls are off: start the ingesters with --web.enable-admin-api";
+            return Err(status(ErrorKind::Forbidden, text));
+        }
         let request = request.into_inner();
         let shards = match request.shard {
             0 => self.shards.all().into_iter().filter(|shard| shard.group.is_leader()).collect(),

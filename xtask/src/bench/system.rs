@@ -140,6 +140,7 @@ impl System {
                 format!("--grpc.listen-address={grpc}"),
                 format!("--storage.tsdb.path={}", data.display()),
                 "--storage.tsdb.retention.time=50y".to_string(),
+                "--web.enable-admin-api".to_string(),
                 "--log.level=warn".to_string(),
             ],
             Kind::Prometheus => vec![

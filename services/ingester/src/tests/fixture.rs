@@ -270,6 +270,8 @@ pub(crate) struct Cluster {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) bucket: Arc<InMemory>,
     pub(crate) members: BTreeMap<NodeId, Running>,
+    /// Of the members that are started from now on.
+    pub(crate) admin_api: bool,
     network: LocalNetwork,
     controller_address: String,
     starts: u64,
@@ -327,6 +329,7 @@ impl Cluster {
             clock,
             bucket: Arc::new(InMemory::new()),
             members: BTreeMap::new(),
+            admin_api: true,
             network: LocalNetwork::new(Rng::seeded(7)),
             controller_address,
             starts: 0,
@@ -390,7 +393,11 @@ impl Cluster {
             BlockStoreConfig { folder: Some(folder.path().to_path_buf()), ..Default::default() };
         let blocks = BlockStore::new(self.bucket.clone(), &store);
         let metrics = MetricsRegistry::new();
-        let config = IngesterConfig { query_timeout: QUERY_TIMEOUT, ..IngesterConfig::new(id) };
+        let config = IngesterConfig {
+            query_timeout: QUERY_TIMEOUT,
+            admin_api: self.admin_api,
+            ..IngesterConfig::new(id)
+        };
         let ingester = Ingester::start(
             config,
             host.clone(),

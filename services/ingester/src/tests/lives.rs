@@ -376,3 +376,15 @@ async fn a_leader_whose_clock_is_off_gives_up_the_lead_and_reads_go_on() {
     assert_eq!(count(&cluster.member(before).samples("a", cluster.version()).await), 4);
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn operators_cut_only_where_the_flag_allows_it() {
+    let mut cluster = Cluster::start(1).await;
+    cluster.admin_api = false;
+    let stopped = cluster.kill(NodeId(1)).await;
+    cluster.restart(NodeId(1), stopped).await;
+    let refused = cluster.client(1).cut(cut(false)).await.expect_err("the flag is missing");
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+    assert!(refused.message().contains("--web.enable-admin-api"), "{refused}");
+    cluster.stop().await;
+}

@@ -2,6 +2,7 @@
 
 mod refused;
 mod shared;
+mod size;
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,9 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 pub(crate) use refused::refuse_prometheus_flags;
 pub(crate) use shared::{
     AgentArgs, ClusterArgs, ControllerArgs, GrpcArgs, IngesterArgs, LogArgs, QueryArgs,
-    StorageArgs, StoreArgs, WebArgs,
+    StorageArgs, StoreArgs, TlsArgs, WebArgs,
 };
+pub(crate) use size::parse_size;
 
 /// Flags by name, without dashes, and their values.
 pub(crate) type Flags = BTreeMap<String, String>;
@@ -189,16 +191,59 @@ pub(crate) enum AdminCommand {
         #[arg(long)]
         split: bool,
     },
+    /// Show a tenant's limits and retention, and set its own.
+    Limits(Box<LimitsCommand>),
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct AdminTarget {
-    /// The gRPC address of a controller.
-    #[arg(long, default_value = "127.0.0.1:9095")]
-    pub(crate) controller: String,
+    #[command(flatten)]
+    pub(crate) door: AdminDoor,
     /// The shard; all of them where absent.
     #[arg(long)]
     pub(crate) shard: Option<u64>,
+}
+
+/// Where a cluster is operated.
+#[derive(Args, Debug)]
+pub(crate) struct AdminDoor {
+    /// The gRPC address of a controller.
+    #[arg(long, default_value = "127.0.0.1:9095")]
+    pub(crate) controller: String,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LimitsCommand {
+    /// The tenant.
+    pub(crate) tenant: String,
+    #[command(flatten)]
+    pub(crate) door: AdminDoor,
+    /// Back to what applies to tenants without limits and retention of their own, before the rest is set.
+    #[arg(long)]
+    pub(crate) reset: bool,
+    /// Samples a second that receivers take in the whole cluster; 0 for no limit.
+    #[arg(long)]
+    pub(crate) samples_per_second: Option<u64>,
+    /// Active series in the whole cluster; 0 for no limit.
+    #[arg(long)]
+    pub(crate) max_series: Option<u64>,
+    /// How long samples are kept, such as 30d; 0s for ever.
+    #[arg(long)]
+    pub(crate) retention: Option<String>,
+    /// How much older than the tenant's newest sample a sample may be.
+    #[arg(long)]
+    pub(crate) out_of_order_time_window: Option<String>,
+    /// Labels of one series, up to 1024.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) max_labels_per_series: Option<u32>,
+    /// Bytes of one label's name, up to 1 MiB.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub(crate) max_label_name_bytes: Option<u32>,
+    /// Bytes of one label's value, up to 1 MiB.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub(crate) max_label_value_bytes: Option<u32>,
 }
 
 /// What was asked for on the command line. Ends the process where that makes no sense, as clap does.

@@ -16,7 +16,8 @@ pub(crate) struct WebArgs {
     /// Enable shutdown and reload via HTTP request.
     #[arg(long = "web.enable-lifecycle")]
     pub(crate) enable_lifecycle: bool,
-    /// Enable API endpoints for admin control actions.
+    /// Enable admin control actions: `pando admin cut` needs it on ingesters, `pando admin seal` and `limits` on
+    /// controllers.
     #[arg(long = "web.enable-admin-api")]
     pub(crate) enable_admin_api: bool,
     /// Maximum number of simultaneous connections.
@@ -37,6 +38,12 @@ pub(crate) struct GrpcArgs {
     /// The address (host:port) by which other members reach this one; the listen address where absent.
     #[arg(long = "grpc.advertise-address")]
     pub(crate) advertise_address: Option<String>,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+}
+
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct TlsArgs {
     /// Certificate chain (PEM) for both directions; with key and CA it switches mutual TLS on.
     #[arg(long = "grpc.tls-cert", requires_all = ["tls_key", "tls_ca"])]
     pub(crate) tls_cert: Option<String>,
@@ -155,10 +162,12 @@ pub(crate) struct QueryArgs {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Controller")]
 pub(crate) struct ControllerArgs {
-    /// How long to retain samples in storage; units: y, w, d, h, m, s, ms.
-    #[arg(long = "storage.tsdb.retention.time", default_value = "15d")]
+    /// How long to retain samples in storage; units: y, w, d, h, m, s, ms; 0s for ever. Without it and without
+    /// a maximal size nothing is ever deleted.
+    #[arg(long = "storage.tsdb.retention.time", default_value = "0s")]
     pub(crate) retention_time: String,
-    /// Maximum number of bytes that blocks may take in the object store; 0 for no limit.
+    /// Maximum number of bytes that all tenants' blocks may take in the object store; beyond it the oldest are
+    /// deleted. Units, based on powers of 2: B, KB, MB, GB, TB, PB, EB; 0 for no limit.
     #[arg(long = "storage.tsdb.retention.size", default_value = "0")]
     pub(crate) retention_size: String,
     /// Replicas of each shard: 1 or 3. Default: as many as there are controllers.
@@ -170,12 +179,12 @@ pub(crate) struct ControllerArgs {
     /// Key ranges that a new tenant begins with.
     #[arg(long = "controller.tenant-ranges", default_value_t = 1)]
     pub(crate) tenant_ranges: usize,
-    /// How much older than its tenant's newest sample a sample may be.
-    #[arg(long = "limits.out-of-order-time-window", default_value = "3h")]
-    pub(crate) out_of_order_time_window: String,
-    /// Active series of one tenant in one shard; 0 for no limit.
-    #[arg(long = "limits.max-series-per-shard", default_value_t = 5_000_000)]
-    pub(crate) max_series: u64,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    /// How often the bucket is searched for blocks of uploads that died, which are deleted when they are three
+    /// days old; 0s for never.
+    #[arg(long = "controller.orphan-interval", default_value = "24h")]
+    pub(crate) orphan_interval: String,
     /// How long a replaced block's object is kept: queries that began before may still read it. Not to be below
     /// the --query.timeout of any query frontend.
     #[arg(long = "compactor.delete-delay", default_value = "2h")]
@@ -183,4 +192,33 @@ pub(crate) struct ControllerArgs {
     /// Blocks younger than this are left alone: members serve them from their own caches.
     #[arg(long = "compactor.min-block-age", default_value = "3h")]
     pub(crate) min_block_age: String,
+}
+
+/// Of tenants without limits of their own (`pando admin limits`).
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Limits of a tenant")]
+pub(crate) struct LimitArgs {
+    /// How much older than its tenant's newest sample a sample may be.
+    #[arg(long = "limits.out-of-order-time-window", default_value = "3h")]
+    pub(crate) out_of_order_time_window: String,
+    /// Active series of one tenant in the whole cluster; each of the tenant's shards takes an equal share of
+    /// them. 0 for no limit.
+    #[arg(long = "limits.max-series-per-tenant", default_value_t = 5_000_000)]
+    pub(crate) max_series: u64,
+    /// Samples a second of one tenant that receivers take in the whole cluster, each an equal share; what is
+    /// above it is answered with 429. 0 for no limit.
+    #[arg(long = "limits.samples-per-second", default_value_t = 0)]
+    pub(crate) samples_per_second: u64,
+    /// Labels of one series, up to 1024.
+    #[arg(long = "limits.max-labels-per-series", default_value_t = 1024,
+          value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) max_labels: u32,
+    /// Bytes of one label's name, up to 1 MiB.
+    #[arg(long = "limits.max-label-name-bytes", default_value_t = 64 << 10,
+          value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub(crate) max_name_bytes: u32,
+    /// Bytes of one label's value, up to 1 MiB.
+    #[arg(long = "limits.max-label-value-bytes", default_value_t = 64 << 10,
+          value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub(crate) max_value_bytes: u32,
 }

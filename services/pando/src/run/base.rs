@@ -15,6 +15,7 @@ use pando_runtime::process::ProcessMetrics;
 use pando_runtime::{Lifecycle, MetricsRegistry, Phase, Rng, SharedClock, SystemClock, Tasks};
 use tokio::net::TcpListener;
 
+use crate::args::TlsArgs;
 use crate::build_info;
 use crate::data_dir::DataDir;
 use crate::object_stores::{self, Store};
@@ -60,7 +61,7 @@ impl Base {
                 store.described
             );
         }
-        let tls = tls(plan)?;
+        let tls = tls(&plan.grpc.tls)?;
         let identity = Identity::new(data.node);
         let channels = Channels::new(identity.clone(), tls.clone());
         let client = ControllerClient::new(channels.clone(), plan.controllers());
@@ -167,17 +168,18 @@ async fn http_address(text: &str) -> Result<SocketAddr> {
     first.copied().with_context(wrong)
 }
 
-fn tls(plan: &Plan) -> Result<Option<TlsConfig>> {
-    let Some(cert) = &plan.grpc.tls_cert else { return Ok(None) };
+/// Mutual TLS, where the flags ask for it.
+pub(crate) fn tls(args: &TlsArgs) -> Result<Option<TlsConfig>> {
+    let Some(cert) = &args.tls_cert else { return Ok(None) };
     let read = |flag: &str, path: &Option<String>| {
         let path = path.as_ref().with_context(|| format!("{flag} is missing"))?;
         std::fs::read_to_string(path).with_context(|| format!("cannot read {flag}={path}"))
     };
     Ok(Some(TlsConfig {
         cert_pem: read("--grpc.tls-cert", &Some(cert.clone()))?,
-        key_pem: read("--grpc.tls-key", &plan.grpc.tls_key)?,
-        ca_pem: read("--grpc.tls-ca", &plan.grpc.tls_ca)?,
-        server_name: plan.grpc.tls_server_name.clone(),
+        key_pem: read("--grpc.tls-key", &args.tls_key)?,
+        ca_pem: read("--grpc.tls-ca", &args.tls_ca)?,
+        server_name: args.tls_server_name.clone(),
     }))
 }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use pando_catalog::ClusterFile;
 use pando_cluster::CatalogFollower;
 use pando_consensus::{GrpcTransport, Host, HostConfig};
 use pando_model::ClusterId;
@@ -15,6 +16,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// The file that says to which cluster a data directory belongs.
 const FILE: &str = "cluster";
+/// The bucket's file, as a controller has followed it.
+const KEPT_FILE: &str = "cluster.json";
 
 /// The cluster that this data directory belongs to, if it has joined one.
 pub(crate) fn known_cluster(base: &Base) -> Result<Option<ClusterId>> {
@@ -43,6 +46,25 @@ pub(crate) fn belong_to(base: &Base, cluster: ClusterId) -> Result<()> {
         bail!("this process has joined another cluster: theirs={cluster}");
     }
     Ok(())
+}
+
+/// The `cluster.json` that this controller has followed before, if it has.
+pub(crate) fn kept_file(base: &Base) -> Result<Option<ClusterFile>> {
+    let path = base.data.path().join(KEPT_FILE);
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            let file = ClusterFile::decode(&bytes);
+            file.map(Some).with_context(|| format!("broken file path={}", path.display()))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read path={}", path.display())),
+    }
+}
+
+/// Keeps the bucket's `cluster.json`, so that the next start needs no bucket.
+pub(crate) fn keep_file(base: &Base, file: &ClusterFile) -> Result<()> {
+    let path = base.data.path().join(KEPT_FILE);
+    base.disk.replace(&path, &file.encode()).context("cannot keep cluster.json")
 }
 
 /// Asks the controllers for the cluster's id until one knows it.

@@ -13,6 +13,7 @@ mod timeouts;
 
 use anyhow::Result;
 
+pub(crate) use base::tls;
 pub(crate) use plan::Plan;
 
 /// Runs the roles of `plan` until the process is told to end.

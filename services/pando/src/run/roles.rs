@@ -25,7 +25,7 @@ use pando_rpc::limited;
 use pando_shipper::{BufferConfig, Shipper, ShipperConfig};
 use pando_store_gateway::StoreGateway;
 
-use crate::args::{AgentArgs, ControllerArgs, IngesterArgs, QueryArgs};
+use crate::args::{AgentArgs, ControllerArgs, IngesterArgs, QueryArgs, parse_size};
 use crate::memory;
 use crate::run::base::Base;
 use crate::run::features::features;
@@ -39,6 +39,9 @@ use crate::run::timeouts::{self, duration};
 const MEMBER_TIMEOUT: Duration = Duration::from_secs(12);
 /// For how long a heartbeat lets a member believe itself alive.
 const MEMBER_LEASE: Duration = Duration::from_secs(9);
+/// An object that no catalog names for this long is an orphan. No upload is under way for so long, and what
+/// waits for its commit while no controller answers is built and uploaded again where it is refused.
+const ORPHAN_AGE_MS: i64 = 3 * 86_400_000;
 /// How long a request of a remote writer may wait for its shards: less than the 30 s that Prometheus waits.
 const RECEIVER_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one batch of an agent may be under way before it waits on disk.
@@ -75,7 +78,8 @@ pub(crate) async fn start(base: &Base, plan: &Plan) -> Result<Running> {
         let (controller, store) = (controller.clone(), base.store()?);
         let leads = controller.clone();
         ready.push(("a leading controller", Arc::new(move || leads.has_leader())));
-        base.tasks.spawn_until_stopped("controller", pando_controller::run(controller, store));
+        let running = pando_controller::run(controller, store, base.rng.clone());
+        base.tasks.spawn_until_stopped("controller", running);
     }
     let streams = match plan.ingester.is_some() || plan.query.is_some() || plan.compactor {
         true => Streams::RoutingAndBlocks,
@@ -187,9 +191,21 @@ async fn found(
     }
     let store = base.store()?;
     let (clock, rng) = (&base.clock, &base.rng);
-    let file =
-        pando_controller::found(config, &base.identity, &store, &base.client, clock, rng).await?;
+    let (identity, client) = (&base.identity, &base.client);
+    let kept = join::kept_file(base)?;
+    let is_kept = kept.is_some();
+    let file = pando_controller::found(config, identity, kept, &store, client, clock, rng).await?;
     join::belong_to(base, file.cluster)?;
+    if is_kept {
+        let (tasks, file) = (base.tasks.clone(), file.clone());
+        base.tasks.spawn_until_stopped("cluster.json", async move {
+            if let Err(error) = pando_controller::watch_bucket(&store, &file).await {
+                tasks.fail(error.to_string());
+            }
+        });
+    } else {
+        join::keep_file(base, &file)?;
+    }
     let (host, transport) = join::open_host(base)?;
     let voters = file.voters.iter();
     let members = voters.map(|v| Member { node: v.node, address: v.address.clone() }).collect();
@@ -199,13 +215,8 @@ async fn found(
 }
 
 fn controller_config(plan: &Plan, args: &ControllerArgs) -> Result<ControllerConfig> {
-    if args.retention_size != "0" {
-        bail!(
-            "--storage.tsdb.retention.size is not acted on yet: use --storage.tsdb.retention.time"
-        );
-    }
     let ms = |flag, text| Ok::<i64, anyhow::Error>(duration(flag, text)?.as_millis() as i64);
-    let window = ms("--limits.out-of-order-time-window", &args.out_of_order_time_window)?;
+    let window = ms("--limits.out-of-order-time-window", &args.limits.out_of_order_time_window)?;
     let retention = ms("--storage.tsdb.retention.time", &args.retention_time)?;
     Ok(ControllerConfig {
         controllers: plan.controllers(),
@@ -214,11 +225,20 @@ fn controller_config(plan: &Plan, args: &ControllerArgs) -> Result<ControllerCon
         shards: args.shards,
         tenant_ranges: args.tenant_ranges,
         limits: TenantLimits {
-            series_max: args.max_series,
+            series_max: args.limits.max_series,
+            samples_per_s_max: args.limits.samples_per_second,
             ooo_window_ms: window as u64,
+            labels_per_series_max: args.limits.max_labels,
+            label_name_bytes_max: args.limits.max_name_bytes,
+            label_value_bytes_max: args.limits.max_value_bytes,
             ..TenantLimits::default()
         },
         retention_ms: retention as u64,
+        retention_bytes: parse_size(&args.retention_size)
+            .context("--storage.tsdb.retention.size")?,
+        admin_api: plan.web.enable_admin_api,
+        orphan_interval: duration("--controller.orphan-interval", &args.orphan_interval)?,
+        orphan_age_ms: ORPHAN_AGE_MS,
         min_block_age_ms: ms("--compactor.min-block-age", &args.min_block_age)?,
         delete_delay_ms: ms("--compactor.delete-delay", &args.delete_delay)?,
         member_timeout: MEMBER_TIMEOUT,
@@ -269,6 +289,7 @@ impl Roles<'_> {
                 given => given,
             },
             query_timeout: timeouts::of_ingester(self.plan)?,
+            admin_api: self.plan.web.enable_admin_api,
             ..IngesterConfig::new(base.identity.node())
         };
         let faults = config.validate();

@@ -24,7 +24,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tower::ServiceExt as _;
 use url::Url;
 
-use crate::args::AgentArgs;
+use crate::args::{AgentArgs, ControllerArgs};
 use crate::build_info;
 use crate::config_file::{self, Loaded};
 use crate::run::base::Base;
@@ -309,14 +309,18 @@ pub(crate) fn status_info(base: &Base, plan: &Plan, reloading: &Reloading) -> St
         start_ms: base.clock.now_ms(),
         cwd: std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default(),
         hostname: host_name(),
-        storage_retention: plan
-            .controller
-            .as_ref()
-            .map_or_else(String::new, |args| args.retention_time.clone()),
+        storage_retention: plan.controller.as_ref().map_or_else(String::new, retention),
         config: Arc::new(move || of_config.config.read().to_yaml()),
         flags: plan.flags.clone(),
         reload: Arc::new(move || *of_reload.state.lock()),
     }
+}
+
+/// The retention as Prometheus shows it: `15d or 10GB`.
+fn retention(args: &ControllerArgs) -> String {
+    let is_off = |text: &&String| text.trim_matches(|c: char| !c.is_ascii_digit()) == "0";
+    let parts = [&args.retention_time, &args.retention_size].into_iter();
+    parts.filter(|text| !is_off(text)).cloned().collect::<Vec<_>>().join(" or ")
 }
 
 #[cfg(test)]

@@ -1,17 +1,18 @@
-//! `pando admin cut|seal`: operates a running cluster over gRPC.
+//! `pando admin cut|seal|limits`: operates a running cluster over gRPC.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use pando_catalog::{RoutingView, ShardStage, wire};
+use pando_catalog::{Command, RoutingView, ShardStage, TenantLimits, wire};
 use pando_cluster::ControllerClient;
-use pando_model::{CatalogVersion, ClusterId, NodeId, ShardId};
+use pando_model::duration::parse_duration;
+use pando_model::{CatalogVersion, ClusterId, NodeId, ShardId, TenantId};
 use pando_proto::v1::CutRequest;
 use pando_proto::v1::ingester_client::IngesterClient;
 use pando_rpc::{Channels, Identity};
 use pando_runtime::Rng;
 
-use crate::args::{AdminCommand, AdminTarget};
+use crate::args::{AdminCommand, AdminDoor, AdminTarget, LimitsCommand};
 
 /// A cut waits until its block is in the catalog.
 const CUT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -21,11 +22,12 @@ pub(crate) async fn run(command: &AdminCommand) -> Result<()> {
     match command {
         AdminCommand::Cut(target) => cut(target).await,
         AdminCommand::Seal { target, split } => seal(target, *split).await,
+        AdminCommand::Limits(command) => limits(command).await,
     }
 }
 
 async fn cut(target: &AdminTarget) -> Result<()> {
-    let (client, channels) = connect(target).await?;
+    let (client, channels) = connect(&target.door).await?;
     let routing = routing(&client).await?;
     for shard in open_shards(&routing, target)? {
         let info = routing.shard(shard).context("the shard was there a moment ago")?;
@@ -45,6 +47,9 @@ async fn cut(target: &AdminTarget) -> Result<()> {
                     done = true;
                     break;
                 }
+                Err(status) if status.code() == tonic::Code::PermissionDenied => {
+                    bail!("shard={shard}: {}", status.message())
+                }
                 Err(status) => trouble = status.message().to_string(),
             }
         }
@@ -56,7 +61,7 @@ async fn cut(target: &AdminTarget) -> Result<()> {
 }
 
 async fn seal(target: &AdminTarget, split: bool) -> Result<()> {
-    let (client, _) = connect(target).await?;
+    let (client, _) = connect(&target.door).await?;
     let routing = routing(&client).await?;
     for shard in open_shards(&routing, target)? {
         let answer = client.seal_shard(shard, split).await;
@@ -65,6 +70,71 @@ async fn seal(target: &AdminTarget, split: bool) -> Result<()> {
         println!("shard {shard} is sealed; successors: {}", successors.join(", "));
     }
     Ok(())
+}
+
+async fn limits(command: &LimitsCommand) -> Result<()> {
+    let tenant = TenantId::parse(&command.tenant).context("tenant")?;
+    let (client, _) = connect(&command.door).await?;
+    for change in changes(command, &tenant, &routing(&client).await?)? {
+        client.propose(&change).await?;
+    }
+    let view = routing(&client).await?;
+    println!("{}", describe(&tenant, &view.limits(&tenant), view.retention_ms(&tenant)));
+    Ok(())
+}
+
+/// What `command` changes of a tenant. What it does not name stays as it is; once a tenant has limits of its
+/// own, the defaults have no part in them any more.
+fn changes(command: &LimitsCommand, tenant: &TenantId, view: &RoutingView) -> Result<Vec<Command>> {
+    let (mut changes, some) = (Vec::new(), Some(tenant.clone()));
+    let mut limits = view.limits(tenant);
+    if command.reset {
+        let own = view.tenants().get(tenant);
+        if own.is_some_and(|own| own.limits.is_some()) {
+            changes.push(Command::SetTenantLimits { tenant: some.clone(), limits: None });
+        }
+        if own.is_some_and(|own| own.retention_ms.is_some()) {
+            changes.push(Command::SetRetention { tenant: some.clone(), retention_ms: None });
+        }
+        limits = view.default_limits();
+    }
+    let before = limits;
+    let ms = |flag: &str, text: &String| {
+        let ms = parse_duration(text).with_context(|| format!("{flag}={text}"))?;
+        Ok::<u64, anyhow::Error>(ms.max(0) as u64)
+    };
+    let set = |to: &mut u64, from: Option<u64>| *to = from.unwrap_or(*to);
+    let set_u32 = |to: &mut u32, from: Option<u32>| *to = from.unwrap_or(*to);
+    set(&mut limits.samples_per_s_max, command.samples_per_second);
+    set(&mut limits.series_max, command.max_series);
+    if let Some(window) = &command.out_of_order_time_window {
+        limits.ooo_window_ms = ms("--out-of-order-time-window", window)?;
+    }
+    set_u32(&mut limits.labels_per_series_max, command.max_labels_per_series);
+    set_u32(&mut limits.label_name_bytes_max, command.max_label_name_bytes);
+    set_u32(&mut limits.label_value_bytes_max, command.max_label_value_bytes);
+    if limits != before {
+        changes.push(Command::SetTenantLimits { tenant: some.clone(), limits: Some(limits) });
+    }
+    if let Some(retention) = &command.retention {
+        let retention_ms = Some(ms("--retention", retention)?);
+        changes.push(Command::SetRetention { tenant: some, retention_ms });
+    }
+    Ok(changes)
+}
+
+fn describe(tenant: &TenantId, limits: &TenantLimits, retention_ms: u64) -> String {
+    format!(
+        "tenant {tenant}: samples_per_second={} max_series={} retention_ms={retention_ms} \
+         out_of_order_time_window_ms={} max_labels_per_series={} max_label_name_bytes={} \
+         max_label_value_bytes={} (0: no limit)",
+        limits.samples_per_s_max,
+        limits.series_max,
+        limits.ooo_window_ms,
+        limits.labels_per_series_max,
+        limits.label_name_bytes_max,
+        limits.label_value_bytes_max,
+    )
 }
 
 fn open_shards(routing: &RoutingView, target: &AdminTarget) -> Result<Vec<ShardId>> {
@@ -80,9 +150,9 @@ fn open_shards(routing: &RoutingView, target: &AdminTarget) -> Result<Vec<ShardI
 }
 
 /// A client that belongs to the cluster which answers at the target.
-async fn connect(target: &AdminTarget) -> Result<(ControllerClient, Channels)> {
+async fn connect(target: &AdminDoor) -> Result<(ControllerClient, Channels)> {
     let identity = Identity::new(NodeId(Rng::system().id()));
-    let channels = Channels::new(identity.clone(), None);
+    let channels = Channels::new(identity.clone(), crate::run::tls(&target.tls)?);
     let client = ControllerClient::new(channels.clone(), vec![target.controller.clone()]);
     let hello = client.hello(&target.controller).await;
     let hello = hello.map_err(|s| {
@@ -97,9 +167,67 @@ async fn connect(target: &AdminTarget) -> Result<(ControllerClient, Channels)> {
 
 async fn routing(client: &ControllerClient) -> Result<RoutingView> {
     let failed = |status: tonic::Status| anyhow::anyhow!("catalog: {}", status.message());
-    let mut stream = client.watch_routing(CatalogVersion(0)).await.map_err(failed)?;
-    let message = stream.message().await.map_err(failed)?.context("the catalog says nothing")?;
+    let mut deltas = client.watch_routing(CatalogVersion(0)).await.map_err(failed)?;
+    let delta = deltas.next().await.map_err(failed)?;
     let mut view = RoutingView::new();
-    view.apply(&wire::decode_routing_delta(&message.delta)?)?;
+    view.apply(&wire::decode_routing_delta(&delta)?)?;
     Ok(view)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use pando_catalog::Catalog;
+
+    use super::*;
+    use crate::args::{Cli, Command as Subcommand};
+
+    fn parsed(flags: &[&str]) -> LimitsCommand {
+        let args = ["pando", "admin", "limits", "a"].iter().chain(flags);
+        match Cli::try_parse_from(args).expect("good flags").command {
+            Subcommand::Admin(AdminCommand::Limits(command)) => *command,
+            other => panic!("something else: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_tenant_gets_what_was_named_and_keeps_the_rest() {
+        let (tenant, mut catalog) = (TenantId::parse("a").expect("good"), Catalog::new());
+        let apply = |catalog: &mut Catalog, flags: &[&str]| {
+            let mut view = RoutingView::new();
+            view.apply(&catalog.routing_since(CatalogVersion(0)).expect("full")).expect("fits");
+            let changes = changes(&parsed(flags), &tenant, &view).expect("good values");
+            let count = changes.len();
+            for change in changes {
+                let index = catalog.applied() + 1;
+                catalog.apply(index, &change).expect("it fits");
+            }
+            count
+        };
+        let init = Command::InitCluster { cluster: ClusterId(1), feature_level: 1 };
+        catalog.apply(1, &init).expect("it fits");
+        let defaults = catalog.limits(&tenant);
+        assert_eq!(apply(&mut catalog, &[]), 0, "a look changes nothing");
+        assert_eq!(apply(&mut catalog, &["--samples-per-second=5", "--retention=30d"]), 2);
+        assert_eq!(apply(&mut catalog, &["--max-series=7"]), 1);
+        let limits = catalog.limits(&tenant);
+        assert_eq!((limits.samples_per_s_max, limits.series_max), (5, 7));
+        assert_eq!(limits.label_value_bytes_max, defaults.label_value_bytes_max);
+        assert_eq!(catalog.retention_ms(&tenant), 30 * 86_400_000);
+        assert_eq!(apply(&mut catalog, &["--reset", "--max-series=9"]), 3);
+        let limits = catalog.limits(&tenant);
+        assert_eq!((limits.samples_per_s_max, limits.series_max), (0, 9));
+        assert_eq!(catalog.retention_ms(&tenant), 0);
+        let mut view = RoutingView::new();
+        view.apply(&catalog.routing_since(CatalogVersion(0)).expect("full")).expect("fits");
+        assert!(changes(&parsed(&["--retention=soon"]), &tenant, &view).is_err());
+    }
+
+    #[test]
+    fn the_tool_speaks_mutual_tls() {
+        let flags = ["--grpc.tls-cert=c", "--grpc.tls-key=k", "--grpc.tls-ca=a"];
+        let tls = parsed(&flags).door.tls;
+        assert_eq!(tls.tls_cert.as_deref(), Some("c"));
+        assert_eq!(tls.tls_server_name, "pando");
+    }
 }
