@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use pando_catalog::{BlocksView, RoutingView, ShardStage, wire};
-use pando_cluster::ControllerClient;
+use pando_cluster::{ControllerClient, Deltas};
 use pando_model::{CatalogVersion, ClusterId, NodeId};
-use pando_proto::v1::WatchResponse;
 use pando_rpc::{Channels, Identity};
 use pando_runtime::Rng;
 
@@ -44,12 +44,12 @@ impl CatalogNow {
             }
         }
         let (mut routing, mut blocks) = (RoutingView::new(), BlocksView::new());
-        let mut stream = client.watch_routing(CatalogVersion(0)).await?;
-        let said = next(&mut stream).await.context("routing")?;
-        routing.apply(&wire::decode_routing_delta(&said.delta)?)?;
-        let mut stream = client.watch_blocks(CatalogVersion(0)).await?;
-        let said = next(&mut stream).await.context("blocks")?;
-        blocks.apply(&wire::decode_block_delta(&said.delta)?)?;
+        let mut deltas = client.watch_routing(CatalogVersion(0)).await?;
+        let delta = next(&mut deltas).await.context("routing")?;
+        routing.apply(&wire::decode_routing_delta(&delta)?)?;
+        let mut deltas = client.watch_blocks(CatalogVersion(0)).await?;
+        let delta = next(&mut deltas).await.context("blocks")?;
+        blocks.apply(&wire::decode_block_delta(&delta)?)?;
         Ok(CatalogNow { routing, blocks })
     }
 
@@ -59,7 +59,6 @@ impl CatalogNow {
     }
 }
 
-async fn next(stream: &mut tonic::Streaming<WatchResponse>) -> Result<WatchResponse> {
-    let said = tokio::time::timeout(ANSWER, stream.message()).await.context("nothing is said")?;
-    said?.context("the stream has ended")
+async fn next(deltas: &mut Deltas) -> Result<Bytes> {
+    Ok(tokio::time::timeout(ANSWER, deltas.next()).await.context("nothing is said")??)
 }
