@@ -2,7 +2,7 @@
 //! merging.
 //!
 //! ```text
-//! xz -dc scrapes-5s.txt.xz | cargo run --release -p pando-block --example measure [file.parquet]
+//! xz -dc scrapes-5s.txt.xz | cargo run --release -p pando-block --example measure_block [file.parquet]
 //! ```
 //!
 //! The merged block is written to the file, where one is given: for a look with other Parquet

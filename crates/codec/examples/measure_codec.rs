@@ -1,6 +1,6 @@
 //! Measures the codec on a capture of scrapes: bits a sample, and samples a second of one core.
 //!
-//! `cargo run --release -p pando-codec --example measure -- <capture>`; the capture is text: lines
+//! `cargo run --release -p pando-codec --example measure_codec -- <capture>`; the capture is text: lines
 //! `@@ <job> <unix ms>`, each followed by an exposition body. It is parsed crudely: a line's last
 //! word is the value, what stands before is the series.
 

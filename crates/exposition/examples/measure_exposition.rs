@@ -2,7 +2,7 @@
 //! followed by a body, and reports millions of samples a second:
 //!
 //! ```text
-//! xzcat shared/datasets/scrapes-5s.txt.xz | cargo run --release --example measure
+//! xz -dc scrapes-5s.txt.xz | cargo run --release -p pando-exposition --example measure_exposition
 //! ```
 
 #![allow(clippy::disallowed_methods)] // Measuring is what the wall clock is for.
