@@ -54,6 +54,8 @@ pub struct Node {
     pub feature_level: u32,
     /// When it was first registered, ms. Set by the catalog.
     pub joined_ms: i64,
+    /// Of an agent: the agents that share their targets with it have the same; else empty.
+    pub agent_group: String,
 }
 
 impl Node {

@@ -22,6 +22,7 @@ pub(crate) fn node(id: u64) -> Node {
         zone: format!("z{}", id % 3),
         feature_level: 1,
         joined_ms: 0,
+        agent_group: String::new(),
     }
 }
 

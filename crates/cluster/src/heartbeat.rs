@@ -77,6 +77,7 @@ impl Membership {
             feature_level: shared.node.feature_level,
             clock_ms: sent_ms,
             leaving,
+            agent_group: shared.node.agent_group.clone(),
         };
         match shared.client.heartbeat(request).await {
             Ok(answer) => {

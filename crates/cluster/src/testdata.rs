@@ -23,6 +23,7 @@ pub(crate) fn node(id: u64, zone: &str) -> Node {
         zone: zone.to_string(),
         feature_level: 1,
         joined_ms: 0,
+        agent_group: String::new(),
     }
 }
 

@@ -122,6 +122,7 @@ fn view(address: String, routed: Route) -> RoutingView {
         zone: String::new(),
         feature_level: 1,
         joined_ms: 0,
+        agent_group: String::new(),
     };
     let members = vec![NodeId(1)];
     let to = |key, shard| (SeriesKey(key), ShardId(shard));

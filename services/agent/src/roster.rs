@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pando_catalog::{Node, Role};
+use pando_catalog::{Node, Role, RoutingView};
 use pando_cluster::{CatalogFollower, Membership, TargetRing};
 use pando_model::NodeId;
 use parking_lot::Mutex;
@@ -24,19 +24,25 @@ pub trait Roster: Send + Sync + 'static {
     fn ring(&self) -> Arc<TargetRing>;
 }
 
-/// The roster that the catalog gives.
+/// The roster that the catalog gives: the agents of this one's group.
 pub struct ClusterRoster {
     me: NodeId,
+    group: String,
     follower: CatalogFollower,
     membership: Membership,
     last: Mutex<(Vec<Arc<Node>>, Arc<TargetRing>)>,
 }
 
 impl ClusterRoster {
-    /// The roster of agent `me`.
-    pub fn new(me: NodeId, follower: CatalogFollower, membership: Membership) -> Self {
+    /// The roster of agent `me` of `group`.
+    pub fn new(
+        me: NodeId,
+        group: String,
+        follower: CatalogFollower,
+        membership: Membership,
+    ) -> Self {
         let last = Mutex::new((Vec::new(), Arc::new(TargetRing::new([]))));
-        ClusterRoster { me, follower, membership, last }
+        ClusterRoster { me, group, follower, membership, last }
     }
 }
 
@@ -60,10 +66,9 @@ impl Roster for ClusterRoster {
 }
 
 impl ClusterRoster {
-    /// The agents of the last known catalog, and their ring.
+    /// The group's agents of the last known catalog, and their ring.
     fn ring_of_agents(&self) -> (Vec<Arc<Node>>, Arc<TargetRing>) {
-        let agents: Vec<Arc<Node>> =
-            self.follower.routing().nodes_with(Role::Agent).cloned().collect();
+        let agents = of_group(&self.follower.routing(), &self.group);
         let mut last = self.last.lock();
         if last.0 != agents {
             let ring = TargetRing::new(agents.iter().map(Arc::as_ref));
@@ -73,6 +78,11 @@ impl ClusterRoster {
     }
 }
 
+/// The agents of a group.
+fn of_group(routing: &RoutingView, group: &str) -> Vec<Arc<Node>> {
+    routing.nodes_with(Role::Agent).filter(|node| node.agent_group == group).cloned().collect()
+}
+
 /// Whether `me` is the only one of `agents`.
 fn is_sole(agents: &[Arc<Node>], me: NodeId) -> bool {
     matches!(agents, [only] if only.id == me)
@@ -80,21 +90,45 @@ fn is_sole(agents: &[Arc<Node>], me: NodeId) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use pando_catalog::{Catalog, Command};
+    use pando_model::{CatalogVersion, ClusterId};
+
     use super::*;
+
+    fn agent(id: u64, group: &str) -> Node {
+        Node {
+            id: NodeId(id),
+            roles: [Role::Agent].into(),
+            grpc_address: String::new(),
+            http_address: String::new(),
+            zone: String::new(),
+            feature_level: 1,
+            joined_ms: 0,
+            agent_group: group.to_string(),
+        }
+    }
+
+    #[test]
+    fn agents_share_targets_with_their_own_group_alone() {
+        let mut catalog = Catalog::new();
+        let init = Command::InitCluster { cluster: ClusterId(7), feature_level: 1 };
+        let nodes = [agent(1, "a"), agent(2, "b"), agent(3, "a")];
+        let register = nodes.map(|node| Command::RegisterNode { node, now_ms: 5 });
+        for (index, command) in std::iter::once(init).chain(register).enumerate() {
+            catalog.apply(index as u64 + 1, &command).expect("accepted");
+        }
+        let mut routing = RoutingView::new();
+        let delta = catalog.routing_since(CatalogVersion(0)).expect("news");
+        routing.apply(&delta).expect("a full state");
+        let ids = |group| of_group(&routing, group).iter().map(|n| n.id.0).collect::<Vec<_>>();
+        assert_eq!(ids("a"), [1, 3]);
+        assert_eq!(ids("b"), [2]);
+        assert!(ids("").is_empty());
+    }
 
     #[test]
     fn only_a_known_agent_without_others_is_the_sole_one() {
-        let agent = |id: u64| {
-            Arc::new(Node {
-                id: NodeId(id),
-                roles: [Role::Agent].into(),
-                grpc_address: String::new(),
-                http_address: String::new(),
-                zone: String::new(),
-                feature_level: 1,
-                joined_ms: 0,
-            })
-        };
+        let agent = |id| Arc::new(agent(id, "a"));
         let me = NodeId(1);
         assert!(is_sole(&[agent(1)], me));
         assert!(!is_sole(&[agent(1), agent(2)], me));

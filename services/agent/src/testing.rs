@@ -165,6 +165,7 @@ fn ring(agents: impl IntoIterator<Item = NodeId>) -> TargetRing {
         zone: String::new(),
         feature_level: 1,
         joined_ms: 0,
+        agent_group: String::new(),
     };
     let nodes: Vec<Node> = agents.into_iter().map(node).collect();
     TargetRing::new(&nodes)

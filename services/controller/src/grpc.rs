@@ -98,6 +98,7 @@ impl Service for ControllerService {
             zone: beat.zone,
             feature_level: beat.feature_level,
             joined_ms: 0,
+            agent_group: beat.agent_group,
         };
         self.controller.heartbeat(node, beat.clock_ms, beat.leaving).await.map(Response::new)
     }

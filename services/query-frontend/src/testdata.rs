@@ -77,6 +77,7 @@ impl Cluster {
             zone: String::new(),
             feature_level: 1,
             joined_ms: 0,
+            agent_group: String::new(),
         };
         self.addresses.insert(id, address.to_string());
         self.ok(Command::RegisterNode { node, now_ms: 1 });

@@ -35,8 +35,8 @@ impl Catalog {
         if id == NodeId(0) || node.roles.is_empty() {
             refuse!(BadCommand, "node without an id or a role: node={id}");
         }
-        for text in [&node.grpc_address, &node.http_address, &node.zone] {
-            within("bytes of a node's address or zone", text.len(), TEXT_BYTES_MAX)?;
+        for text in [&node.grpc_address, &node.http_address, &node.zone, &node.agent_group] {
+            within("bytes of a node's address, zone or group", text.len(), TEXT_BYTES_MAX)?;
         }
         if node.feature_level < self.feature_level {
             let (level, needed) = (node.feature_level, self.feature_level);

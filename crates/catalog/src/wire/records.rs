@@ -46,6 +46,7 @@ pub(super) fn node_to(node: &Node) -> v1::NodeRecord {
         zone: node.zone.clone(),
         feature_level: node.feature_level,
         joined_ms: node.joined_ms,
+        agent_group: node.agent_group.clone(),
     }
 }
 
@@ -60,6 +61,7 @@ pub(super) fn node_from(node: &v1::NodeRecord) -> Result<Node> {
         zone: node.zone.clone(),
         feature_level: node.feature_level,
         joined_ms: node.joined_ms,
+        agent_group: node.agent_group.clone(),
     })
 }
 

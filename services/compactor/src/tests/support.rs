@@ -108,6 +108,7 @@ impl Controller {
                 zone: String::new(),
                 feature_level: 1,
                 joined_ms: 0,
+                agent_group: String::new(),
             };
             controller.apply(Command::RegisterNode { node, now_ms: 0 });
         }

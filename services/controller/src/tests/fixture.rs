@@ -50,6 +50,7 @@ pub(crate) fn node(id: u64) -> Node {
         zone: String::new(),
         feature_level: 1,
         joined_ms: 0,
+        agent_group: String::new(),
     }
 }
 

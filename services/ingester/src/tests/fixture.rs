@@ -59,6 +59,7 @@ fn node(id: u64, address: String) -> Node {
         zone: String::new(),
         feature_level: 1,
         joined_ms: 0,
+        agent_group: String::new(),
     }
 }
 

@@ -108,6 +108,9 @@ pub(crate) struct AgentArgs {
     /// The tenant that scraped series belong to.
     #[arg(long = "agent.tenant", default_value = "default")]
     pub(crate) tenant: String,
+    /// Agents of one group have the same configuration and share its targets. Default: the tenant.
+    #[arg(long = "agent.group")]
+    pub(crate) group: Option<String>,
     /// Bytes of the disk buffer for what cannot be shipped.
     #[arg(long = "agent.buffer-bytes", default_value_t = 2 << 30)]
     pub(crate) buffer_bytes: u64,

@@ -174,6 +174,7 @@ mod tests {
             zone: zone.to_string(),
             feature_level: 1,
             joined_ms: 0,
+            agent_group: String::new(),
         };
         let commands = [
             Command::InitCluster { cluster: ClusterId(7), feature_level: 1 },

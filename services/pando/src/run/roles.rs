@@ -134,6 +134,11 @@ pub(crate) async fn start(base: &Base, plan: &Plan) -> Result<Running> {
     Ok(Running { agent, ingester, reload })
 }
 
+/// The agents with whom this one shares its targets: those of its tenant, unless a flag says otherwise.
+fn agent_group(args: &AgentArgs) -> String {
+    args.group.clone().unwrap_or_else(|| args.tenant.clone())
+}
+
 /// This process as the catalog knows it.
 fn node(base: &Base, plan: &Plan) -> Node {
     let roles = [
@@ -154,6 +159,7 @@ fn node(base: &Base, plan: &Plan) -> Node {
         zone: plan.cluster.zone.clone(),
         feature_level: FEATURE_LEVEL,
         joined_ms: 0,
+        agent_group: plan.agent.as_ref().map_or_else(String::new, agent_group),
     }
 }
 
@@ -363,6 +369,7 @@ impl Roles<'_> {
         let buffer = BufferConfig { folder, bytes_max: args.buffer_bytes };
         let roster = ClusterRoster::new(
             base.identity.node(),
+            agent_group(args),
             self.follower.clone(),
             self.membership.clone(),
         );
