@@ -82,8 +82,8 @@ impl Agent {
         }
         let buffer = DiskBuffer::open(config.buffer.clone(), parts.disk.clone())?;
         let metrics = AgentMetrics::register(&parts.metrics, &parts.clock);
-        let AgentConfig { queue_bytes_max, in_flight_max, .. } = config;
-        let limits = OutboxConfig { bytes_max: queue_bytes_max, in_flight_max };
+        let AgentConfig { queue_bytes_max, in_flight_max, gather, .. } = config;
+        let limits = OutboxConfig { bytes_max: queue_bytes_max, in_flight_max, gather };
         let outbox = Outbox::new(limits, metrics.clone());
         outbox.start(parts.sink.clone(), buffer, parts.clock.clone(), &parts.tasks);
 

@@ -13,8 +13,11 @@ pub struct AgentConfig {
     pub tenant: TenantId,
     /// Bytes of samples that wait in memory, some 120 a sample. Beyond it they wait on disk.
     pub queue_bytes_max: usize,
-    /// Batches that are under way to their shards at a time. One batch is one scrape: shards gather them.
+    /// Batches that are under way to their shards at a time.
     pub in_flight_max: usize,
+    /// For how long scrapes are gathered before they are shipped together: what a request, a log entry and an fsync
+    /// cost is shared by all of them. Zero: each scrape is a batch of its own, at once.
+    pub gather: Duration,
     /// What waits on disk while it cannot be shipped.
     pub buffer: BufferConfig,
     /// Where people reach this process, and the port that it listens on: targets on loopback are shown so that they
@@ -25,12 +28,13 @@ pub struct AgentConfig {
 }
 
 impl AgentConfig {
-    /// The defaults: 64 MiB in memory, 128 batches under way, 5 s to flush.
+    /// The defaults: 64 MiB in memory, 8 batches under way, gathered for 500 ms, 5 s to flush.
     pub fn new(tenant: TenantId, buffer: BufferConfig) -> Self {
         AgentConfig {
             tenant,
             queue_bytes_max: 64 << 20,
-            in_flight_max: 128,
+            in_flight_max: 8,
+            gather: Duration::from_millis(500),
             buffer,
             external: None,
             flush_timeout: Duration::from_secs(5),

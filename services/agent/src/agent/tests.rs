@@ -31,7 +31,9 @@ fn start(scraping: &Config) -> Bench {
         disk: disk.shared(),
     };
     let buffer = BufferConfig { folder: "/buffer".into(), bytes_max: 1 << 20 };
-    let settings = AgentConfig::new(TenantId::default_tenant(), buffer);
+    // A batch is a scrape.
+    let gather = Duration::ZERO;
+    let settings = AgentConfig { gather, ..AgentConfig::new(TenantId::default_tenant(), buffer) };
     let agent = Agent::start(settings, scraping, parts).expect("starts");
     Bench { agent, sink, roster, tasks, disk, metrics }
 }

@@ -1,6 +1,7 @@
 //! `Outbox`: the queue between scrapes and the sink. What cannot be shipped waits in memory first, then on disk.
 //!
-//! Scrapes push and never wait. One task sends: what is on disk first, for it is older. While the sink fails, or
+//! Scrapes push and never wait. They are gathered for a moment, or until there are enough of them, and shipped
+//! together. One task sends: what is on disk first, for it is older. While the sink fails, or
 //! memory fills up, everything goes to disk; a crash then loses what came after the last sync, at most a second.
 
 mod sender;
@@ -28,6 +29,8 @@ pub(crate) struct OutboxConfig {
     pub(crate) bytes_max: usize,
     /// Batches under way to the sink.
     pub(crate) in_flight_max: usize,
+    /// For how long batches are gathered; zero: each goes alone and at once.
+    pub(crate) gather: Duration,
 }
 
 /// See the module. Cloning shares it.
@@ -139,6 +142,21 @@ impl Queue {
     fn put(&mut self, number: u64, batch: Batch) {
         self.bytes += bytes_of(&batch);
         self.batches.insert(number, batch);
+    }
+
+    /// The oldest batch, with those after it of the same tenant until `samples_max` are together.
+    fn take_gathered(&mut self, samples_max: usize) -> Option<(u64, Batch)> {
+        let (number, mut batch) = self.take_oldest()?;
+        while let Some((_, next)) = self.batches.first_key_value() {
+            let together = batch.samples.len() + next.samples.len();
+            if next.tenant != batch.tenant || together > samples_max {
+                break;
+            }
+            let Some((_, next)) = self.take_oldest() else { break };
+            batch.samples.extend(next.samples);
+            batch.metadata.extend(next.metadata);
+        }
+        Some((number, batch))
     }
 
     fn take_oldest(&mut self) -> Option<(u64, Batch)> {

@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use pando_runtime::SharedClock;
-use pando_shipper::{Batch, BufferEntry, DiskBuffer, Receipt, ShipError};
+use pando_shipper::{Batch, BufferEntry, DiskBuffer, Receipt, ShipError, ShipSample};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -20,6 +20,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// What goes to disk is gathered for this long, so that an fsync serves many batches.
 const SPILL_PAUSE: Duration = Duration::from_secs(1);
+/// Samples that are shipped together, some 1 MiB on the wire at the worst; as many in memory need not be gathered on.
+const GATHERED_SAMPLES_MAX: usize = 16 << 10;
+const GATHERED_BYTES: usize = GATHERED_SAMPLES_MAX * size_of::<ShipSample>();
 /// Part of the queue that is left in memory when it spills over.
 const SPILL_TO: usize = 2;
 
@@ -56,6 +59,8 @@ pub(super) struct Sender {
     pause: Option<Duration>,
     /// Whether the pause is over.
     may_try: bool,
+    /// Whether what is in memory was gathered for long enough.
+    gathered: bool,
     /// What the buffer had lost when it was last asked.
     lost: u64,
 }
@@ -77,6 +82,7 @@ impl Sender {
             next_ticket: 0,
             pause: None,
             may_try: true,
+            gathered: false,
             lost: 0,
         }
     }
@@ -85,6 +91,11 @@ impl Sender {
         let mut closing = self.outbox.shared.closing.subscribe();
         let mut spill = tokio::time::interval(SPILL_PAUSE);
         spill.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let gather = self.outbox.shared.config.gather.max(Duration::from_millis(1));
+        let mut gather = tokio::time::interval(gather);
+        gather.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // The first tick is at once: nothing was gathered yet.
+        gather.tick().await;
         let wake = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(wake);
         loop {
@@ -98,6 +109,7 @@ impl Sender {
                 }
                 () = &mut wake, if !self.may_try => self.may_try = true,
                 () = shared.pushed.notified() => self.spill_if_full().await,
+                _ = gather.tick(), if !self.gathered => self.gathered = true,
                 _ = spill.tick() => self.spill_if_failing().await,
                 flush = asked_to_close(&mut closing) => return self.close(flush).await,
             }
@@ -137,8 +149,18 @@ impl Sender {
                 return Some((Origin::Disk(entry), batch));
             }
         }
+        let gather = self.outbox.shared.config.gather;
         let mut queue = self.outbox.shared.queue.lock();
-        let (number, batch) = queue.take_oldest()?;
+        let taken = match gather.is_zero() {
+            true => queue.take_oldest(),
+            // While the sink fails there is nothing to be gained by waiting.
+            false if self.gathered || self.pause.is_some() || queue.bytes >= GATHERED_BYTES => {
+                queue.take_gathered(GATHERED_SAMPLES_MAX)
+            }
+            false => return None,
+        };
+        self.gathered &= taken.is_some();
+        let (number, batch) = taken?;
         self.outbox.measure(&queue);
         Some((Origin::Memory(number, batch.clone()), batch))
     }
@@ -272,6 +294,7 @@ impl Sender {
     async fn close(mut self, flush: Duration) {
         let ship_all = async {
             loop {
+                self.gathered = true;
                 self.send_more().await;
                 let Some(sent) = self.under_way.next().await else { return };
                 if self.settle(sent).is_some() {

@@ -19,7 +19,7 @@ fn buffer(disk: &SimDisk) -> DiskBuffer {
 
 fn outbox(bytes_max: usize) -> (Outbox, MetricsRegistry) {
     let registry = MetricsRegistry::new();
-    let config = OutboxConfig { bytes_max, in_flight_max: 4 };
+    let config = OutboxConfig { bytes_max, in_flight_max: 4, gather: Duration::ZERO };
     (Outbox::new(config, AgentMetrics::register(&registry, &SystemClock::shared())), registry)
 }
 
@@ -61,6 +61,31 @@ async fn what_is_pushed_is_shipped_in_order() {
     assert_eq!(times(&sink.batches()), (0..50).collect::<Vec<_>>());
     outbox.close(FLUSH).await;
     assert!(buffer(&disk).is_empty());
+}
+
+#[tokio::test]
+async fn scrapes_are_gathered_and_what_is_left_goes_at_the_end() {
+    let (outbox, _) = outbox(1 << 20);
+    let config = OutboxConfig { gather: Duration::from_secs(3600), ..outbox.shared.config };
+    let metrics = outbox.shared.metrics.clone();
+    let outbox = Outbox::new(config, metrics);
+    let (sink, disk) = (FakeSink::new(), SimDisk::new());
+    let large = |n: i64, samples: usize| {
+        let mut large = batch(n);
+        large.samples = vec![large.samples[0].clone(); samples];
+        large
+    };
+    let _tasks = start(&outbox, &sink, &disk);
+    // Too little to be shipped before its time, then enough, in two batches that are not above the limit.
+    outbox.push(large(1, 6_000));
+    outbox.push(large(2, 6_000));
+    outbox.push(large(3, 6_000));
+    sink.wait(|batches| batches.iter().map(|b| b.samples.len()).sum::<usize>() >= 12_000).await;
+    outbox.close(FLUSH).await;
+    let sizes: Vec<usize> = sink.batches().iter().map(|batch| batch.samples.len()).collect();
+    assert_eq!(sizes.iter().sum::<usize>(), 18_000);
+    assert!(sizes.iter().all(|size| *size <= 16_384), "sizes={sizes:?}");
+    assert!(sizes.contains(&12_000), "gathered: sizes={sizes:?}");
 }
 
 #[tokio::test]

@@ -50,7 +50,11 @@ impl Bench {
         let registry = MetricsRegistry::new();
         let shared: pando_runtime::SharedClock = clock.clone();
         let metrics = AgentMetrics::register(&registry, &shared);
-        let limits = OutboxConfig { bytes_max: 1 << 30, in_flight_max: 1 };
+        let limits = OutboxConfig {
+            bytes_max: 1 << 30,
+            in_flight_max: 1,
+            gather: std::time::Duration::ZERO,
+        };
         let outbox = Outbox::new(limits, metrics.clone());
         let context = ScrapeContext { clock: clock.clone(), outbox: outbox.clone(), metrics };
         let external = file.global.external_labels.into_iter().collect();
