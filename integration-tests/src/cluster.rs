@@ -52,22 +52,22 @@ impl Member {
         format!("http://127.0.0.1:{}{path}", self.http_port)
     }
 
-    /// Starts the process.
+    /// Starts the process; `more` are flags of the whole cluster.
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start(&mut self, controllers: &str) -> Result<()> {
+    pub fn start(&mut self, controllers: &str, more: &[String]) -> Result<()> {
         std::fs::create_dir_all(&self.folder)?;
         let mut args = vec![
             self.role.clone(),
             format!("--web.listen-address=127.0.0.1:{}", self.http_port),
             format!("--grpc.listen-address=127.0.0.1:{}", self.grpc_port),
             format!("--storage.tsdb.path={}", self.folder.join("data").display()),
-            "--web.enable-admin-api".to_string(),
         ];
         if !controllers.is_empty() {
             args.push(format!("--cluster.controllers={controllers}"));
         }
+        args.extend(more.iter().cloned());
         args.extend(self.flags.iter().cloned());
         let log = self.folder.join("log");
         self.process = Some(Process::start(&peers::pando(), args, &self.envs, log)?);
@@ -127,6 +127,8 @@ pub struct Cluster {
     pub members: Vec<Member>,
     /// Addresses of the controllers, as the flag takes them; empty for a single process.
     pub controllers: String,
+    /// Flags of every member: [`Cluster::admin`] needs one that is off by default.
+    pub flags: Vec<String>,
     /// The folder of everything.
     pub folder: tempfile::TempDir,
 }
@@ -138,7 +140,8 @@ impl Cluster {
     /// No folder can be made.
     pub fn new() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("pando-test-").tempdir()?;
-        Ok(Cluster { members: Vec::new(), controllers: String::new(), folder })
+        let flags = vec!["--web.enable-admin-api".to_string()];
+        Ok(Cluster { members: Vec::new(), controllers: String::new(), flags, folder })
     }
 
     /// Adds a member and returns it.
@@ -254,7 +257,7 @@ impl Cluster {
     /// One cannot be started.
     pub fn start(&mut self) -> Result<()> {
         for member in self.members.iter_mut().filter(|m| m.process.is_none()) {
-            member.start(&self.controllers)?;
+            member.start(&self.controllers, &self.flags)?;
         }
         Ok(())
     }

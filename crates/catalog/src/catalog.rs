@@ -205,7 +205,7 @@ impl Catalog {
         &self.pending
     }
 
-    /// Whether `block` is refused for ever.
+    /// Whether `block` is refused: nothing will name it.
     pub fn is_refused(&self, block: BlockId) -> bool {
         self.refused.contains(&block)
     }

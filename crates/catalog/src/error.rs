@@ -67,7 +67,7 @@ reasons! {
     UnknownBlock = 17, NotFound;
     /// The catalog names the block already, or still.
     BlockNamed = 18, Invalid;
-    /// The block's ULID is refused for ever.
+    /// The block's ULID is refused.
     BlockRefused = 19, Forbidden;
     /// The block's samples are not old enough.
     NotExpired = 20, Invalid;

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use pando_integration_tests::cluster::{Cluster, Member};
 use pando_integration_tests::load::{Load, check_ledger};
 use pando_integration_tests::writer::Ledger;
@@ -38,11 +38,13 @@ pub(super) struct Arena {
     frontends: Vec<String>,
     /// Names of those that may be killed.
     victims: Vec<String>,
+    /// How many of those that were killed led the catalog or a shard.
+    leaders_killed: usize,
     rng: Rng,
 }
 
 impl Arena {
-    /// Three controllers, three ingesters, and one of every other role.
+    /// Three controllers, three ingesters, and one of every other role but the agent.
     async fn of_roles(objstore: Option<PathBuf>) -> Result<Self> {
         let mut cluster = Cluster::new()?;
         let objstore = match objstore {
@@ -54,6 +56,7 @@ impl Arena {
             let controller = cluster.add("controller", &format!("controller-{n}"));
             controller.flags.push(flag.clone());
             controller.flags.extend(SHARDS.map(String::from));
+            controller.flags.push(FAST[2].to_string());
         }
         cluster.found();
         for n in 0..3 {
@@ -61,7 +64,8 @@ impl Arena {
             ingester.flags.push(flag.clone());
             ingester.flags.extend(FAST_CUTS.map(String::from));
         }
-        cluster.add("store-gateway", "store-gateway").flags.push(flag);
+        cluster.add("store-gateway", "store-gateway").flags.push(flag.clone());
+        cluster.add("compactor", "compactor").flags.push(flag);
         cluster.add("receiver", "receiver");
         cluster.add("query-frontend", "query-frontend");
         let mut victims: Vec<String> = cluster.members.iter().map(|m| m.name.clone()).collect();
@@ -72,6 +76,7 @@ impl Arena {
             receivers: vec!["receiver".to_string()],
             frontends: vec!["query-frontend".to_string()],
             victims,
+            leaders_killed: 0,
             rng: rng(),
         };
         arena.begin().await
@@ -91,12 +96,15 @@ impl Arena {
             receivers: names.clone(),
             frontends: names.clone(),
             victims: names,
+            leaders_killed: 0,
             rng: rng(),
         };
         arena.begin().await
     }
 
     async fn begin(mut self) -> Result<Self> {
+        // Nobody operates these clusters: they run as they are shipped.
+        self.cluster.flags.clear();
         self.cluster.start()?;
         self.cluster.ready().await?;
         Ok(self)
@@ -128,7 +136,7 @@ impl Arena {
             for round in first..rounds.min(first + ROUNDS_PER_LOAD) {
                 let begun_ms = now_ms();
                 let done = match victim {
-                    Victim::One => self.kill_one(&load).await,
+                    Victim::One => self.kill_one(&load, round % 2 == 0).await,
                     Victim::All => self.kill_all(&load).await,
                 };
                 let done = done.with_context(|| format!("round={round}"));
@@ -137,14 +145,19 @@ impl Arena {
             }
             ledgers.push((name, load.end().await?));
         }
+        if matches!(victim, Victim::One) {
+            // Every other round; a leader may have lost its lead just then.
+            let killed = self.leaders_killed;
+            ensure!(killed >= rounds / 4, "leaders that were killed: {killed} rounds={rounds}");
+        }
         for (name, ledger) in &ledgers {
             check_ledger(&self.frontend()?, name, ledger).await.context("at the end")?;
         }
         Ok(())
     }
 
-    async fn kill_one(&mut self, load: &Load) -> Result<usize> {
-        let name = self.pick().await;
+    async fn kill_one(&mut self, load: &Load, leader: bool) -> Result<usize> {
+        let name = self.pick(leader).await;
         println!("kill -9 {name}");
         self.cluster.member(&name).kill();
         let down = async {
@@ -166,18 +179,18 @@ impl Arena {
         load.check(&self.frontend()?).await
     }
 
-    /// A member to kill; every other time one that leads.
-    async fn pick(&self) -> String {
+    /// A member to kill: one that leads, or any.
+    async fn pick(&mut self, leader: bool) -> String {
         let mut leaders = Vec::new();
-        if self.rng.range(0, 2) == 0 {
-            for name in &self.victims {
-                if leads(self.cluster.named(name)).await {
-                    leaders.push(name.clone());
-                }
+        for name in &self.victims {
+            if leads(self.cluster.named(name)).await {
+                leaders.push(name.clone());
             }
         }
-        let names = if leaders.is_empty() { &self.victims } else { &leaders };
-        names[self.rng.range(0, names.len() as u64) as usize].clone()
+        let names = if leader && !leaders.is_empty() { &leaders } else { &self.victims };
+        let name = names[self.rng.range(0, names.len() as u64) as usize].clone();
+        self.leaders_killed += usize::from(leaders.contains(&name));
+        name
     }
 }
 

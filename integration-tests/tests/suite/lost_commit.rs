@@ -122,8 +122,8 @@ async fn a_leader_killed_between_upload_and_commit_leaves_no_block_twice() -> Re
     let orphan = kill_between_upload_and_commit(&mut cluster).await?;
     let generation = generation_of(&cluster, orphan)?;
     for name in controllers(&cluster) {
-        let controllers = cluster.controllers.clone();
-        cluster.member(&name).start(&controllers)?;
+        let (controllers, flags) = (cluster.controllers.clone(), cluster.flags.clone());
+        cluster.member(&name).start(&controllers, &flags)?;
     }
     let winner = eventually("the next leader commits the generation", || async {
         Ok(named(&cluster).await?.get(&generation).copied())

@@ -101,8 +101,13 @@ pub(crate) fn open(config_file: Option<&str>, data_dir: &Path) -> Result<Store> 
 /// `AZURE_...`).
 pub(crate) fn open_url(url: &str) -> Result<(Arc<dyn ObjectStore>, object_store::path::Path)> {
     let parsed = Url::parse(url).with_context(|| format!("not a URL: url={url}"))?;
-    let mut options: Vec<(String, String)> =
-        std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+    // The builders take short names, too, which mean other things in an environment: `TOKEN`, `ENDPOINT` ...
+    let ours = |name: &str| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|p| name.starts_with(p));
+    let mut options: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| ours(name))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect();
     if parsed.scheme() == "http" {
         options.push(("allow_http".to_string(), "true".to_string()));
     }

@@ -119,7 +119,7 @@ impl Catalog {
     pub(crate) fn check_new_block(&self, record: &BlockRecord) -> Result<(), CommandRefused> {
         let id = record.id;
         if self.refused.contains(&id) {
-            refuse!(BlockRefused, "block is refused for ever: block={id}");
+            refuse!(BlockRefused, "block is refused: block={id}");
         }
         if self.blocks.contains_key(&id) || self.pending.contains_key(&id) {
             refuse!(BlockNamed, "block is known already: block={id}");
