@@ -166,6 +166,7 @@ async fn one_process_answers_from_object_storage_what_it_scraped() -> Result<()>
     move_blocks(&data.join("bucket"), "away", "blocks")?;
     cluster.start()?;
     cluster.ready().await?;
+    emptied(cluster.named("all")).await?;
     let from_bucket = ask(&base, end_ms).await.with_context(|| cluster.named("all").log_tail())?;
     ensure_same(&from_head, &from_bucket)?;
     ensure_true_to(&target, &base, end_ms).await
