@@ -158,8 +158,20 @@ impl ControllerClient {
         shard: ShardId,
         split: bool,
     ) -> Result<SealShardResponse, Status> {
+        self.ask_for_seal(SealShardRequest { shard: shard.0, split, recover: false }).await
+    }
+
+    /// Has the seal of a shard recorded that its members have sealed already, and its successor opened.
+    ///
+    /// # Errors
+    /// No controller answers, or the shard is still open at its members.
+    pub async fn recover_seal(&self, shard: ShardId) -> Result<SealShardResponse, Status> {
+        self.ask_for_seal(SealShardRequest { shard: shard.0, split: false, recover: true }).await
+    }
+
+    async fn ask_for_seal(&self, asked: SealShardRequest) -> Result<SealShardResponse, Status> {
         self.ask(|mut rpc| {
-            let request = timed(SealShardRequest { shard: shard.0, split }, SEAL_TIMEOUT);
+            let request = timed(asked, SEAL_TIMEOUT);
             async move { Ok(rpc.seal_shard(request).await?.into_inner()) }
         })
         .await

@@ -292,6 +292,23 @@ impl Controller {
         shard: ShardId,
         split: bool,
     ) -> Result<(Vec<ShardId>, CatalogVersion), Status> {
+        self.seal(SealRequest { shard: shard.0, recover: false }, split).await
+    }
+
+    /// Records that a shard's members have it sealed, and opens its successor. An open shard stays open.
+    pub(crate) async fn recover_seal(
+        &self,
+        shard: ShardId,
+    ) -> Result<(Vec<ShardId>, CatalogVersion), Status> {
+        self.seal(SealRequest { shard: shard.0, recover: true }, false).await
+    }
+
+    async fn seal(
+        &self,
+        request: SealRequest,
+        split: bool,
+    ) -> Result<(Vec<ShardId>, CatalogVersion), Status> {
+        let shard = ShardId(request.shard);
         let _one_at_a_time = self.sealing.lock().await;
         let info = self.state.read(|catalog| catalog.shards().get(&shard).map(|s| s.info.clone()));
         let Some(info) = info else {
@@ -304,7 +321,7 @@ impl Controller {
         let (presence, settings) = (self.presence(), self.config.placement());
         let plan = self.state.read(|c| plan_seal(c, &presence, &settings, shard, split));
         let mut plan = plan.map_err(|error| status(error.kind(), error))?;
-        let answer = self.seal_at_members(shard, &info.members).await?;
+        let answer = self.seal_at_members(request, &info.members).await?;
         if split {
             let medians = answer.medians.iter();
             let medians = medians
@@ -324,7 +341,8 @@ impl Controller {
             let Some(info) = info.filter(|info| info.stage == ShardStage::Open) else {
                 return Ok(());
             };
-            answers.push((*shard, self.seal_at_members(*shard, &info.members).await?));
+            let request = SealRequest { shard: shard.0, recover: false };
+            answers.push((*shard, self.seal_at_members(request, &info.members).await?));
         }
         self.succeed(plan, answers).await.map(|_| ())
     }
@@ -361,17 +379,17 @@ impl Controller {
     /// Asks the shard's members to seal it, until its leader answers.
     async fn seal_at_members(
         &self,
-        shard: ShardId,
+        asked: SealRequest,
         members: &[NodeId],
     ) -> Result<SealResponse, Status> {
-        let mut last =
-            status(ErrorKind::Unavailable, format!("shard has no member: shard={shard}"));
+        let text = format!("shard has no member: shard={}", asked.shard);
+        let mut last = status(ErrorKind::Unavailable, text);
         for member in members {
             let address =
                 self.state.read(|c| c.nodes().get(member).map(|node| node.grpc_address.clone()));
             let Some(address) = address else { continue };
             let peer = self.channels.peer(&address, Some(*member))?;
-            let mut request = Request::new(SealRequest { shard: shard.0 });
+            let mut request = Request::new(asked);
             request.set_timeout(std::time::Duration::from_secs(10));
             match IngesterClient::new(peer).seal(request).await {
                 Ok(answer) => return Ok(answer.into_inner()),

@@ -187,10 +187,14 @@ impl Service for ControllerService {
         if let Some(mut leader) = self.leader(&request)? {
             return leader.seal_shard(passed_on(request)).await;
         }
-        self.controller.check_admin()?;
         let asked = request.into_inner();
-        let (successors, version) =
-            self.controller.seal_shard(ShardId(asked.shard), asked.split).await?;
+        let shard = ShardId(asked.shard);
+        let (successors, version) = if asked.recover {
+            self.controller.recover_seal(shard).await?
+        } else {
+            self.controller.check_admin()?;
+            self.controller.seal_shard(shard, asked.split).await?
+        };
         Ok(Response::new(SealShardResponse {
             successors: successors.iter().map(|shard| shard.0).collect(),
             catalog_version: version.0,

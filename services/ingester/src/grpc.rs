@@ -157,8 +157,13 @@ impl Service for IngesterService {
     }
 
     async fn seal(&self, request: Request<SealRequest>) -> Result<Response<SealResponse>, Status> {
-        let shard = self.shard(request.into_inner().shard)?;
+        let request = request.into_inner();
+        let shard = self.shard(request.shard)?;
         self.leads(&shard)?;
+        if request.recover && !shard.state.progress().sealed {
+            let text = format!("shard is not sealed: shard={}", shard.id);
+            return Err(status(ErrorKind::Stale, text));
+        }
         // Before the seal, since producers wait from then on.
         let state = shard.state.clone();
         let medians = tokio::task::spawn_blocking(move || medians(|look| state.read(look)));

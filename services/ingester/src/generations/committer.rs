@@ -275,7 +275,7 @@ impl Committer {
                 // Whoever had it sealed is at it, or died in between.
                 let since = *self.unknown_seal.get_or_insert(now);
                 if now.saturating_sub(since) >= SEAL_PATIENCE {
-                    let asked = self.client().seal_shard(shard, false).await;
+                    let asked = self.client().recover_seal(shard).await;
                     asked.map_err(ProposeError::Call)?;
                     self.unknown_seal = None;
                 }

@@ -222,7 +222,11 @@ impl Service for ControllersService {
         &self,
         request: Request<SealShardRequest>,
     ) -> Result<Response<SealShardResponse>, Status> {
-        let shard = ShardId(request.into_inner().shard);
+        let asked = request.into_inner();
+        if !asked.recover {
+            return Err(Status::permission_denied("admin calls are off"));
+        }
+        let shard = ShardId(asked.shard);
         let info = self.0.read(|catalog| catalog.shards()[&shard].info.clone());
         if info.stage != ShardStage::Open {
             return Ok(Response::new(SealShardResponse::default()));
@@ -231,7 +235,8 @@ impl Service for ControllersService {
         for member in &info.members {
             let address = self.0.read(|catalog| catalog.nodes()[member].grpc_address.clone());
             let peer = self.0.channels.peer(&address, Some(*member))?;
-            let answer = IngesterClient::new(peer).seal(SealRequest { shard: shard.0 }).await;
+            let answer =
+                IngesterClient::new(peer).seal(SealRequest { shard: shard.0, recover: true }).await;
             let answer = match answer {
                 Ok(answer) => answer.into_inner(),
                 Err(status) => {

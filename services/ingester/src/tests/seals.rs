@@ -24,9 +24,16 @@ async fn a_seal_that_the_catalog_does_not_know_is_brought_to_its_end() {
     write(&cluster, producer.request(1, vec![block])).await;
     let before = cluster.member(1).samples("a", cluster.version()).await;
 
+    // Who asks after a seal seals nothing.
+    let open = cluster.client(1).seal(SealRequest { shard: 1, recover: true }).await;
+    let open = open.expect_err("it is open");
+    assert_eq!(pando_rpc::kind_of(&open), ErrorKind::Stale, "{open}");
+    let shard = cluster.member(1).ingester.shards().get(ShardId(1)).expect("open");
+    assert!(!shard.state.progress().sealed);
+
     // A controller has the shard sealed, and dies before it tells the catalog.
     let seal = async |cluster: &Cluster| {
-        let sealed = cluster.client(1).seal(SealRequest { shard: 1 }).await;
+        let sealed = cluster.client(1).seal(SealRequest { shard: 1, recover: false }).await;
         sealed.expect("it seals").into_inner()
     };
     let sealed = seal(&cluster).await;
@@ -87,7 +94,8 @@ async fn a_seal_that_the_catalog_does_not_know_is_brought_to_its_end() {
 async fn a_shard_without_samples_ends_without_a_block() {
     let cluster = Cluster::start(1).await;
     cluster.leader(1).await;
-    let sealed = cluster.client(1).seal(SealRequest { shard: 1 }).await.expect("it seals");
+    let sealed =
+        cluster.client(1).seal(SealRequest { shard: 1, recover: false }).await.expect("it seals");
     assert_eq!(sealed.into_inner().last_cut, 1);
     until("the shard is closed", async || {
         cluster.clock.advance(Duration::from_millis(500));
