@@ -2,7 +2,8 @@
 //!
 //! Records are appended to the newest segment, `<number of 16 hex digits>.buffer`; a segment is removed when all of
 //! its records are acknowledged. A crash tears at most the tail of the newest segment, and a new start never appends
-//! to what it finds. A segment of which not even the header can be read is kept as `<number>.bad`, for people.
+//! to what it finds. A file that does not begin as a segment is kept as `<number>.bad`, for people, as long as there is
+//! room. A segment of another version than the known one is left as it is, and the buffer does not open.
 //!
 //! Nothing here knows why a batch waits. Calls block on the disk.
 
@@ -17,12 +18,10 @@ use pando_model::ErrorKind;
 use pando_runtime::disk::{Disk, DiskFile};
 
 use crate::batch::Batch;
-use record::{FILE_HEADER_BYTES, Header, MAGIC, VERSION, encode, header_at, is_ours, record};
+use record::{FILE_HEADER_BYTES, Header, MAGIC, VERSION, encode, header_at, record, version_of};
 
 const EXTENSION: &str = ".buffer";
 const BAD_EXTENSION: &str = ".bad";
-/// Unreadable segments that are kept; older ones are removed. Each is about as large as a segment.
-const BAD_MAX: usize = 4;
 /// A segment is ended here: it is read back in one piece, and dropped in one piece when the buffer is full.
 const SEGMENT_BYTES: u64 = 8 << 20;
 /// A full buffer loses at most this part of itself at once.
@@ -51,6 +50,18 @@ pub enum BufferError {
     /// The batch cannot be encoded.
     #[error("batch cannot be encoded for the disk buffer: {0}")]
     Encode(String),
+    /// A newer process wrote it, or an older one whose segments are not read any more.
+    #[error(
+        "disk buffer's segment has an unknown version: path={path} found={found} known={known}"
+    )]
+    UnknownVersion {
+        /// The segment.
+        path: String,
+        /// Its version.
+        found: u8,
+        /// The version that is known.
+        known: u8,
+    },
     /// The batch alone is larger than the buffer.
     #[error("batch is larger than the disk buffer: bytes={bytes} bytes_max={bytes_max}")]
     TooLarge {
@@ -66,6 +77,7 @@ impl BufferError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             BufferError::Disk { .. } => ErrorKind::Unavailable,
+            BufferError::UnknownVersion { .. } => ErrorKind::Unsupported,
             BufferError::Encode(_) | BufferError::TooLarge { .. } => ErrorKind::LimitExceeded,
         }
     }
@@ -105,6 +117,8 @@ pub struct DiskBuffer {
     disk: Arc<dyn Disk>,
     /// Oldest first.
     segments: VecDeque<Segment>,
+    /// Files that were set aside, and their bytes; oldest first.
+    bad: VecDeque<(String, u64)>,
     next_number: u64,
     /// The newest segment, while it is appended to.
     open: Option<Box<dyn DiskFile>>,
@@ -119,16 +133,18 @@ impl DiskBuffer {
     /// Opens the buffer, with whatever is left of the last run.
     ///
     /// # Errors
-    /// The folder cannot be made or listed. A segment that cannot be read is not an error, but counted.
+    /// The folder cannot be made or listed, or holds a segment of an unknown version. A segment that cannot be read
+    /// is not an error, but counted.
     pub fn open(config: BufferConfig, disk: Arc<dyn Disk>) -> Result<Self, BufferError> {
-        let failed =
-            |source| BufferError::Disk { path: config.folder.display().to_string(), source };
+        let folder = config.folder.display().to_string();
+        let failed = |source| BufferError::Disk { path: folder.clone(), source };
         disk.create_dir(&config.folder).map_err(failed)?;
         let names = disk.list(&config.folder).map_err(failed)?;
         let mut buffer = DiskBuffer {
             config,
             disk,
             segments: VecDeque::new(),
+            bad: VecDeque::new(),
             next_number: 1,
             open: None,
             reading: None,
@@ -140,9 +156,9 @@ impl DiskBuffer {
         numbers.sort_unstable();
         for number in numbers {
             buffer.next_number = number.saturating_add(1);
-            buffer.adopt(number);
+            buffer.adopt(number)?;
         }
-        buffer.remove_old_bad();
+        buffer.count_bad().map_err(failed)?;
         buffer.make_room(0);
         Ok(buffer)
     }
@@ -157,9 +173,10 @@ impl DiskBuffer {
         !self.returned.is_empty() || self.segments.iter().any(|s| (s.next as u64) < s.bytes)
     }
 
-    /// Bytes on disk.
+    /// Bytes on disk, with what was set aside.
     pub fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.bytes).sum()
+        let bad: u64 = self.bad.iter().map(|(_, bytes)| bytes).sum();
+        bad + self.segments.iter().map(|segment| segment.bytes).sum::<u64>()
     }
 
     /// Samples that wait.
@@ -290,10 +307,15 @@ impl DiskBuffer {
     }
 
     /// Takes in a segment of an earlier run.
-    fn adopt(&mut self, number: u64) {
+    ///
+    /// # Errors
+    /// It is of an unknown version.
+    fn adopt(&mut self, number: u64) -> Result<(), BufferError> {
         let mut segment = Segment { number, next: FILE_HEADER_BYTES, ..Segment::default() };
-        match self.disk.read_all(&self.path(number)) {
-            Ok(bytes) if is_ours(&bytes) => {
+        let path = self.path(number);
+        let found = self.disk.read_all(&path).map(|bytes| (version_of(&bytes), bytes));
+        match found {
+            Ok((Some(VERSION), bytes)) => {
                 let mut at = FILE_HEADER_BYTES;
                 while let Some(header) = header_at(&bytes, at) {
                     segment.samples += u64::from(header.samples);
@@ -301,7 +323,8 @@ impl DiskBuffer {
                 }
                 segment.bytes = at as u64;
                 if at == bytes.len() && at == FILE_HEADER_BYTES {
-                    return self.remove_file(number);
+                    self.remove_file(number);
+                    return Ok(());
                 }
                 if at < bytes.len() {
                     let lost = bytes.len() - at;
@@ -309,14 +332,27 @@ impl DiskBuffer {
                     self.stats.damaged_records += 1;
                 }
             }
-            // A crash came before anything in it was synced.
-            Ok(bytes) if bytes.is_empty() => return self.remove_file(number),
-            Ok(_) => return self.set_aside(number, "not of a known version"),
-            Err(error) => return self.set_aside(number, &error.to_string()),
+            Ok((Some(found), _)) => {
+                let path = path.display().to_string();
+                return Err(BufferError::UnknownVersion { path, found, known: VERSION });
+            }
+            Ok((None, bytes)) => {
+                // Empty: a crash came before anything in it was synced.
+                match bytes.is_empty() {
+                    true => self.remove_file(number),
+                    false => self.set_aside(number, "it does not begin as one"),
+                }
+                return Ok(());
+            }
+            Err(error) => {
+                self.set_aside(number, &error.to_string());
+                return Ok(());
+            }
         }
         self.segments.push_back(segment);
         let newest = self.segments.len() - 1;
         self.remove_if_done(newest);
+        Ok(())
     }
 
     /// Moves away a segment that cannot be read, so that it is met and counted once.
@@ -331,20 +367,35 @@ impl DiskBuffer {
         }
     }
 
-    fn remove_old_bad(&self) {
-        let folder = &self.config.folder;
-        let names = self.disk.list(folder).unwrap_or_default();
-        let bad: Vec<_> = names.iter().filter(|name| name.ends_with(BAD_EXTENSION)).collect();
-        for name in &bad[..bad.len().saturating_sub(BAD_MAX)] {
-            if let Err(error) = self.disk.remove(&folder.join(name)) {
-                tracing::warn!(name, %error, "disk buffer's bad segment cannot be removed");
-            }
+    /// What was set aside, now and in earlier runs, takes its part of the room.
+    fn count_bad(&mut self) -> std::io::Result<()> {
+        let mut names = self.disk.list(&self.config.folder)?;
+        names.retain(|name| name.ends_with(BAD_EXTENSION));
+        names.sort_unstable();
+        for name in names {
+            // What cannot be looked at takes no room that is known.
+            let bytes = self.disk.len(&self.config.folder.join(&name)).unwrap_or_default();
+            self.bad.push_back((name, bytes));
         }
+        Ok(())
     }
 
-    /// Drops the oldest segments until `bytes` more fit.
+    /// Removes the oldest file that was set aside; `false` where there is none.
+    fn drop_bad(&mut self) -> bool {
+        let Some((name, bytes)) = self.bad.pop_front() else { return false };
+        tracing::warn!(name, bytes, "disk buffer is full: a file that was set aside is removed");
+        if let Err(error) = self.disk.remove(&self.config.folder.join(&name)) {
+            tracing::warn!(name, %error, "disk buffer's bad segment cannot be removed");
+        }
+        true
+    }
+
+    /// Drops what was set aside, and then the oldest segments, until `bytes` more fit.
     fn make_room(&mut self, bytes: u64) {
         while self.bytes().saturating_add(bytes) > self.config.bytes_max {
+            if self.drop_bad() {
+                continue;
+            }
             let Some(segment) = self.segments.pop_front() else { return };
             if self.segments.is_empty() {
                 self.open = None;

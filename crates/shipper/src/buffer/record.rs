@@ -38,9 +38,9 @@ impl Header {
     }
 }
 
-/// Whether a file is one of ours, of a version that is known.
-pub(super) fn is_ours(bytes: &[u8]) -> bool {
-    bytes.strip_prefix(MAGIC).is_some_and(|rest| rest.first() == Some(&VERSION))
+/// The version of a file that is one of ours.
+pub(super) fn version_of(bytes: &[u8]) -> Option<u8> {
+    bytes.strip_prefix(MAGIC)?.first().copied()
 }
 
 /// The record of a payload.

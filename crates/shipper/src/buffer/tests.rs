@@ -207,6 +207,12 @@ fn a_flipped_bit_costs_at_most_its_segment_and_is_never_believed() {
         copy.create_dir(Path::new(FOLDER)).expect("makes it");
         copy.replace(&path, &bytes).expect("writes");
         copy.damage(&path, at as u64).expect("is there");
+        if at == MAGIC.len() {
+            let config = BufferConfig { folder: FOLDER.into(), bytes_max: 1 << 20 };
+            let refused = DiskBuffer::open(config, copy.shared()).err().expect("another version");
+            assert_eq!(refused.kind(), ErrorKind::Unsupported);
+            continue;
+        }
         let mut buffer = open(&copy, 1 << 20);
         let mut found = 0;
         while let Some((entry, batch)) = buffer.pop() {
@@ -279,24 +285,50 @@ fn version_one_is_pinned() {
 }
 
 #[test]
-fn a_segment_that_is_none_is_set_aside_once_and_a_few_are_kept() {
+fn a_segment_that_is_none_is_set_aside_once_and_takes_its_part_of_the_room() {
     let disk = SimDisk::new();
     disk.create_dir(Path::new(FOLDER)).expect("makes it");
     let write = |n: u64, bytes: &[u8]| {
         let path = Path::new(FOLDER).join(format!("{n:016x}.buffer"));
         disk.replace(&path, bytes).expect("writes");
     };
-    (1..=6).for_each(|n| write(n, b"PANDO of another kind"));
+    (1..=6).for_each(|n| write(n, &[b'x'; 1_000]));
     // A crash came before anything in it was synced.
     write(7, b"");
     let buffer = open(&disk, 1 << 20);
-    assert_eq!(buffer.stats().damaged_records, 6);
+    assert_eq!((buffer.stats().damaged_records, buffer.bytes()), (6, 6_000));
     assert!(buffer.is_empty());
-    let kept: Vec<String> = (3..=6).map(|n| format!("{n:016x}.bad")).collect();
-    assert_eq!(files(&disk), kept, "the newest, out of the way");
+    let bad = |numbers: std::ops::RangeInclusive<u64>| -> Vec<String> {
+        numbers.map(|n| format!("{n:016x}.bad")).collect()
+    };
+    assert_eq!(files(&disk), bad(1..=6), "all of them, out of the way");
     drop(buffer);
-    let mut buffer = open(&disk, 1 << 20);
+    let mut buffer = open(&disk, 4_500);
     assert_eq!(buffer.stats().damaged_records, 0, "counted once");
+    assert_eq!(files(&disk), bad(3..=6), "more do not fit");
     buffer.push(&batch(0, 3)).expect("fits");
-    assert_eq!(drain(&mut buffer), [0]);
+    buffer.push(&batch(1, 3)).expect("fits");
+    assert!(buffer.bytes() <= 4_500);
+    assert_eq!(buffer.stats().dropped_samples, 0, "what nobody can read goes first");
+    assert_eq!(drain(&mut buffer), [0, 1]);
+}
+
+#[test]
+fn a_segment_of_an_unknown_version_is_left_alone() {
+    let disk = SimDisk::new();
+    let mut buffer = open(&disk, 1 << 20);
+    buffer.push(&batch(0, 3)).expect("fits");
+    buffer.sync().expect("syncs");
+    drop(buffer);
+    let before = files(&disk);
+    let path = Path::new(FOLDER).join(&before[0]);
+    let mut bytes = disk.read_all(&path).expect("reads");
+    bytes[MAGIC.len()] = VERSION + 1;
+    disk.replace(&path, &bytes).expect("writes");
+    let config = BufferConfig { folder: FOLDER.into(), bytes_max: 1 << 20 };
+    let refused = DiskBuffer::open(config, disk.shared()).err().expect("it is not known");
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(refused.to_string().ends_with("found=2 known=1"), "{refused}");
+    assert_eq!(files(&disk), before);
+    assert_eq!(disk.read_all(&path).expect("reads"), bytes);
 }
