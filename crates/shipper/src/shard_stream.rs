@@ -117,14 +117,38 @@ impl ShardStream {
     }
 
     pub(crate) async fn send(&self, parcel: Parcel) -> Result<(), ShipError> {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
+        // Counted before it has its place: a stream that is waited for is not idle.
+        let counted = Counted::one(&self.waiting);
         let stopped = |_| ShipError::Unavailable("shipper is stopping".to_string());
-        self.parcels.send(parcel).await.map_err(stopped)
+        self.parcels.send(parcel).await.map_err(stopped)?;
+        counted.hand_over();
+        Ok(())
     }
 
     /// Whether no parcel waits for a verdict.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) == 0
+    }
+}
+
+/// One parcel that waits, until it is handed over or given up.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn one(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::SeqCst);
+        Counted(waiting)
+    }
+
+    /// The stream counts it from now on.
+    fn hand_over(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -410,4 +434,25 @@ fn receipt(applied: WriteApplied) -> Receipt {
     let refused = applied.refusals.into_iter().map(|r| (r.reason, r.samples)).collect();
     let WriteApplied { accepted, histograms, exemplars, messages, .. } = applied;
     Receipt { accepted, histograms, exemplars, refused, messages }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_parcel_that_is_given_up_before_it_has_a_place_does_not_wait() {
+        let (parcels, _queue) = mpsc::channel(1);
+        let stream = ShardStream { parcels, waiting: Arc::default() };
+        let parcel = || Parcel {
+            tenant: TenantId::default_tenant(),
+            samples: Vec::new(),
+            metadata: Vec::new(),
+            reply: oneshot::channel().0,
+        };
+        stream.send(parcel()).await.expect("there is room");
+        let second = tokio::time::timeout(Duration::ZERO, stream.send(parcel())).await;
+        assert!(second.is_err(), "the queue is full");
+        assert_eq!(stream.waiting.load(Ordering::SeqCst), 1);
+    }
 }
