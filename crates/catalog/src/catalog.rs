@@ -16,6 +16,7 @@ use crate::delete::DeleteRecord;
 use crate::delta::{BlockDelta, RoutingDelta};
 use crate::error::{CommandRefused, Reason};
 use crate::limits::CHANGES_KEPT;
+use crate::named_blocks::NamedBlocks;
 use crate::node::Node;
 use crate::shard::{Shard, ShardStage};
 use crate::tenant::{Tenant, TenantLimits};
@@ -41,7 +42,7 @@ pub struct Catalog {
     pub(crate) nodes: BTreeMap<NodeId, Arc<Node>>,
     pub(crate) shards: BTreeMap<ShardId, Shard>,
     pub(crate) tenants: BTreeMap<TenantId, Arc<Tenant>>,
-    pub(crate) blocks: BTreeMap<BlockId, Arc<BlockEntry>>,
+    pub(crate) blocks: NamedBlocks,
     pub(crate) pending: BTreeMap<BlockId, PendingObject>,
     pub(crate) refused: BTreeSet<BlockId>,
     pub(crate) deletes: BTreeMap<u64, Arc<DeleteRecord>>,
@@ -75,7 +76,7 @@ impl Catalog {
             nodes: BTreeMap::new(),
             shards: BTreeMap::new(),
             tenants: BTreeMap::new(),
-            blocks: BTreeMap::new(),
+            blocks: NamedBlocks::default(),
             pending: BTreeMap::new(),
             refused: BTreeSet::new(),
             deletes: BTreeMap::new(),

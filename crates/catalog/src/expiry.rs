@@ -15,8 +15,11 @@ const CLOCK_AHEAD_MAX_MS: i64 = 86_400_000;
 /// `now_ms`, unless it is far ahead of all that was ever stored: `stored_ms` is when the samples of
 /// each block came into it.
 pub fn believable_ms(now_ms: i64, stored_ms: impl Iterator<Item = i64>) -> i64 {
-    let newest_ms = stored_ms.max().unwrap_or(i64::MIN);
-    now_ms.min(newest_ms.saturating_add(CLOCK_AHEAD_MAX_MS))
+    not_far_ahead(now_ms, stored_ms.max())
+}
+
+fn not_far_ahead(now_ms: i64, newest_ms: Option<i64>) -> i64 {
+    now_ms.min(newest_ms.unwrap_or(i64::MIN).saturating_add(CLOCK_AHEAD_MAX_MS))
 }
 
 /// What retention takes of a catalog at one moment.
@@ -40,14 +43,12 @@ impl Catalog {
 
     /// `now_ms`, unless it is far ahead of all that was ever stored.
     pub fn believable_ms(&self, now_ms: i64) -> i64 {
-        believable_ms(now_ms, self.blocks.values().map(|entry| entry.stored_ms))
+        not_far_ahead(now_ms, self.blocks.newest_stored_ms())
     }
 
     /// The oldest blocks, by their last sample, without which all others fit.
     fn blocks_over_size(&self) -> BTreeSet<BlockId> {
-        let max = self.retention_bytes;
-        let bytes = self.blocks.values().map(|entry| entry.record.object_bytes);
-        let mut total = bytes.fold(0u64, u64::saturating_add);
+        let (max, mut total) = (u128::from(self.retention_bytes), self.blocks.object_bytes());
         if max == 0 || total <= max {
             return BTreeSet::new();
         }
@@ -62,7 +63,7 @@ impl Catalog {
             if total <= max {
                 break;
             }
-            total = total.saturating_sub(bytes);
+            total -= u128::from(bytes);
             over.insert(id);
         }
         over

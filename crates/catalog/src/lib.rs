@@ -22,6 +22,7 @@ mod error;
 mod expiry;
 pub mod layout;
 pub mod limits;
+mod named_blocks;
 mod node;
 mod rebuild;
 mod route;

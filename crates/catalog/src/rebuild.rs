@@ -24,6 +24,7 @@ use crate::block_entry::BlockEntry;
 use crate::catalog::Catalog;
 use crate::changes::Changes;
 use crate::limits::CHANGES_KEPT;
+use crate::named_blocks::NamedBlocks;
 use crate::shard::{Commit, Shard, ShardStage};
 use crate::tenant::Tenant;
 
@@ -86,7 +87,7 @@ pub fn rebuild_from_footers(
             let tenant = catalog.tenants.entry(span.tenant.clone());
             tenant.or_insert_with(|| Arc::new(Tenant::new(span.tenant.clone())));
         }
-        catalog.blocks.insert(*id, entry);
+        catalog.blocks.insert(entry);
     }
     (catalog, report)
 }
@@ -237,7 +238,7 @@ fn succeed(
     catalog.next_shard = shard.saturating_add(LEAP);
     catalog.next_work = work.saturating_add(LEAP);
     catalog.next_delete = known.next_delete.saturating_add(LEAP);
-    catalog.blocks.clear();
+    catalog.blocks = NamedBlocks::default();
     catalog.leases.clear();
     match fate {
         ShardFate::Lost => {

@@ -372,6 +372,7 @@ proptest! {
             }
         }
         prop_assert_eq!(catalog.snapshot(), twin.snapshot(), "a replica is another");
+        prop_assert_eq!(&catalog.blocks, &twin.blocks, "sums follow from the blocks");
         prop_assert_eq!(RoutingView::from_bytes(&routing.to_bytes()).expect("whole"), routing);
         prop_assert_eq!(BlocksView::from_bytes(&blocks.to_bytes()).expect("whole"), blocks);
         for old in &snapshots {

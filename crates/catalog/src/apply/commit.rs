@@ -144,7 +144,7 @@ impl Catalog {
 
     pub(crate) fn name_block(&mut self, entry: BlockEntry) {
         let id = entry.record.id;
-        self.blocks.insert(id, Arc::new(entry));
+        self.blocks.insert(Arc::new(entry));
         self.block_changes.open.blocks.insert(id);
     }
 

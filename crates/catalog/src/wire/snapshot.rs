@@ -116,7 +116,7 @@ fn from_wire(message: &v1::CatalogSnapshot) -> Result<Catalog> {
         nodes: nodes.into_iter().map(|node| (node.id, Arc::new(node))).collect(),
         shards: shards.into_iter().map(|shard| (shard.info.id, shard)).collect(),
         tenants: tenants.into_iter().map(|t| (t.id.clone(), Arc::new(t))).collect(),
-        blocks: blocks.into_iter().map(|e| (e.record.id, Arc::new(e))).collect(),
+        blocks: blocks.into_iter().collect(),
         pending: pending.into_iter().map(|p| (p.block, p)).collect(),
         refused: blocks_from(&message.refused)?.into_iter().collect(),
         deletes: deletes.into_iter().map(|d| (d.number, Arc::new(d))).collect(),
@@ -179,6 +179,8 @@ mod tests {
     /// Something of everything that a catalog holds.
     fn bench() -> Bench {
         let mut bench = Bench::with_tenant();
+        // The pinned bytes do not change with the defaults.
+        bench.catalog.default_limits.series_max = 0;
         let (a, b) = (bench.commit(1, 1, 1, "a"), bench.commit(2, 1, 2, "a"));
         let window = TimeRange { min_ms: 0, max_ms: 7_200_000 };
         let inputs = vec![a.id, b.id];
