@@ -25,20 +25,24 @@ pub struct TenantLimits {
     pub query_samples_max: u64,
 }
 
+impl TenantLimits {
+    /// 5,000,000 series; 3 h out of order (longer than the agents' buffer of 2 h takes to drain); what
+    /// Prometheus accepts is accepted, up to 1,024 labels (the most that a write block holds), 64 KiB
+    /// names and values.
+    pub const DEFAULT: Self = TenantLimits {
+        series_max: 5_000_000,
+        samples_per_s_max: 0,
+        ooo_window_ms: 3 * 3_600_000,
+        labels_per_series_max: 1_024,
+        label_name_bytes_max: 64 << 10,
+        label_value_bytes_max: 64 << 10,
+        query_samples_max: 0,
+    };
+}
+
 impl Default for TenantLimits {
-    /// 3 h out of order (longer than the agents' buffer of 2 h takes to drain); what Prometheus
-    /// accepts is accepted, up to 1,024 labels (the most that a write block holds), 64 KiB names and
-    /// values.
     fn default() -> Self {
-        TenantLimits {
-            series_max: 0,
-            samples_per_s_max: 0,
-            ooo_window_ms: 3 * 3_600_000,
-            labels_per_series_max: 1_024,
-            label_name_bytes_max: 64 << 10,
-            label_value_bytes_max: 64 << 10,
-            query_samples_max: 0,
-        }
+        Self::DEFAULT
     }
 }
 

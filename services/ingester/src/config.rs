@@ -35,15 +35,23 @@ pub struct IngesterConfig {
 }
 
 impl IngesterConfig {
-    /// The usual values: cuts each 10 min or 512 MiB, 16 GiB of disk (1 GiB of it free) or of memory
-    /// before writes are refused, queries of 2 min, blocks kept for 3 h, 256 MiB of writes under way, clocks at most 1 min off.
+    /// A generation's bytes.
+    pub const CUT_BYTES: u64 = 256 << 20;
+    /// Bytes of log and checkpoints.
+    pub const DISK_BYTES: u64 = 20 << 30;
+    /// Bytes that stay free beside them.
+    pub const DISK_RESERVE_BYTES: u64 = 1 << 30;
+
+    /// The usual values: cuts each 10 min or 256 MiB, 20 GiB of disk (1 GiB of it free) or 16 GiB of
+    /// memory before writes are refused, queries of 2 min, blocks kept for 3 h, 256 MiB of writes under
+    /// way, clocks at most 1 min off.
     pub fn new(node: NodeId) -> Self {
         IngesterConfig {
             node,
             cut_interval: Duration::from_secs(600),
-            cut_bytes: 512 << 20,
-            disk_bytes: 16 << 30,
-            disk_reserve_bytes: 1 << 30,
+            cut_bytes: Self::CUT_BYTES,
+            disk_bytes: Self::DISK_BYTES,
+            disk_reserve_bytes: Self::DISK_RESERVE_BYTES,
             memory_bytes: 16 << 30,
             query_timeout: Duration::from_secs(120),
             keep_ms: 3 * 3_600_000,
@@ -57,17 +65,21 @@ impl IngesterConfig {
     pub fn validate(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.cut_interval < Duration::from_secs(1) {
-            faults
-                .push(format!("cuts are at least 1 s apart: cut_interval={:?}", self.cut_interval));
+            faults.push(format!(
+                "cuts are at least 1 s apart: --ingester.cut-interval={:?}",
+                self.cut_interval
+            ));
         }
         if self.cut_bytes == 0 || self.disk_bytes < self.cut_bytes {
             let (cut, disk) = (self.cut_bytes, self.disk_bytes);
-            faults.push(format!("a generation does not fit: cut_bytes={cut} disk_bytes={disk}"));
+            faults.push(format!(
+                "a generation does not fit: --ingester.cut-bytes={cut} --ingester.disk-bytes={disk}"
+            ));
         }
         if self.memory_bytes < self.cut_bytes {
             let (cut, memory) = (self.cut_bytes, self.memory_bytes);
             faults
-                .push(format!("a generation does not fit: cut_bytes={cut} memory_bytes={memory}"));
+                .push(format!("a generation does not fit: --ingester.cut-bytes={cut} --ingester.memory-bytes={memory}"));
         }
         if self.keep_ms < 0 {
             faults.push(format!(

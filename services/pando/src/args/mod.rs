@@ -2,7 +2,6 @@
 
 mod refused;
 mod shared;
-mod size;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +12,6 @@ pub(crate) use shared::{
     AgentArgs, ClusterArgs, ControllerArgs, GrpcArgs, IngesterArgs, LogArgs, QueryArgs,
     StorageArgs, StoreArgs, TlsArgs, WebArgs,
 };
-pub(crate) use size::parse_size;
 
 /// Flags by name, without dashes, and their values.
 pub(crate) type Flags = BTreeMap<String, String>;

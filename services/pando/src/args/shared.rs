@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use pando_catalog::TenantLimits;
+use pando_ingester::IngesterConfig;
 
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Web")]
@@ -122,14 +124,16 @@ pub(crate) struct IngesterArgs {
     /// How often a generation is cut, uploaded and committed as a block.
     #[arg(long = "ingester.cut-interval", default_value = "10m")]
     pub(crate) cut_interval: String,
-    /// Bytes of compressed samples after which a generation is cut early.
-    #[arg(long = "ingester.cut-bytes", default_value_t = 256 << 20)]
-    pub(crate) cut_bytes: u64,
+    /// Bytes of compressed samples after which a generation is cut early. Default: 256 MiB, or a quarter of
+    /// --ingester.memory-bytes or --ingester.disk-bytes where that is less.
+    #[arg(long = "ingester.cut-bytes")]
+    pub(crate) cut_bytes: Option<u64>,
     /// Bytes of disk that log and checkpoints may take; writes are refused (503) above it.
-    #[arg(long = "ingester.disk-bytes", default_value_t = 20 << 30)]
+    #[arg(long = "ingester.disk-bytes", default_value_t = IngesterConfig::DISK_BYTES)]
     pub(crate) disk_bytes: u64,
     /// Bytes that stay free on the file system of the data directory; writes are refused (503) below it.
-    #[arg(long = "ingester.disk-reserve-bytes", default_value_t = 1 << 30)]
+    #[arg(long = "ingester.disk-reserve-bytes",
+          default_value_t = IngesterConfig::DISK_RESERVE_BYTES)]
     pub(crate) disk_reserve_bytes: u64,
     /// Bytes of memory that series, streams and samples may take, estimated every 10 s; writes are refused (503)
     /// above it. 0: three quarters of the memory that this process may use (cgroup or machine).
@@ -206,22 +210,27 @@ pub(crate) struct LimitArgs {
     pub(crate) out_of_order_time_window: String,
     /// Active series of one tenant in the whole cluster; each of the tenant's shards takes an equal share of
     /// them. 0 for no limit.
-    #[arg(long = "limits.max-series-per-tenant", default_value_t = 5_000_000)]
+    #[arg(long = "limits.max-series-per-tenant",
+          default_value_t = TenantLimits::DEFAULT.series_max)]
     pub(crate) max_series: u64,
     /// Samples a second of one tenant that receivers take in the whole cluster, each an equal share; what is
     /// above it is answered with 429. 0 for no limit.
-    #[arg(long = "limits.samples-per-second", default_value_t = 0)]
+    #[arg(long = "limits.samples-per-second",
+          default_value_t = TenantLimits::DEFAULT.samples_per_s_max)]
     pub(crate) samples_per_second: u64,
     /// Labels of one series, up to 1024.
-    #[arg(long = "limits.max-labels-per-series", default_value_t = 1024,
+    #[arg(long = "limits.max-labels-per-series",
+          default_value_t = TenantLimits::DEFAULT.labels_per_series_max,
           value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) max_labels: u32,
     /// Bytes of one label's name, up to 1 MiB.
-    #[arg(long = "limits.max-label-name-bytes", default_value_t = 64 << 10,
+    #[arg(long = "limits.max-label-name-bytes",
+          default_value_t = TenantLimits::DEFAULT.label_name_bytes_max,
           value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub(crate) max_name_bytes: u32,
     /// Bytes of one label's value, up to 1 MiB.
-    #[arg(long = "limits.max-label-value-bytes", default_value_t = 64 << 10,
+    #[arg(long = "limits.max-label-value-bytes",
+          default_value_t = TenantLimits::DEFAULT.label_value_bytes_max,
           value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub(crate) max_value_bytes: u32,
 }

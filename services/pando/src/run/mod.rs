@@ -8,6 +8,7 @@ mod plan;
 mod ready;
 mod roles;
 mod serve;
+mod settings;
 mod shutdown;
 mod timeouts;
 

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use pando_agent::{Agent, AgentConfig, AgentHandle, AgentParts, AgentService, ClusterRoster};
-use pando_catalog::{Node, Role, TenantLimits};
+use pando_catalog::{Node, Role};
 use pando_cluster::{CatalogFollower, Membership, Streams};
 use pando_compactor::{Compactor, CompactorConfig};
-use pando_consensus::{Host, Member};
+use pando_consensus::{GrpcTransport, Host, Member};
 use pando_controller::{
     CATALOG_GROUP, Controller, ControllerConfig, ControllerMetrics, ControllerService,
     FEATURE_LEVEL,
 };
 use pando_executor::{BlockStore, BlockStoreConfig};
-use pando_ingester::{Ingester, IngesterConfig};
+use pando_ingester::Ingester;
 use pando_model::{ProducerId, TenantId};
 use pando_proto::v1::agent_server::AgentServer;
 use pando_proto::v1::controller_server::ControllerServer;
@@ -25,23 +25,16 @@ use pando_rpc::limited;
 use pando_shipper::{BufferConfig, Shipper, ShipperConfig};
 use pando_store_gateway::StoreGateway;
 
-use crate::args::{AgentArgs, ControllerArgs, IngesterArgs, QueryArgs, parse_size};
-use crate::memory;
+use crate::args::{AgentArgs, ControllerArgs, IngesterArgs, QueryArgs};
 use crate::run::base::Base;
 use crate::run::features::features;
 use crate::run::join;
 use crate::run::plan::Plan;
 use crate::run::ready::{self, Condition};
 use crate::run::serve::{self, Reloading};
+use crate::run::settings;
 use crate::run::timeouts::{self, duration};
 
-/// A member that was silent for this long is not alive; targets of an agent are taken over after it.
-const MEMBER_TIMEOUT: Duration = Duration::from_secs(12);
-/// For how long a heartbeat lets a member believe itself alive.
-const MEMBER_LEASE: Duration = Duration::from_secs(9);
-/// An object that no catalog names for this long is an orphan. No upload is under way for so long, and what
-/// waits for its commit while no controller answers is built and uploaded again where it is refused.
-const ORPHAN_AGE_MS: i64 = 3 * 86_400_000;
 /// How long a request of a remote writer may wait for its shards: less than the 30 s that Prometheus waits.
 const RECEIVER_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one batch of an agent may be under way before it waits on disk.
@@ -81,6 +74,30 @@ pub(crate) async fn start(base: &Base, plan: &Plan) -> Result<Running> {
         let running = pando_controller::run(controller, store, base.rng.clone());
         base.tasks.spawn_until_stopped("controller", running);
     }
+    let (follower, streams) = follow(base, plan, host.as_ref().map(|(_, transport)| transport))?;
+    reloading.show(follower.clone(), streams);
+    let known = follower.clone();
+    ready.push(("the catalog", Arc::new(move || known.routing().version().0 > 0)));
+    let membership =
+        Membership::start(base.client.clone(), node(base, plan), base.clock.clone(), &base.tasks);
+    let roles = Roles { base, plan, follower, membership };
+    let ingester = match (&plan.ingester, host) {
+        (Some(args), Some((host, _))) => Some(roles.ingester(args, host, &mut ready)?),
+        _ => None,
+    };
+    let (agent, router) = roles.others(&reloading)?;
+    reloading.serve(router);
+    let reload = reloading.hook(agent.clone());
+    ready::when(ready, base.lifecycle.clone(), &base.tasks);
+    Ok(Running { agent, ingester, reload })
+}
+
+/// Follows the catalog, as far as the roles of `plan` need it.
+fn follow(
+    base: &Base,
+    plan: &Plan,
+    transport: Option<&GrpcTransport>,
+) -> Result<(CatalogFollower, Streams)> {
     let streams = match plan.ingester.is_some() || plan.query.is_some() || plan.compactor {
         true => Streams::RoutingAndBlocks,
         false => Streams::Routing,
@@ -94,44 +111,14 @@ pub(crate) async fn start(base: &Base, plan: &Plan) -> Result<Running> {
         &base.tasks,
     );
     join::follow_feature_level(FEATURE_LEVEL, &follower, &base.tasks);
-    reloading.show(follower.clone(), streams);
-    let known = follower.clone();
-    ready.push(("the catalog", Arc::new(move || known.routing().version().0 > 0)));
-    if let Some((_, transport)) = &host {
+    if let Some(transport) = transport {
         // Members may have moved since their groups were founded.
         let book = follower.clone();
         transport.use_book(Arc::new(move |node| {
             book.routing().node(node).map(|node| node.grpc_address.clone())
         }));
     }
-    let membership =
-        Membership::start(base.client.clone(), node(base, plan), base.clock.clone(), &base.tasks);
-    let roles = Roles { base, plan, follower, membership };
-    let ingester = match (&plan.ingester, host) {
-        (Some(args), Some((host, _))) => Some(roles.ingester(args, host, &mut ready)?),
-        _ => None,
-    };
-    if plan.store_gateway {
-        roles.store_gateway()?;
-    }
-    if plan.compactor {
-        roles.compactor()?;
-    }
-    let agent = match &plan.agent {
-        Some(args) => Some(roles.agent(args, &reloading)?),
-        None => None,
-    };
-    let mut router = axum::Router::new();
-    if plan.receiver {
-        router = router.merge(roles.receiver()?);
-    }
-    if let Some(args) = &plan.query {
-        router = router.merge(roles.frontend(args, &reloading)?);
-    }
-    reloading.serve(router);
-    let reload = reloading.hook(agent.clone());
-    ready::when(ready, base.lifecycle.clone(), &base.tasks);
-    Ok(Running { agent, ingester, reload })
+    Ok((follower, streams))
 }
 
 /// The agents with whom this one shares its targets: those of its tenant, unless a flag says otherwise.
@@ -168,7 +155,7 @@ fn begin_controller(
     plan: &Plan,
     args: &ControllerArgs,
 ) -> Result<(Arc<Controller>, ControllerConfig)> {
-    let config = controller_config(plan, args)?;
+    let config = settings::controller_config(plan, args)?;
     let faults = config.validate();
     if !faults.is_empty() {
         bail!("controller: {}", faults.join("; "));
@@ -191,7 +178,7 @@ async fn found(
     base: &Base,
     controller: &Arc<Controller>,
     config: &ControllerConfig,
-) -> Result<(Host, pando_consensus::GrpcTransport)> {
+) -> Result<(Host, GrpcTransport)> {
     if let Some(known) = join::known_cluster(base)? {
         base.identity.set_cluster(known);
     }
@@ -220,38 +207,6 @@ async fn found(
     Ok((host, transport))
 }
 
-fn controller_config(plan: &Plan, args: &ControllerArgs) -> Result<ControllerConfig> {
-    let ms = |flag, text| Ok::<i64, anyhow::Error>(duration(flag, text)?.as_millis() as i64);
-    let window = ms("--limits.out-of-order-time-window", &args.limits.out_of_order_time_window)?;
-    let retention = ms("--storage.tsdb.retention.time", &args.retention_time)?;
-    Ok(ControllerConfig {
-        controllers: plan.controllers(),
-        own_address: plan.advertised(),
-        replication_factor: args.replication_factor,
-        shards: args.shards,
-        tenant_ranges: args.tenant_ranges,
-        limits: TenantLimits {
-            series_max: args.limits.max_series,
-            samples_per_s_max: args.limits.samples_per_second,
-            ooo_window_ms: window as u64,
-            labels_per_series_max: args.limits.max_labels,
-            label_name_bytes_max: args.limits.max_name_bytes,
-            label_value_bytes_max: args.limits.max_value_bytes,
-            ..TenantLimits::default()
-        },
-        retention_ms: retention as u64,
-        retention_bytes: parse_size(&args.retention_size)
-            .context("--storage.tsdb.retention.size")?,
-        admin_api: plan.web.enable_admin_api,
-        orphan_interval: duration("--controller.orphan-interval", &args.orphan_interval)?,
-        orphan_age_ms: ORPHAN_AGE_MS,
-        min_block_age_ms: ms("--compactor.min-block-age", &args.min_block_age)?,
-        delete_delay_ms: ms("--compactor.delete-delay", &args.delete_delay)?,
-        member_timeout: MEMBER_TIMEOUT,
-        member_lease: MEMBER_LEASE,
-    })
-}
-
 /// What the roles beyond controller and log need.
 struct Roles<'a> {
     base: &'a Base,
@@ -261,6 +216,29 @@ struct Roles<'a> {
 }
 
 impl Roles<'_> {
+    /// Starts all roles but controller and ingester; the routes are of those that have some.
+    fn others(&self, reloading: &Reloading) -> Result<(Option<AgentHandle>, axum::Router)> {
+        let plan = self.plan;
+        if plan.store_gateway {
+            self.store_gateway()?;
+        }
+        if plan.compactor {
+            self.compactor()?;
+        }
+        let agent = match &plan.agent {
+            Some(args) => Some(self.agent(args, reloading)?),
+            None => None,
+        };
+        let mut router = axum::Router::new();
+        if plan.receiver {
+            router = router.merge(self.receiver()?);
+        }
+        if let Some(args) = &plan.query {
+            router = router.merge(self.frontend(args, reloading)?);
+        }
+        Ok((agent, router))
+    }
+
     fn blocks(&self, keep: bool) -> Result<BlockStore> {
         let folder =
             if keep { Some(self.base.data.folder(&*self.base.disk, "blocks")?) } else { None };
@@ -284,24 +262,7 @@ impl Roles<'_> {
         ready: &mut Vec<Condition>,
     ) -> Result<Arc<Ingester>> {
         let base = self.base;
-        let config = IngesterConfig {
-            cut_interval: duration("--ingester.cut-interval", &args.cut_interval)?,
-            cut_bytes: args.cut_bytes,
-            disk_bytes: args.disk_bytes,
-            disk_reserve_bytes: args.disk_reserve_bytes,
-            memory_bytes: match args.memory_bytes {
-                // Where nobody knows, nothing is refused.
-                0 => memory::usable_bytes().map_or(u64::MAX, |bytes| bytes / 4 * 3),
-                given => given,
-            },
-            query_timeout: timeouts::of_ingester(self.plan)?,
-            admin_api: self.plan.web.enable_admin_api,
-            ..IngesterConfig::new(base.identity.node())
-        };
-        let faults = config.validate();
-        if !faults.is_empty() {
-            bail!("ingester: {}", faults.join("; "));
-        }
+        let config = settings::ingester_config(self.plan, args, base.identity.node())?;
         let ingester = Ingester::start(
             config,
             host,
