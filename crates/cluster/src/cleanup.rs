@@ -75,7 +75,8 @@ pub fn expired_objects(
 }
 
 /// Objects that no catalog names, and that are old by their id's time and by the store's: what
-/// uploads that died left behind. A clock far ahead of all blocks is not believed. More than 1 % of all objects, or more than 100, are left alone.
+/// uploads that died left behind. A clock far ahead of all blocks is not believed. More than 1 % of all
+/// objects, or more than 100, are left alone.
 pub fn orphans(
     catalog: &Catalog,
     listed: &[StoredObject],

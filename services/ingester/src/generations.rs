@@ -36,8 +36,8 @@ pub(crate) fn build_for_test(
     build::build_block(state, shard, cut, block, now_ms).expect("it builds")
 }
 
-/// Starts the tasks of a shard; they end with `tasks`, and the process with one that panics: samples would pile up. `unsaved`: it began with what its
-/// predecessors left, and that is in no checkpoint yet.
+/// Starts the tasks of a shard; they end with `tasks`, and the process with one that panics: samples would
+/// pile up. `unsaved`: it began with what its predecessors left, and that is in no checkpoint yet.
 pub(crate) fn start(
     shard: &Arc<LocalShard>,
     context: &SharedContext,

@@ -41,7 +41,7 @@ type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
 type Blocks = (Vec<StreamBlock>, Reply<Vec<BlockOutcome>>);
 
 /// What the queue carries.
-enum Job {
+enum Order {
     Blocks(Blocks),
     Cut(Option<Cut>, CutReason, Reply<Option<CutOutcome>>),
     Seal(Reply<Option<(CutOutcome, SealAnswer)>>),
@@ -54,7 +54,7 @@ pub(crate) type Rules = Arc<dyn Fn() -> Arc<ShardRules> + Send + Sync>;
 /// The door to a shard's log. Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct WriteQueue {
-    jobs: mpsc::Sender<Job>,
+    orders: mpsc::Sender<Order>,
 }
 
 impl WriteQueue {
@@ -66,10 +66,10 @@ impl WriteQueue {
         clock: SharedClock,
         tasks: &Tasks,
     ) -> Self {
-        let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        let (orders, queue) = mpsc::channel(QUEUE_MAX);
         let runner = Runner { group, state, rules, clock };
         tasks.spawn_vital("write queue", runner.run(queue));
-        WriteQueue { jobs }
+        WriteQueue { orders }
     }
 
     /// Applies write blocks, in order and in one entry; answers with the outcome of each.
@@ -83,7 +83,7 @@ impl WriteQueue {
         let (reply, answer) = oneshot::channel();
         let full =
             |_| WriteError::Unavailable(format!("too many write requests wait: limit={QUEUE_MAX}"));
-        self.jobs.try_send(Job::Blocks((blocks, reply))).map_err(full)?;
+        self.orders.try_send(Order::Blocks((blocks, reply))).map_err(full)?;
         answered(answer).await
     }
 
@@ -97,7 +97,7 @@ impl WriteQueue {
         reason: CutReason,
     ) -> Result<Option<CutOutcome>, WriteError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Cut(expected, reason, reply)).await?;
+        self.send(Order::Cut(expected, reason, reply)).await?;
         answered(answer).await
     }
 
@@ -107,7 +107,7 @@ impl WriteQueue {
     /// As [`WriteQueue::write`].
     pub(crate) async fn seal(&self) -> Result<Option<(CutOutcome, SealAnswer)>, WriteError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Seal(reply)).await?;
+        self.send(Order::Seal(reply)).await?;
         answered(answer).await
     }
 
@@ -117,12 +117,12 @@ impl WriteQueue {
     /// As [`WriteQueue::write`].
     pub(crate) async fn committed(&self, entry: Entry) -> Result<(), WriteError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Committed(entry, reply)).await?;
+        self.send(Order::Committed(entry, reply)).await?;
         answered(answer).await
     }
 
-    async fn send(&self, job: Job) -> Result<(), WriteError> {
-        self.jobs.send(job).await.map_err(|_| stopping())
+    async fn send(&self, order: Order) -> Result<(), WriteError> {
+        self.orders.send(order).await.map_err(|_| stopping())
     }
 }
 
@@ -142,34 +142,34 @@ struct Runner {
 }
 
 impl Runner {
-    async fn run(self, mut queue: mpsc::Receiver<Job>) {
+    async fn run(self, mut queue: mpsc::Receiver<Order>) {
         let mut next = None;
         loop {
-            let job = match next.take() {
-                Some(job) => job,
+            let order = match next.take() {
+                Some(order) => order,
                 None => match queue.recv().await {
-                    Some(job) => job,
+                    Some(order) => order,
                     None => return,
                 },
             };
             // Who went away meanwhile gets no answer: `send` fails, and that is all right.
-            match job {
-                Job::Blocks(blocks) => {
+            match order {
+                Order::Blocks(blocks) => {
                     let mut requests = vec![blocks];
                     next = gather(&mut queue, &mut requests);
                     self.write(requests).await;
                 }
-                Job::Cut(expected, reason, reply) => {
+                Order::Cut(expected, reason, reply) => {
                     let _ = reply.send(self.cut(expected, reason).await);
                 }
-                Job::Seal(reply) => {
+                Order::Seal(reply) => {
                     let sealed = self.apply(Entry::Seal).await;
                     let _ = reply.send(sealed.map(|applied| match applied {
                         Applied::Sealed { cut, answer } => Some((cut, answer)),
                         _ => None,
                     }));
                 }
-                Job::Committed(entry, reply) => {
+                Order::Committed(entry, reply) => {
                     let _ = reply.send(self.apply(entry).await.map(|_| ()));
                 }
             }
@@ -234,9 +234,9 @@ impl Runner {
     }
 }
 
-/// Takes what waits, up to a proposal's size; returns the first job that does not fit, or carries
+/// Takes what waits, up to a proposal's size; returns the first order that does not fit, or carries
 /// no write blocks.
-fn gather(queue: &mut mpsc::Receiver<Job>, requests: &mut Vec<Blocks>) -> Option<Job> {
+fn gather(queue: &mut mpsc::Receiver<Order>, requests: &mut Vec<Blocks>) -> Option<Order> {
     let size = |blocks: &[StreamBlock]| {
         (blocks.iter().map(|block| block.bytes.len()).sum::<usize>(), blocks.len())
     };
@@ -246,11 +246,11 @@ fn gather(queue: &mut mpsc::Receiver<Job>, requests: &mut Vec<Blocks>) -> Option
     }
     loop {
         match queue.try_recv() {
-            Ok(Job::Blocks((blocks, reply))) => {
+            Ok(Order::Blocks((blocks, reply))) => {
                 let (more_bytes, more) = size(&blocks);
                 (bytes, count) = (bytes + more_bytes, count + more);
                 if bytes > PROPOSAL_BYTES_MAX || count > BLOCKS_PER_ENTRY_MAX {
-                    return Some(Job::Blocks((blocks, reply)));
+                    return Some(Order::Blocks((blocks, reply)));
                 }
                 requests.push((blocks, reply));
             }
@@ -276,22 +276,22 @@ mod tests {
 
     #[test]
     fn a_proposal_takes_what_waits_and_fits_and_nothing_overtakes_another() {
-        let (jobs, mut queue) = mpsc::channel(8);
+        let (orders, mut queue) = mpsc::channel(8);
         let third = PROPOSAL_BYTES_MAX / 3;
-        let push = |job| jobs.try_send(job).expect("there is room");
-        push(Job::Blocks(blocks(third)));
-        push(Job::Blocks(blocks(third)));
-        push(Job::Blocks(blocks(third)));
-        push(Job::Cut(None, CutReason::Demand, oneshot::channel().0));
-        push(Job::Blocks(blocks(1)));
+        let push = |order| orders.try_send(order).expect("there is room");
+        push(Order::Blocks(blocks(third)));
+        push(Order::Blocks(blocks(third)));
+        push(Order::Blocks(blocks(third)));
+        push(Order::Cut(None, CutReason::Demand, oneshot::channel().0));
+        push(Order::Blocks(blocks(1)));
 
         let mut requests = vec![blocks(third)];
         let next = gather(&mut queue, &mut requests);
         assert_eq!(requests.len(), 3);
-        let Some(Job::Blocks(first)) = next else { panic!("the fourth is too much") };
+        let Some(Order::Blocks(first)) = next else { panic!("the fourth is too much") };
         let mut requests = vec![first];
         let next = gather(&mut queue, &mut requests);
-        assert!(matches!(next, Some(Job::Cut(..))), "a cut is not overtaken");
+        assert!(matches!(next, Some(Order::Cut(..))), "a cut is not overtaken");
         assert_eq!(requests.len(), 1);
     }
 }
