@@ -194,12 +194,6 @@ impl BlocksView {
         &self.deletes
     }
 
-    /// The number of the newest delete that concerns `tenant`; 0 for none.
-    pub fn newest_delete(&self, tenant: &TenantId) -> u64 {
-        let mut own = self.deletes.values().rev().filter(|delete| delete.tenant == *tenant);
-        own.next().map_or(0, |delete| delete.number)
-    }
-
     /// The deletes that a read of `tenant`'s rows in `entry` has to apply.
     pub fn deletes_of_block(
         &self,
@@ -208,18 +202,6 @@ impl BlocksView {
     ) -> Vec<Arc<DeleteRecord>> {
         let newer = self.deletes.range(entry.deletes_upto.saturating_add(1)..).map(|(_, d)| d);
         newer.filter(|d| d.tenant == *tenant && entry.concerned_by(d)).cloned().collect()
-    }
-
-    /// The deletes that a read of `tenant`'s samples in the generation that `cut` of `shard` ends
-    /// has to apply.
-    pub fn deletes_of_generation(
-        &self,
-        tenant: &TenantId,
-        shard: ShardId,
-        cut: Cut,
-    ) -> Vec<Arc<DeleteRecord>> {
-        let own = self.deletes.values().filter(|delete| delete.tenant == *tenant);
-        own.filter(|delete| delete.covers_generation(shard, cut)).cloned().collect()
     }
 
     fn insert(&mut self, entry: &Arc<BlockEntry>) {

@@ -1,7 +1,7 @@
 //! The rings of the cluster: which agent scrapes a target, which gateway reads a block.
 
 use pando_catalog::{Node, Role};
-use pando_model::{BlockId, NodeId, SeriesKey, TenantId};
+use pando_model::{NodeId, SeriesKey, TenantId};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::ring::Ring;
@@ -42,11 +42,6 @@ impl GatewayRing {
         GatewayRing(ring_of(nodes, Role::StoreGateway))
     }
 
-    /// Up to 3 gateways for a block, best first.
-    pub fn for_block(&self, block: BlockId) -> &[NodeId] {
-        self.0.replicas(xxh3_64_with_seed(&block.0.to_be_bytes(), GATEWAY_SEED))
-    }
-
     /// Up to 3 gateways for a fragment whose key range begins with `first`, best first: all time
     /// ranges of a range of keys go to the same gateway.
     pub fn for_fragment(&self, tenant: &TenantId, first: SeriesKey) -> &[NodeId] {
@@ -80,7 +75,6 @@ mod tests {
         nodes[1].roles = BTreeSet::from([Role::Agent, Role::StoreGateway]);
         let (targets, gateways) = (TargetRing::new(&nodes), GatewayRing::new(&nodes));
         assert_eq!(targets.members(), [NodeId(1), NodeId(2)]);
-        assert_eq!(gateways.for_block(BlockId(1)), [NodeId(2)]);
         let tenant = TenantId::default_tenant();
         assert_eq!(gateways.for_fragment(&tenant, SeriesKey(0)), [NodeId(2)]);
         let owners: BTreeSet<_> =

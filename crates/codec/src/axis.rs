@@ -82,11 +82,6 @@ pub fn decode_axis(bytes: &[u8]) -> Result<Vec<i64>, CodecError> {
     Ok(times)
 }
 
-/// The number of times, read from the first bytes.
-pub fn peek_count(bytes: &[u8]) -> Result<usize, CodecError> {
-    read_count(&mut Reader::new(WHAT, bytes))
-}
-
 fn read_count(reader: &mut Reader<'_>) -> Result<usize, CodecError> {
     reader.version(VERSION)?;
     reader.count("samples", SAMPLES_PER_CHUNK_MAX)
@@ -172,7 +167,6 @@ mod tests {
         let mut out = Vec::new();
         encode_axis(times, &mut out);
         assert_eq!(decode_axis(&out).as_deref(), Ok(times));
-        assert_eq!(peek_count(&out), Ok(times.len()));
         out
     }
 

@@ -107,17 +107,6 @@ impl Chunk {
         self.parts().decode(labels, key, axis.into())
     }
 
-    /// [`Chunk::decode`] with an axis that was decoded before from the same bytes, so that series
-    /// share it.
-    pub fn decode_with_axis(
-        &self,
-        labels: Labels,
-        key: SeriesKey,
-        axis: Arc<[i64]>,
-    ) -> Result<SeriesSamples, CodecError> {
-        self.parts().decode(labels, key, axis)
-    }
-
     /// The parts but the axis.
     pub fn parts(&self) -> Parts<'_> {
         Parts {

@@ -9,9 +9,6 @@
 
 use crate::error::CodecError;
 
-/// The longest varint, bytes.
-pub const VARINT_BYTES_MAX: usize = 10;
-
 /// Appends `v` as a varint: 1 to 10 bytes.
 pub fn put_varint(out: &mut Vec<u8>, mut v: u64) {
     while v >= 0x80 {

@@ -119,9 +119,9 @@ pub struct DnsSd {
 
 /// A kind of discovery that Pando does not do. It is listed in `Parsed::ignored`, and shown.
 #[derive(Clone, Debug, PartialEq)]
-pub struct OtherSd {
+pub(crate) struct OtherSd {
     /// The key, such as `kubernetes_sd_configs`.
-    pub key: &'static str,
+    key: &'static str,
     /// What it holds, without its secrets.
     shown: Vec<Yaml>,
 }

@@ -32,7 +32,7 @@ mod tls;
 mod tests;
 
 pub use config::{CONFIG_BYTES_MAX, Config, Parsed};
-pub use discovery::{DnsRecord, DnsSd, FileSd, HttpSd, OtherSd};
+pub use discovery::{DnsRecord, DnsSd, FileSd, HttpSd};
 pub use error::{ConfigError, ConfigErrors, IgnoredKey};
 pub use global::GlobalConfig;
 pub use http_client::{Authorization, BasicAuth, HttpClientConfig, HttpHeader, ProxyConfig};

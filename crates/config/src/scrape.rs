@@ -9,7 +9,7 @@ use pando_model::duration::format_duration;
 use pando_model::number::go_quote;
 use pando_model::relabel::{NameScheme, RelabelConfig};
 
-use crate::discovery::{Discovery, DnsSd, FileSd, HttpSd, OtherSd};
+use crate::discovery::{Discovery, DnsSd, FileSd, HttpSd};
 use crate::global::{GlobalConfig, ignore_histogram_keys, put_protocols, read_name_scheme};
 use crate::http_client::{HttpClientConfig, join_dir, text_lists};
 use crate::limits::ScrapeLimits;
@@ -122,11 +122,6 @@ impl ScrapeConfig {
     /// DNS names with targets.
     pub fn dns_sd_configs(&self) -> &[DnsSd] {
         &self.discovery.dns
-    }
-
-    /// Discovery that Pando does not do.
-    pub fn other_sd_configs(&self) -> &[OtherSd] {
-        &self.discovery.other
     }
 
     /// Reads one scrape config and fills in what it leaves to `global`.

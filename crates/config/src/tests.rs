@@ -455,7 +455,6 @@ fn what_is_not_acted_on_is_listed_once_with_its_line() {
         ]
     );
     assert!(parsed.ignored.iter().all(|key| !key.reason.is_empty()));
-    assert_eq!(parsed.config.scrape_configs[0].other_sd_configs()[0].key, "kubernetes_sd_configs");
     // A switch that is off asks for nothing.
     assert!(parse(&job("    scrape_native_histograms: false\n")).ignored.is_empty());
 }

@@ -120,7 +120,8 @@ impl Shard {
     }
 
     /// [`Shard::select_generation`] as one iterator, for whoever may hold the shard meanwhile.
-    pub fn generation_series(&self, cut: Cut) -> Result<SeriesIter<'_>, HeadError> {
+    #[cfg(test)]
+    pub(crate) fn generation_series(&self, cut: Cut) -> Result<SeriesIter<'_>, HeadError> {
         let mut selections = self.select_generation(cut)?;
         selections.reverse();
         Ok(SeriesIter { shard: self, selections, batch: Vec::new().into_iter() })

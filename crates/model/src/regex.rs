@@ -138,9 +138,9 @@ impl GoRegex {
     }
 
     /// All the texts that match, sorted and without duplicates, where the pattern is an alternation
-    /// of literals (`a|b`, `x-(a|b)`, `[ab]`). Then a reader can look the values up instead of
-    /// trying them all.
-    pub fn set_matches(&self) -> Option<&[String]> {
+    /// of literals (`a|b`, `x-(a|b)`, `[ab]`).
+    #[cfg(test)]
+    pub(crate) fn set_matches(&self) -> Option<&[String]> {
         match &self.0.shortcut {
             Some(Shortcut::Set(values)) => Some(values),
             _ => None,

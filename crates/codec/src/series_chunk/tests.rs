@@ -56,7 +56,7 @@ fn floats_need_two_parts_and_share_an_axis() {
     assert_eq!(chunk.encoded_bytes(), 12);
 
     let axis: Arc<[i64]> = decode_axis(&chunk.axis).expect("an axis").into();
-    let decoded = chunk.decode_with_axis(one.labels.clone(), one.key, axis.clone());
+    let decoded = chunk.parts().decode(one.labels.clone(), one.key, axis.clone());
     assert!(Arc::ptr_eq(&decoded.expect("a chunk").axis, &axis));
     assert_eq!(Chunk::encode_with_axis(&one, chunk.axis.clone()), chunk);
 }

@@ -186,11 +186,6 @@ impl Encoder {
         self.ops.len() + self.symbols.len_bytes()
     }
 
-    /// Samples of the open block so far.
-    pub fn pending_samples(&self) -> usize {
-        self.samples
-    }
-
     /// Whether the open block must be finished before more is pushed: another frame could make it longer than
     /// a shard takes.
     pub fn is_full(&self) -> bool {

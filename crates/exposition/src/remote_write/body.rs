@@ -95,11 +95,6 @@ impl Body {
         self.version
     }
 
-    /// Bytes after decompression.
-    pub fn decoded_bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// Reads the message.
     pub fn decode(&self) -> Result<WriteRequest<'_>, RemoteWriteError> {
         match self.version {

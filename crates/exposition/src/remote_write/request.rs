@@ -168,12 +168,6 @@ pub struct TimeSeries<'r> {
 }
 
 impl<'r> TimeSeries<'r> {
-    /// The labels as they came: in any order, perhaps doubled or empty. Not all of them where
-    /// [`TimeSeries::labels`] finds a problem.
-    pub fn raw_labels(&self) -> &'r [(&'r str, &'r str)] {
-        self.labels
-    }
-
     /// The labels, after all that Prometheus checks of a series before it stores a sample. Labels may come
     /// in any order; those with empty values are none.
     pub fn labels(&self) -> Result<Labels, SeriesProblem> {

@@ -28,15 +28,6 @@ impl ValueType {
             ValueType::Matrix => "range vector",
         }
     }
-
-    /// The name in the HTTP API and in the messages that use it.
-    pub fn api_name(self) -> &'static str {
-        match self {
-            ValueType::Vector => "vector",
-            ValueType::Matrix => "matrix",
-            other => other.as_str(),
-        }
-    }
 }
 
 /// An expression and its place in the text.

@@ -41,12 +41,11 @@ fn a_delete_reaches_what_was_there_when_it_was_ordered() {
     let mut view = BlocksView::new();
     view.apply(&bench.catalog.blocks_since(pando_model::CatalogVersion(0)).expect("all"))
         .expect("fits");
-    let reached = |cut| view.deletes_of_generation(&tenant("a"), ShardId(1), Cut(cut)).len();
-    assert_eq!((reached(2), reached(3)), (1, 0));
+    let reached = |cut| view.deletes()[&1].covers_generation(ShardId(1), Cut(cut));
+    assert_eq!((reached(2), reached(3)), (true, false));
     let of_block =
         |id| view.deletes_of_block(view.block(BlockId(id)).expect("there"), &tenant("a"));
     assert_eq!((of_block(2).len(), of_block(3).len()), (1, 0));
-    assert_eq!((view.newest_delete(&tenant("a")), view.newest_delete(&tenant("b"))), (1, 0));
 }
 
 #[test]
