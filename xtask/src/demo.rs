@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: Pando on this machine, scraping itself and a node_exporter.
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -23,9 +23,15 @@ pub(crate) struct Options {
 }
 
 const NODE_EXPORTER: &str = "127.0.0.1:9100";
+const HTTP: &str = "127.0.0.1:9090";
+const GRPC: &str = "127.0.0.1:9095";
 
 /// Builds and runs Pando until Ctrl-C.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    for address in [HTTP, GRPC] {
+        TcpListener::bind(address)
+            .with_context(|| format!("the demo needs a port that is taken: address={address}"))?;
+    }
     let pando = build_pando(if options.release { "release" } else { "dev" })?;
     fs::create_dir_all(&options.path)?;
     let exporter = start_node_exporter()?;
@@ -45,7 +51,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let error = Command::new(&pando)
         .arg("all")
         .arg(format!("--config.file={}", config.display()))
-        .arg("--web.listen-address=127.0.0.1:9090")
+        .arg(format!("--web.listen-address={HTTP}"))
+        .arg(format!("--grpc.listen-address={GRPC}"))
         .arg(format!("--storage.tsdb.path={}", options.path))
         .arg("--storage.tsdb.retention.time=15d")
         // HTTP and gRPC listen on loopback alone here: `pando admin cut` may be tried.

@@ -31,7 +31,7 @@ pub enum ProposeError {
     #[error("{0}")]
     Refused(CommandRefused),
     /// No controller answered for the catalog. The outcome is unknown.
-    #[error("no controller answered: {}", .0.message())]
+    #[error("the controllers did not take it: {}", .0.message())]
     Call(Status),
 }
 

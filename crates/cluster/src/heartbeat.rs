@@ -1,7 +1,7 @@
 //! `Membership`: keeps this process a member: says that it is alive, and knows for how long it may believe so.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use pando_catalog::{Node, Role};
@@ -27,6 +27,8 @@ struct Shared {
     lease_until_ms: AtomicU64,
     /// This clock minus the controllers', ms.
     skew_ms: AtomicI64,
+    /// Whether the last heartbeat was answered.
+    answered: AtomicBool,
 }
 
 impl Membership {
@@ -38,6 +40,7 @@ impl Membership {
             clock,
             lease_until_ms: AtomicU64::new(0),
             skew_ms: AtomicI64::new(0),
+            answered: AtomicBool::new(false),
         });
         let membership = Membership { shared };
         let (beating, token) = (membership.clone(), tasks.token());
@@ -81,12 +84,22 @@ impl Membership {
         };
         match shared.client.heartbeat(request).await {
             Ok(answer) => {
+                if !shared.answered.swap(true, Ordering::SeqCst) {
+                    tracing::info!("the controllers answer");
+                }
                 let until = sent + Duration::from_millis(answer.lease_ms);
                 shared.lease_until_ms.store(until.as_millis() as u64, Ordering::SeqCst);
                 shared.skew_ms.store(sent_ms - answer.clock_ms, Ordering::SeqCst);
             }
             Err(status) => {
-                tracing::warn!(status = status.message(), leaving, "heartbeat is not answered");
+                // At the start and at the end that is no news, and later it is once.
+                let status = status.message();
+                if shared.answered.swap(false, Ordering::SeqCst) && !leaving {
+                    let controllers = shared.client.addresses().join(",");
+                    tracing::warn!(controllers, status, "the controllers do not answer");
+                } else {
+                    tracing::debug!(leaving, status, "heartbeat is not answered");
+                }
             }
         }
     }

@@ -275,8 +275,11 @@ impl Life {
     async fn drop_committed(&self, load: &Load) -> Result<()> {
         let _still = load.still().await?;
         let name = "pando_ingester_memory_bytes{part=\"samples\"}";
-        let before = self.cluster.metric_of("all", name).await?;
-        ensure!(before > 0.0, "there is nothing to let go of");
+        let before = eventually("there is something to let go of", || async {
+            let bytes = self.cluster.metric_of("all", name).await?;
+            Ok((bytes > 0.0).then_some(bytes))
+        })
+        .await?;
         self.cut().await?;
         eventually("committed samples are dropped from memory", || async {
             let now = self.cluster.metric_of("all", name).await?;

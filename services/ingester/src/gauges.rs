@@ -10,9 +10,9 @@ use crate::generations::forget_old_blocks;
 use crate::shards::Shards;
 
 /// How often. Looking walks over all series tables, some ms for each million series.
-const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(2);
 /// Chunks are counted, and old blocks looked for, only each so many looks.
-const SELDOM: u64 = 6;
+const SELDOM: u64 = 30;
 
 /// Looks until it is dropped.
 pub(crate) async fn run(shards: Arc<Shards>) {

@@ -59,6 +59,8 @@ pub(crate) struct IngesterMetrics {
     pub(crate) generations_uncommitted: Count,
     /// Generations here that are not what the catalog's block is: an alarm.
     pub(crate) generations_differing: Count,
+    /// Committed generations that were let go of.
+    pub(crate) generations_dropped: Counter,
     /// Estimated memory of series tables, streams and samples.
     pub(crate) memory_bytes: Family<PartLabels, Count>,
     /// Bytes on disk of log and checkpoints, and those that are free.
@@ -87,6 +89,7 @@ impl IngesterMetrics {
             shards_led: Gauge::default(),
             generations_uncommitted: Gauge::default(),
             generations_differing: Gauge::default(),
+            generations_dropped: Counter::default(),
             memory_bytes: Family::default(),
             disk_bytes: Family::default(),
             head_series: Gauge::default(),
@@ -120,6 +123,8 @@ impl IngesterMetrics {
             r.register("generations_uncommitted", help, m.generations_uncommitted);
             let help = "Generations here that differ from the catalog's block";
             r.register("generations_differing", help, m.generations_differing);
+            let help = "Committed generations whose samples have left memory, and the checkpoints";
+            r.register("generations_dropped", help, m.generations_dropped);
             r.register("memory_bytes", "Estimated memory of heads", m.memory_bytes);
             r.register("disk_bytes", "Disk of log and checkpoints, and what is free", m.disk_bytes);
         });

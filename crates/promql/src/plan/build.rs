@@ -218,8 +218,10 @@ impl Builder<'_> {
         // The grid is absolute: multiples of the step, the first one later than the first window's start.
         let after = when.steps.start_ms().saturating_sub(range_ms);
         let first = after.div_euclid(step_ms).saturating_add(1).saturating_mul(step_ms);
-        let grid = Steps::grid(first, when.steps.last_ms(), step_ms);
-        if grid.is_some_and(|g| g.len() > GRID_STEPS_MAX) {
+        let last = when.steps.last_ms();
+        let grid = Steps::grid(first, last, step_ms);
+        // Steps that cannot be counted are not none.
+        if grid.map_or(first <= last, |g| g.len() > GRID_STEPS_MAX) {
             return Err(QueryError::Budget {
                 what: "subquery_steps",
                 limit: GRID_STEPS_MAX as u64,

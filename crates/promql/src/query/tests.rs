@@ -169,6 +169,18 @@ fn budgets_hold_at_the_frontend_too() {
 }
 
 #[test]
+fn a_subquery_of_too_many_steps_is_refused_however_many_they_are() {
+    let source = source(&[("m", "a", 0.0, 1.0)]);
+    for range in ["3h", "1y", "140y"] {
+        let text = format!("count_over_time(m[{range}:1ms])");
+        let query = Query::parse(&text, QueryParams::instant(600_000));
+        let error = query.and_then(|query| evaluate_local(&query, &source, Budget::default()));
+        let budget = matches!(error, Err(QueryError::Budget { what: "subquery_steps", .. }));
+        assert!(budget, "{range}: {error:?}");
+    }
+}
+
+#[test]
 fn the_largest_queries_are_evaluated_on_an_ordinary_stack() {
     let source = source(&[("m", "a", 1.0, 0.0)]);
     let chain = format!("m{}", " + m".repeat(crate::syntax::OPERATORS_MAX));

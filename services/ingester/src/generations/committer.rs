@@ -188,8 +188,8 @@ impl Committer {
             _ => {}
         }
         let samples = digest.samples;
-        tracing::info!(%shard, %cut, block = ?winner, samples, "generation is committed");
         let block = winner.unwrap_or(NO_BLOCK);
+        tracing::info!(%shard, %cut, %block, samples, "generation is committed");
         self.shard.queue.committed(Entry::Committed { cut, block, digest }).await?;
         Ok(())
     }

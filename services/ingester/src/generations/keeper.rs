@@ -72,15 +72,18 @@ impl Keeper {
         let timeout = self.context.config.query_timeout;
         // Oldest first: a generation goes only when those before it go too.
         let due = self.committed.iter().take_while(|(_, at)| now.saturating_sub(**at) >= timeout);
-        let Some((last, _)) = due.last() else { return };
+        let due: Vec<Cut> = due.map(|(cut, _)| *cut).collect();
+        let Some(last) = due.last().copied() else { return };
         // It waits for the head and frees much: not on a thread that serves sockets.
-        let (state, last) = (self.shard.state.clone(), *last);
+        let state = self.shard.state.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || state.drop_committed(last)).await {
             let shard = self.shard.id;
             tracing::error!(%shard, cut = %last, %error, "generation is not dropped");
             return;
         }
-        self.checkpoint().await;
+        if self.checkpoint().await {
+            self.context.metrics.generations_dropped.inc_by(due.len() as u64);
+        }
     }
 
     async fn checkpoint(&self) -> bool {

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Result, bail};
 use axum::Router;
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::http::uri::{PathAndQuery, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use pando_agent::AgentHandle;
@@ -115,6 +116,11 @@ impl Reloading {
 
     /// From now on these routes are served, too.
     pub(crate) fn serve(&self, router: Router) {
+        let router = router
+            .fallback(async || (StatusCode::NOT_FOUND, "404 page not found\n"))
+            .method_not_allowed_fallback(async || {
+                (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+            });
         *self.shared.routes.write() = Some(router);
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use pando_executor::{Lookup, LookupKind};
@@ -49,9 +50,13 @@ pub(super) async fn labels(
 pub(super) async fn label_values(
     State(frontend): State<Arc<Frontend>>,
     Tenant(tenant): Tenant,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     params: Params,
 ) -> Result<Response, ApiError> {
+    // The one thing that can be wrong with it: bytes that are no UTF-8.
+    let Ok(Path(name)) = name else {
+        return Err(ApiError::new(ErrorKind::Invalid, "invalid label name: not UTF-8"));
+    };
     let name = unescape(&name);
     if name.is_empty() {
         let why = format!("invalid label name: {}", go_quote(&name));

@@ -85,6 +85,11 @@ async fn queries_are_answered_byte_by_byte() {
         ),
         ("/api/v1/label/i/values?match[]=m", 200, r#"{"status":"success","data":["a","b"]}"#),
         (
+            "/api/v1/label/%ff/values",
+            400,
+            r#"{"status":"error","errorType":"bad_data","error":"invalid label name: not UTF-8"}"#,
+        ),
+        (
             "/api/v1/label/U__i/values?match[]=m&match[]=n",
             200,
             r#"{"status":"success","data":["a","b","c"]}"#,
