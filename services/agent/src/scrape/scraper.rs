@@ -151,7 +151,7 @@ impl Scraper {
         self.report.push(&outcome, at_ms, &mut samples);
         self.context.metrics.scraped(&counts, result.as_ref().err());
         let error = result.err().map(|error| {
-            tracing::debug!(target = self.target.shown_url, kind = ?error.kind(), %error, "scrape failed");
+            tracing::debug!(url = self.target.shown_url, kind = ?error.kind(), %error, "scrape failed");
             error.to_string()
         });
         self.ship(samples);
@@ -301,7 +301,10 @@ impl Scraper {
         self.context.metrics.metadata_left_out.inc_by(left_out);
         if left_out > 0 && !std::mem::replace(&mut self.metadata_is_full, true) {
             let target = &self.target.shown_url;
-            tracing::warn!(target, "target has too many metric families: metadata is left out");
+            tracing::warn!(
+                url = target,
+                "target has too many metric families: metadata is left out"
+            );
         }
         let news = self.metadata.take_news();
         if !news.is_empty() {
