@@ -97,7 +97,9 @@ impl IngesterMetrics {
         };
         metrics.register(registry);
         // Dashboards look for it from the beginning.
-        drop(metrics.samples_appended.get_or_create(&TypeLabels { r#type: "float" }));
+        for r#type in ["float", "histogram"] {
+            drop(metrics.samples_appended.get_or_create(&TypeLabels { r#type }));
+        }
         metrics
     }
 
@@ -153,8 +155,12 @@ impl IngesterMetrics {
         };
         self.write_blocks.get_or_create(&OutcomeLabels { outcome: name }).inc();
         let BlockOutcome::Applied(verdicts) = outcome else { return };
-        let taken = verdicts.accepted - verdicts.repeated;
-        self.samples_appended.get_or_create(&TypeLabels { r#type: "float" }).inc_by(taken);
+        // What is repeated is not told by kind: it counts against floats first.
+        let taken = verdicts.accepted.saturating_sub(verdicts.repeated);
+        let histograms = verdicts.histograms.min(taken);
+        for (r#type, taken) in [("float", taken - histograms), ("histogram", histograms)] {
+            self.samples_appended.get_or_create(&TypeLabels { r#type }).inc_by(taken);
+        }
         for reason in Refusal::ALL {
             let samples = verdicts.refused(reason);
             if samples > 0 {
