@@ -77,7 +77,8 @@ pub(crate) async fn start(base: &Base, plan: &Plan) -> Result<Running> {
     let (follower, streams) = follow(base, plan, host.as_ref().map(|(_, transport)| transport))?;
     reloading.show(follower.clone(), streams);
     let known = follower.clone();
-    ready.push(("the catalog", Arc::new(move || known.routing().version().0 > 0)));
+    // One that names its cluster: before it is founded, no call of an operator or a writer is taken.
+    ready.push(("the catalog", Arc::new(move || known.routing().cluster().is_some())));
     let membership =
         Membership::start(base.client.clone(), node(base, plan), base.clock.clone(), &base.tasks);
     let roles = Roles { base, plan, follower, membership };
