@@ -72,7 +72,7 @@ async fn a_broken_reload_changes_nothing() -> Result<()> {
     process.signal("HUP")?;
     eventually("the fault is logged", || async {
         let log = process.log();
-        Ok((log.contains("ERROR") && log.contains("parsecs")).then_some(()))
+        Ok((log.contains("level=error") && log.contains("parsecs")).then_some(()))
     })
     .await?;
     let before = scraped();
