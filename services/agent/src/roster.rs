@@ -94,18 +94,10 @@ mod tests {
     use pando_model::{CatalogVersion, ClusterId};
 
     use super::*;
+    use crate::testing::agent_node;
 
     fn agent(id: u64, group: &str) -> Node {
-        Node {
-            id: NodeId(id),
-            roles: [Role::Agent].into(),
-            grpc_address: String::new(),
-            http_address: String::new(),
-            zone: String::new(),
-            feature_level: 1,
-            joined_ms: 0,
-            agent_group: group.to_string(),
-        }
+        agent_node(NodeId(id), group)
     }
 
     #[test]

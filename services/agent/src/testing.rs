@@ -156,8 +156,9 @@ impl FixedRoster {
     }
 }
 
-fn ring(agents: impl IntoIterator<Item = NodeId>) -> TargetRing {
-    let node = |id| Node {
+/// An agent of `group`, as the catalog has it.
+pub(crate) fn agent_node(id: NodeId, group: &str) -> Node {
+    Node {
         id,
         roles: [Role::Agent].into(),
         grpc_address: String::new(),
@@ -165,9 +166,12 @@ fn ring(agents: impl IntoIterator<Item = NodeId>) -> TargetRing {
         zone: String::new(),
         feature_level: 1,
         joined_ms: 0,
-        agent_group: String::new(),
-    };
-    let nodes: Vec<Node> = agents.into_iter().map(node).collect();
+        agent_group: group.to_string(),
+    }
+}
+
+fn ring(agents: impl IntoIterator<Item = NodeId>) -> TargetRing {
+    let nodes: Vec<Node> = agents.into_iter().map(|id| agent_node(id, "")).collect();
     TargetRing::new(&nodes)
 }
 

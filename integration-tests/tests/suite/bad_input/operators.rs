@@ -1,12 +1,11 @@
 //! What an operator sets and a tenant then meets; and a start while the store is away.
 
 use anyhow::{Context, Result, ensure};
-use pando_integration_tests::door::Door;
 use pando_integration_tests::load::{Load, check_ledger};
 use pando_integration_tests::writer::{Writer, Written};
 use pando_integration_tests::{eventually, now_ms, peers};
 
-use super::one_process;
+use super::{one_process, through_a_door};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_above_its_own_rate_is_told_429_and_no_other_is() -> Result<()> {
@@ -41,10 +40,7 @@ async fn a_tenant_above_its_own_rate_is_told_429_and_no_other_is() -> Result<()>
 async fn a_restart_needs_no_store() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let Some(s3) = peers::start_s3(folder.path()).await? else { return Ok(()) };
-    let door = Door::to(&s3.address).await?;
-    let objstore = folder.path().join("through-the-door.yml");
-    peers::write_s3_config(&objstore, &door.address)?;
-    let flag = format!("--objstore.config-file={}", objstore.display());
+    let (door, flag) = through_a_door(&s3, folder.path()).await?;
     let mut cluster = one_process("global: {}\n", &[&flag]).await?;
     let base = cluster.url("all", "");
     let load = Load::start(vec![base.clone()], "restarted");

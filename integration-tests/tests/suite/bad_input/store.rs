@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use pando_integration_tests::cluster::Cluster;
-use pando_integration_tests::door::Door;
 use pando_integration_tests::load::{Load, check_ledger};
 use pando_integration_tests::writer::{Ledger, raw_samples};
 use pando_integration_tests::{eventually, http, peers};
 
-use super::one_process;
+use super::{one_process, through_a_door};
 
 /// Blocks come fast and leave memory at once.
 const FAST: [&str; 2] = ["--ingester.cut-interval=2s", "--ingester.query-timeout=1s"];
@@ -32,10 +31,7 @@ async fn metric_is(cluster: &Cluster, name: &str, wanted: impl Fn(f64) -> bool) 
 async fn an_unreachable_store_stops_uploads_alone() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let Some(s3) = peers::start_s3(folder.path()).await? else { return Ok(()) };
-    let door = Door::to(&s3.address).await?;
-    let objstore = folder.path().join("through-the-door.yml");
-    peers::write_s3_config(&objstore, &door.address)?;
-    let flag = format!("--objstore.config-file={}", objstore.display());
+    let (door, flag) = through_a_door(&s3, folder.path()).await?;
     let cluster = one_process("global: {}\n", &[FAST[0], FAST[1], &flag]).await?;
     let base = cluster.url("all", "");
     let load = Load::start(vec![base.clone()], "outage");
