@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use pando_model::{Exemplar, Labels, Metadata, SampleValue, SeriesKey, TenantId};
 
+use crate::part::Part;
+
 /// One sample on its way to its shard.
 #[derive(Clone, Debug)]
 pub struct ShipSample {
@@ -49,11 +51,27 @@ pub struct Receipt {
 
 /// Refusals that a receipt describes in words.
 const MESSAGES_MAX: usize = 10;
+/// As much of a metric's name is put into words.
+const NAME_CHARS_MAX: usize = 100;
+/// Why a sample is refused that no write block can hold.
+const REFUSED_ENCODE: &str = "encode";
 
 impl Receipt {
     /// Samples refused for any reason.
     pub fn refused_total(&self) -> u64 {
         self.refused.values().sum()
+    }
+
+    /// The samples of `part` are refused, for no write block can hold them.
+    pub(crate) fn of_refused(part: &Part, why: &str) -> Self {
+        let name = part.samples.first().map_or("", |sample| sample.labels.metric_name());
+        let name: String = name.chars().take(NAME_CHARS_MAX).collect();
+        let refused = match part.samples.len() {
+            0 => BTreeMap::new(),
+            count => [(REFUSED_ENCODE.to_string(), count as u64)].into(),
+        };
+        let messages = vec![format!("series fits no write block: metric={name:?} reason={why:?}")];
+        Receipt { refused, messages, ..Receipt::default() }
     }
 
     /// All of `samples` are stored.

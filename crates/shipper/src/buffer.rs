@@ -14,10 +14,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pando_codec::write_block::BLOCK_BYTES_MAX;
-use pando_model::ErrorKind;
+use pando_model::{ErrorKind, TenantId};
 use pando_runtime::disk::{Disk, DiskFile};
 
 use crate::batch::Batch;
+use crate::part::PartRef;
 use record::{FILE_HEADER_BYTES, Header, MAGIC, VERSION, encode, header_at, record, version_of};
 
 const EXTENSION: &str = ".buffer";
@@ -47,9 +48,6 @@ pub enum BufferError {
         /// What the disk said.
         source: std::io::Error,
     },
-    /// The batch cannot be encoded.
-    #[error("batch cannot be encoded for the disk buffer: {0}")]
-    Encode(String),
     /// A newer process wrote it, or an older one whose segments are not read any more.
     #[error(
         "disk buffer's segment has an unknown version: path={path} found={found} known={known}"
@@ -78,7 +76,7 @@ impl BufferError {
         match self {
             BufferError::Disk { .. } => ErrorKind::Unavailable,
             BufferError::UnknownVersion { .. } => ErrorKind::Unsupported,
-            BufferError::Encode(_) | BufferError::TooLarge { .. } => ErrorKind::LimitExceeded,
+            BufferError::TooLarge { .. } => ErrorKind::LimitExceeded,
         }
     }
 }
@@ -189,17 +187,34 @@ impl DiskBuffer {
         self.stats
     }
 
-    /// Appends a batch. It survives a crash after the next [`DiskBuffer::sync`].
+    /// Appends a batch. It survives a crash after the next [`DiskBuffer::sync`]. Returns the number of samples
+    /// that are not kept, for no record can hold them.
     ///
     /// # Errors
-    /// The disk's, or the batch cannot be encoded; then nothing of it is kept.
-    pub fn push(&mut self, batch: &Batch) -> Result<(), BufferError> {
-        let payload = encode(batch).map_err(BufferError::Encode)?;
-        let Some(payload) = payload else { return Ok(()) };
-        if payload.len() > BLOCK_BYTES_MAX {
-            return self.push_halves(batch, payload.len());
-        }
-        let record = record(&payload, batch.samples.len());
+    /// The disk's, or the batch is larger than the buffer. A part of it may be kept.
+    pub fn push(&mut self, batch: &Batch) -> Result<u64, BufferError> {
+        let Batch { tenant, samples, metadata } = batch;
+        self.push_part(tenant, PartRef { samples, metadata })
+    }
+
+    fn push_part(&mut self, tenant: &TenantId, part: PartRef<'_>) -> Result<u64, BufferError> {
+        let why = match encode(tenant, part) {
+            Ok(None) => return Ok(0),
+            Ok(Some(payload)) if payload.len() <= BLOCK_BYTES_MAX => {
+                return self.push_payload(&payload, part.samples.len()).map(|()| 0);
+            }
+            Ok(Some(payload)) => format!("bytes={} bytes_max={BLOCK_BYTES_MAX}", payload.len()),
+            Err(error) => error.to_string(),
+        };
+        let Some([first, second]) = part.halves() else {
+            tracing::error!(why, "a sample, or what is known of a metric, fits no record");
+            return Ok(part.samples.len() as u64);
+        };
+        Ok(self.push_part(tenant, first)? + self.push_part(tenant, second)?)
+    }
+
+    fn push_payload(&mut self, payload: &[u8], samples: usize) -> Result<(), BufferError> {
+        let record = record(payload, samples);
         let bytes = (record.len() + FILE_HEADER_BYTES) as u64;
         if bytes > self.config.bytes_max {
             let bytes_max = self.config.bytes_max;
@@ -214,7 +229,7 @@ impl DiskBuffer {
         })?;
         if let Some(segment) = self.segments.back_mut() {
             segment.bytes += record.len() as u64;
-            segment.samples += batch.samples.len() as u64;
+            segment.samples += samples as u64;
         }
         Ok(())
     }
@@ -286,20 +301,6 @@ impl DiskBuffer {
         if segments.any(|s| s.number == entry.segment && s.out.contains_key(&entry.at)) {
             self.returned.insert(entry);
         }
-    }
-
-    fn push_halves(&mut self, batch: &Batch, bytes: usize) -> Result<(), BufferError> {
-        if batch.samples.len() < 2 {
-            return Err(BufferError::Encode(format!(
-                "one sample and its metadata are too large: bytes={bytes} bytes_max={BLOCK_BYTES_MAX}"
-            )));
-        }
-        let (first, second) = batch.samples.split_at(batch.samples.len() / 2);
-        for (samples, metadata) in [(first, batch.metadata.clone()), (second, Vec::new())] {
-            let tenant = batch.tenant.clone();
-            self.push(&Batch { tenant, samples: samples.to_vec(), metadata })?;
-        }
-        Ok(())
     }
 
     fn path(&self, number: u64) -> PathBuf {

@@ -20,9 +20,6 @@ pub enum ShipError {
         /// What the last trouble was.
         last: String,
     },
-    /// A limit of the write block: fewer or shorter series would pass.
-    #[error("batch cannot be encoded: {0}")]
-    Encode(String),
     /// The error of a part; another part was judged before.
     #[error("{error}")]
     InPart {
@@ -38,7 +35,6 @@ impl ShipError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             ShipError::Unavailable(_) | ShipError::Timeout { .. } => ErrorKind::Unavailable,
-            ShipError::Encode(_) => ErrorKind::LimitExceeded,
             ShipError::InPart { error, .. } => error.kind(),
         }
     }

@@ -12,6 +12,7 @@
 mod batch;
 mod buffer;
 mod error;
+mod part;
 mod shard_stream;
 mod shipper;
 #[cfg(test)]

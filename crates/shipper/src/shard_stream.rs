@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use pando_cluster::CatalogFollower;
 use pando_codec::CodecError;
-use pando_codec::write_block::{KeyedEncoder, KeyedSample};
-use pando_model::{Epoch, Metadata, NodeId, ProducerId, ShardId, TenantId};
+use pando_codec::write_block::KeyedEncoder;
+use pando_model::{Epoch, NodeId, ProducerId, ShardId, TenantId};
 use pando_proto::v1::ingester_client::IngesterClient;
 use pando_proto::v1::write_outcome::Outcome;
 use pando_proto::v1::{WriteApplied, WriteBlock, WriteRequest, WriteResponse};
@@ -23,8 +23,9 @@ use pando_runtime::Tasks;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Status};
 
-use crate::batch::{Receipt, ShipSample};
+use crate::batch::Receipt;
 use crate::error::ShipError;
+use crate::part::Part;
 
 /// Parcels that wait for one shard.
 const QUEUE_MAX: usize = 256;
@@ -61,11 +62,10 @@ impl Epochs {
     }
 }
 
-/// Samples for one shard, and who waits for their verdict.
+/// A part for one shard, and who waits for its verdict.
 pub(crate) struct Parcel {
     pub(crate) tenant: TenantId,
-    pub(crate) samples: Vec<ShipSample>,
-    pub(crate) metadata: Vec<(String, Metadata)>,
+    pub(crate) part: Part,
     pub(crate) reply: oneshot::Sender<Answer>,
 }
 
@@ -74,9 +74,9 @@ pub(crate) enum Answer {
     /// Every sample was judged.
     Judged(Receipt),
     /// The shard is not the place (any more): route the samples again.
-    Elsewhere { samples: Vec<ShipSample>, metadata: Vec<(String, Metadata)>, why: String },
-    /// It will never pass.
-    Failed(ShipError),
+    Elsewhere(Part, String),
+    /// No write block can hold all of it.
+    TooMuch(Part, String),
 }
 
 /// The door to one shard's stream. Cloning shares it.
@@ -225,9 +225,7 @@ impl Sender {
                 self.under_way.push_back(Numbered { parcel, sequence, bytes: bytes.into() });
             }
             Ok(None) => self.answer(parcel, |_| Answer::Judged(Receipt::default())),
-            Err(error) => {
-                self.answer(parcel, |_| Answer::Failed(error));
-            }
+            Err(error) => self.answer(parcel, |part| Answer::TooMuch(part, error.to_string())),
         }
     }
 
@@ -287,10 +285,12 @@ impl Sender {
                     self.done_before();
                 }
                 Some(Outcome::Malformed(malformed)) => {
-                    tracing::error!(shard = %self.shard, malformed.message, "own write block is malformed");
+                    let message = malformed.message;
+                    tracing::error!(shard = %self.shard, message, "own write block is malformed");
+                    // Its groups name the series that is at fault, also where other samples come next.
+                    self.encoder = KeyedEncoder::new();
                     if let Some(numbered) = self.under_way.pop_front() {
-                        let error = ShipError::Encode(malformed.message);
-                        self.answer(numbered.parcel, |_| Answer::Failed(error));
+                        self.answer(numbered.parcel, |part| Answer::TooMuch(part, message));
                     }
                 }
                 Some(Outcome::Sealed(sealed)) => {
@@ -329,7 +329,7 @@ impl Sender {
 
     /// The oldest block under way was applied by an earlier try, whose verdicts are lost.
     fn done_before(&mut self) {
-        let receipt = self.under_way.front().map(|n| Receipt::of_all(&n.parcel.samples));
+        let receipt = self.under_way.front().map(|n| Receipt::of_all(&n.parcel.part.samples));
         self.done(receipt.unwrap_or_default());
     }
 
@@ -356,7 +356,9 @@ impl Sender {
                     self.under_way.push_back(numbered);
                 }
                 Ok(None) => self.answer(numbered.parcel, |_| Answer::Judged(Receipt::default())),
-                Err(error) => self.answer(numbered.parcel, |_| Answer::Failed(error)),
+                Err(error) => {
+                    self.answer(numbered.parcel, |part| Answer::TooMuch(part, error.to_string()));
+                }
             }
         }
     }
@@ -365,21 +367,16 @@ impl Sender {
     fn give_back(&mut self, why: &str) {
         for numbered in std::mem::take(&mut self.under_way) {
             let why = format!("{why}: shard={}", self.shard);
-            self.answer(numbered.parcel, |parcel| Answer::Elsewhere {
-                samples: std::mem::take(&mut parcel.samples),
-                metadata: std::mem::take(&mut parcel.metadata),
-                why,
-            });
+            self.answer(numbered.parcel, |part| Answer::Elsewhere(part, why));
         }
         // The shard has applied none of them, so its state and the encoder's have parted.
         self.restart();
     }
 
-    fn answer(&self, mut parcel: Parcel, answer: impl FnOnce(&mut Parcel) -> Answer) {
-        let answer = answer(&mut parcel);
+    fn answer(&self, parcel: Parcel, answer: impl FnOnce(Part) -> Answer) {
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         // Nobody may wait any more: the shipper's time has run out.
-        let _ = parcel.reply.send(answer);
+        let _ = parcel.reply.send(answer(parcel.part));
     }
 
     fn shard_has_ended(&self) -> bool {
@@ -396,38 +393,13 @@ impl Sender {
 }
 
 /// One write block with all of a parcel; `None` where there is nothing in it.
-fn encode(encoder: &mut KeyedEncoder, parcel: &Parcel) -> Result<Option<Vec<u8>>, ShipError> {
-    push(encoder, parcel).map_err(|error| {
+fn encode(encoder: &mut KeyedEncoder, parcel: &Parcel) -> Result<Option<Vec<u8>>, CodecError> {
+    parcel.part.as_ref().push_to(encoder, &parcel.tenant).inspect_err(|_| {
         // What was pushed before the fault is not sent, and the shard does not know it.
         drop(encoder.finish(IDLE_BLOCKS_MAX));
         encoder.encoder().force_full_all();
-        ShipError::Encode(error.to_string())
     })?;
     Ok(encoder.finish(IDLE_BLOCKS_MAX))
-}
-
-fn push(encoder: &mut KeyedEncoder, parcel: &Parcel) -> Result<(), CodecError> {
-    let mut order: Vec<&ShipSample> = parcel.samples.iter().collect();
-    order.sort_by_key(|sample| sample.key.0 >> 32);
-    for run in order.chunk_by(|a, b| a.key.0 >> 32 == b.key.0 >> 32) {
-        let samples: Vec<KeyedSample<'_>> = run.iter().map(|sample| keyed(sample)).collect();
-        let half = (run[0].key.0 >> 32) as u32;
-        encoder.push(&parcel.tenant, half, &samples)?;
-    }
-    for (family, metadata) in &parcel.metadata {
-        encoder.encoder().push_metadata(&parcel.tenant, family, metadata);
-    }
-    Ok(())
-}
-
-fn keyed(sample: &ShipSample) -> KeyedSample<'_> {
-    KeyedSample {
-        labels: &sample.labels,
-        timestamp_ms: sample.timestamp_ms,
-        value: sample.value.clone(),
-        start_ms: sample.start_ms,
-        exemplars: &sample.exemplars,
-    }
 }
 
 fn receipt(applied: WriteApplied) -> Receipt {
@@ -446,8 +418,7 @@ mod tests {
         let stream = ShardStream { parcels, waiting: Arc::default() };
         let parcel = || Parcel {
             tenant: TenantId::default_tenant(),
-            samples: Vec::new(),
-            metadata: Vec::new(),
+            part: Part::default(),
             reply: oneshot::channel().0,
         };
         stream.send(parcel()).await.expect("there is room");

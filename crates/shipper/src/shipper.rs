@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::batch::{Batch, Receipt, ShipSample};
 use crate::error::ShipError;
+use crate::part::{Part, PartRef};
 use crate::shard_stream::{Answer, Epochs, Parcel, ShardStream};
 
 /// How long a shipper waits for news of the routing table before it looks again.
@@ -81,36 +82,38 @@ impl Shipper {
         trouble: &Mutex<String>,
         receipt: &Mutex<Receipt>,
     ) -> Result<(), ShipError> {
-        let Batch { tenant, mut samples, mut metadata } = batch;
-        while !samples.is_empty() || !metadata.is_empty() {
+        let Batch { tenant, samples, metadata } = batch;
+        let mut parts = vec![Part { samples, metadata }];
+        parts.retain(|part| !part.is_empty());
+        while !parts.is_empty() {
             let routing = self.route_of(&tenant, trouble).await;
-            let shards = split(&routing, &tenant, std::mem::take(&mut samples));
             let mut answers = FuturesUnordered::new();
-            for (shard, samples) in shards {
-                let (reply, answer) = oneshot::channel();
-                let metadata = std::mem::take(&mut metadata);
-                let parcel = Parcel { tenant: tenant.clone(), samples, metadata, reply };
-                self.stream(shard).send(parcel).await?;
-                answers.push(answer);
+            for Part { samples, mut metadata } in std::mem::take(&mut parts) {
+                for (shard, samples) in split(&routing, &tenant, samples) {
+                    let (reply, answer) = oneshot::channel();
+                    let part = Part { samples, metadata: std::mem::take(&mut metadata) };
+                    let parcel = Parcel { tenant: tenant.clone(), part, reply };
+                    self.stream(shard).send(parcel).await?;
+                    answers.push(answer);
+                }
             }
-            let (mut again, mut failed) = (false, None);
+            let mut again = false;
             while let Some(answer) = answers.next().await {
                 match answer {
-                    Ok(Answer::Judged(part)) => receipt.lock().merge(part),
-                    Ok(Answer::Elsewhere { samples: back, metadata: back_metadata, why }) => {
+                    Ok(Answer::Judged(judged)) => receipt.lock().merge(judged),
+                    Ok(Answer::Elsewhere(part, why)) => {
                         *trouble.lock() = why;
-                        samples.extend(back);
-                        metadata.extend(back_metadata);
+                        parts.push(part);
                         again = true;
                     }
-                    Ok(Answer::Failed(error)) => failed = Some(error),
+                    Ok(Answer::TooMuch(part, why)) => match part.as_ref().halves() {
+                        Some(halves) => parts.extend(halves.map(PartRef::to_part)),
+                        None => receipt.lock().merge(Receipt::of_refused(&part, &why)),
+                    },
                     Err(_) => {
                         return Err(ShipError::Unavailable("shipper is stopping".to_string()));
                     }
                 }
-            }
-            if let Some(error) = failed {
-                return Err(error);
             }
             if again {
                 self.news(&routing).await;

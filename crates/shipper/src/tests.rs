@@ -1,4 +1,5 @@
-//! Streams against an ingester that only counts: what it has, per stream, and which shards are sealed.
+//! Streams against an ingester that only counts: what it has, per stream, and which shards are sealed. What it has
+//! of a stream's groups is real, as is the encoding.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -8,16 +9,17 @@ use std::time::Duration;
 
 use pando_catalog::{Catalog, Command, Node, Role, RoutingView, SealResult, Successor};
 use pando_cluster::{CatalogFollower, ControllerClient, Streams};
+use pando_codec::write_block::{DecodeError, Decoder, GroupId, Op};
 use pando_model::{
-    CatalogVersion, ClusterId, Cut, Epoch, ErrorKind, KeyRange, Labels, NodeId, ProducerId,
-    SampleValue, SeriesKey, ShardId, TenantId,
+    CatalogVersion, ClusterId, Cut, Epoch, ErrorKind, KeyRange, Labels, Metadata, NodeId,
+    ProducerId, SampleValue, SeriesKey, ShardId, TenantId,
 };
 use pando_proto::v1::ingester_server::{Ingester, IngesterServer};
 use pando_proto::v1::write_outcome::Outcome;
 use pando_proto::v1::{
     CutRequest, CutResponse, GenerationDigestRequest, GenerationDigestResponse, SealRequest,
-    SealResponse, WriteApplied, WriteOutcome, WriteRequest, WriteResponse, WriteSealed,
-    WriteUnavailable,
+    SealResponse, WriteApplied, WriteMalformed, WriteOutcome, WriteRequest, WriteResponse,
+    WriteSealed, WriteSendFull, WriteUnavailable,
 };
 use pando_rpc::{Channels, GrpcServer, Identity, bind};
 use pando_runtime::Tasks;
@@ -26,6 +28,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
+use crate::part::Part;
 use crate::shard_stream::{Answer, Parcel};
 use crate::{Batch, ShipError, ShipSample, Shipper, ShipperConfig};
 
@@ -33,15 +36,68 @@ const CLUSTER: ClusterId = ClusterId(7);
 const NOW_MS: i64 = 1_700_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Shard, producer, epoch.
+type StreamId = (u64, u64, u64);
+
 /// What the ingester has.
 #[derive(Default)]
 struct Has {
-    /// The next sequence of each (shard, producer, epoch).
-    next: BTreeMap<(u64, u64, u64), u64>,
+    /// The next sequence of each stream.
+    next: BTreeMap<StreamId, u64>,
+    decoders: BTreeMap<StreamId, Decoder>,
+    series: BTreeMap<(StreamId, GroupId), Vec<Labels>>,
+    /// Blocks.
     applied: u64,
     sealed: BTreeSet<u64>,
     /// Shards that answer nothing but "later".
     unavailable: BTreeSet<u64>,
+    /// Blocks with this label value are malformed.
+    poison: Option<&'static str>,
+    /// The instances whose samples were applied.
+    instances: Vec<String>,
+}
+
+impl Has {
+    /// Applies a block that is the next of its stream.
+    fn apply(&mut self, stream: StreamId, block: &[u8]) -> Outcome {
+        let holds = |poison: &str| block.windows(poison.len()).any(|b| b == poison.as_bytes());
+        if self.poison.is_some_and(holds) {
+            *self.next.entry(stream).or_insert(1) += 1;
+            return Outcome::Malformed(WriteMalformed { message: "label is too long".to_string() });
+        }
+        let decoder = self.decoders.entry(stream).or_default();
+        let decoded = match decoder.decode(block) {
+            Ok(decoded) => decoded,
+            Err(DecodeError::SendFull { groups }) => {
+                let groups = groups.into_iter().map(|group| u64::from(group.0)).collect();
+                return Outcome::SendFull(WriteSendFull { groups });
+            }
+            Err(DecodeError::Codec(error)) => panic!("{error}"),
+        };
+        let mut accepted = 0;
+        for op in &decoded.ops {
+            match op {
+                Op::Register { group, spec } => {
+                    let series = spec.series.iter().flatten().cloned().collect();
+                    self.series.insert((stream, *group), series);
+                }
+                Op::Edit { group, added, .. } => {
+                    self.series.entry((stream, *group)).or_default().extend(added.iter().cloned());
+                }
+                Op::Frame(frame) => {
+                    accepted += frame.len() as u64;
+                    let series = &self.series[&(stream, frame.group)];
+                    let instance = |slot: u32| series[slot as usize].value("instance").to_string();
+                    self.instances.extend(frame.floats().map(|(slot, _)| instance(slot)));
+                }
+                Op::Drop { .. } | Op::Metadata { .. } => {}
+            }
+        }
+        decoder.commit(decoded);
+        *self.next.entry(stream).or_insert(1) += 1;
+        self.applied += 1;
+        Outcome::Applied(WriteApplied { accepted, ..WriteApplied::default() })
+    }
 }
 
 #[derive(Clone, Default)]
@@ -56,9 +112,9 @@ impl Ingester for Counting {
         let request = request.into_inner();
         let mut has = self.0.lock();
         let stream = (request.shard, request.producer, request.epoch);
-        let mut next = has.next.get(&stream).copied().unwrap_or(1);
         let mut outcomes = Vec::new();
         for block in &request.blocks {
+            let next = has.next.get(&stream).copied().unwrap_or(1);
             outcomes.push(if has.unavailable.contains(&request.shard) {
                 Outcome::Unavailable(WriteUnavailable { message: "disk is full".to_string() })
             } else if has.sealed.contains(&request.shard) {
@@ -66,9 +122,7 @@ impl Ingester for Counting {
             } else if block.sequence != next {
                 Outcome::Expect(next)
             } else {
-                (next, has.applied) = (next + 1, has.applied + 1);
-                has.next.insert(stream, next);
-                Outcome::Applied(WriteApplied { accepted: 1, ..WriteApplied::default() })
+                has.apply(stream, &block.block)
             });
         }
         let outcomes = outcomes.into_iter().map(|o| WriteOutcome { outcome: Some(o) }).collect();
@@ -155,8 +209,11 @@ fn view(address: String, routed: Route) -> RoutingView {
 }
 
 fn sample(instance: usize) -> ShipSample {
-    let instance = instance.to_string();
-    let labels = Labels::from_pairs([("__name__", "up"), ("instance", &*instance), ("job", "j")]);
+    sample_of(&instance.to_string())
+}
+
+fn sample_of(instance: &str) -> ShipSample {
+    let labels = Labels::from_pairs([("__name__", "up"), ("instance", instance), ("job", "j")]);
     ShipSample {
         key: SeriesKey::of(&tenant(), &labels),
         labels,
@@ -201,8 +258,8 @@ impl Bench {
     /// Sends one sample over the stream of a shard, as a batch does that an older view has split.
     async fn send(&self, shard: u64) -> Answer {
         let (reply, answer) = oneshot::channel();
-        let (samples, metadata) = (vec![sample(0)], Vec::new());
-        let parcel = Parcel { tenant: tenant(), samples, metadata, reply };
+        let part = Part { samples: vec![sample(0)], metadata: Vec::new() };
+        let parcel = Parcel { tenant: tenant(), part, reply };
         self.shipper.stream(ShardId(shard)).send(parcel).await.expect("it is taken");
         let answered = tokio::time::timeout(PATIENCE, answer).await.expect("in time");
         answered.expect("an answer")
@@ -266,7 +323,31 @@ async fn a_batch_that_is_not_acknowledged_in_time_says_what_of_it_is_stored() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let (error, judged) = error.apart();
     assert!(matches!(error, ShipError::Timeout { .. }), "{error}");
-    // The ingester counts one sample a block.
-    assert_eq!(judged.accepted, 1);
+    assert_eq!(judged.accepted, halves[0] as u64);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_series_that_fits_no_write_block_is_refused_alone() {
+    let bench = Bench::start(Route::One, PATIENCE).await;
+    bench.ingester.0.lock().poison = Some("far too long");
+    for _ in 0..2 {
+        // Two at fault, one of them beside a sample of its own target.
+        let mut samples: Vec<ShipSample> = (0..40).map(sample).collect();
+        let mut beside = sample(12);
+        beside.labels = beside.labels.to_builder().set("__name__", "far too long").build();
+        samples.insert(13, beside);
+        samples.insert(30, sample_of("far too long"));
+        let metadata = vec![("up".to_string(), Metadata::default())];
+        let batch = Batch { tenant: tenant(), samples, metadata };
+        let receipt = bench.shipper.ship(batch).await.expect("every sample is judged");
+        assert_eq!(receipt.accepted, 40);
+        assert_eq!(receipt.refused, [("encode".to_string(), 2)].into());
+        assert_eq!(receipt.messages.len(), 2, "{:?}", receipt.messages);
+        assert!(receipt.messages[0].contains("label is too long"), "{:?}", receipt.messages);
+        let mut instances = std::mem::take(&mut bench.ingester.0.lock().instances);
+        instances.sort_by_key(|instance| instance.parse::<usize>().expect("a number"));
+        assert_eq!(instances, (0..40).map(|i: usize| i.to_string()).collect::<Vec<_>>());
+    }
     bench.stop().await;
 }

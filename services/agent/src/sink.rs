@@ -9,8 +9,7 @@ pub trait BatchSink: Send + Sync + 'static {
     /// Ships a batch; returns when every sample of it was judged.
     ///
     /// # Errors
-    /// Some of it was not acknowledged. Sending it again is harmless, and useless only for
-    /// [`ShipError::Encode`].
+    /// Some of it was not acknowledged. Sending it again is harmless.
     async fn ship(&self, batch: Batch) -> Result<Receipt, ShipError>;
 }
 

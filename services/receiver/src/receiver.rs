@@ -178,32 +178,19 @@ impl Inner {
         Ok((Answer::shipped(&problems, shipped), version))
     }
 
-    /// Ships the batches of one request at once. What time heals in one of them goes for all: the
-    /// sender repeats the request. A batch that will never pass is one more refusal.
+    /// Ships the batches of one request at once. What time heals in one of them goes for all: the sender
+    /// repeats the request.
     async fn ship_all(&self, batches: Vec<Batch>) -> Result<Receipt, ShipError> {
-        let ship = async |batch: Batch| {
-            let samples = batch.samples.len() as u64;
-            (samples, self.ship.ship(batch).await)
-        };
         let (mut all, mut failed) = (Receipt::default(), None);
-        for (samples, shipped) in join_all(batches.into_iter().map(ship)).await {
-            let (error, part) = match shipped {
-                Ok(part) => (None, part),
+        let ship = |batch| self.ship.ship(batch);
+        for shipped in join_all(batches.into_iter().map(ship)).await {
+            match shipped {
+                Ok(part) => all.merge(part),
                 Err(error) => {
                     let (error, part) = error.apart();
-                    (Some(error), part)
+                    all.merge(part);
+                    failed = failed.or(Some(error));
                 }
-            };
-            let rest = samples.saturating_sub(part.accepted + part.refused_total());
-            all.merge(part);
-            match error {
-                Some(error @ ShipError::Encode(_)) => all.merge(Receipt {
-                    refused: [("encode".to_string(), rest)].into(),
-                    messages: vec![error.to_string()],
-                    ..Receipt::default()
-                }),
-                Some(error) => failed = failed.or(Some(error)),
-                None => {}
             }
         }
         all.messages.truncate(intake::PROBLEMS_MAX);

@@ -245,7 +245,6 @@ async fn the_status_says_who_has_to_do_what() {
         (Ok(refused), 400),
         (Err(ShipError::Unavailable("shard has no leader".to_string())), 503),
         (Err(timeout), 503),
-        (Err(ShipError::Encode("series too long".to_string())), 400),
     ] {
         for (content_type, body) in [(CONTENT_TYPE_V1, good_v1()), (CONTENT_TYPE_V2, good_v2())] {
             bench.answer(answer.clone());

@@ -11,11 +11,13 @@
 
 use std::collections::BTreeMap;
 
-use pando_codec::write_block::{Decoder, Frame, GroupId, KeyedEncoder, KeyedSample, Op};
+use pando_codec::CodecError;
+use pando_codec::write_block::{Decoder, Frame, GroupId, KeyedEncoder, Op};
 use pando_model::{Labels, SampleValue, SeriesKey, TenantId};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::batch::{Batch, ShipSample};
+use crate::part::PartRef;
 
 pub(super) const MAGIC: &[u8; 8] = b"PANDOBUF";
 pub(super) const VERSION: u8 = 1;
@@ -66,30 +68,11 @@ pub(super) fn header_at(bytes: &[u8], at: usize) -> Option<Header> {
     (end <= bytes.len()).then_some(Header { samples: number(4)?, hash, end })
 }
 
-/// One write block with all of a batch, readable by itself; `None` where there is nothing in it.
-pub(super) fn encode(batch: &Batch) -> Result<Option<Vec<u8>>, String> {
+/// One write block with all of a part, readable by itself; `None` where there is nothing in it.
+pub(super) fn encode(tenant: &TenantId, part: PartRef<'_>) -> Result<Option<Vec<u8>>, CodecError> {
     let mut encoder = KeyedEncoder::new();
-    let mut order: Vec<&ShipSample> = batch.samples.iter().collect();
-    order.sort_by_key(|sample| sample.key.0 >> 32);
-    for run in order.chunk_by(|a, b| a.key.0 >> 32 == b.key.0 >> 32) {
-        let samples: Vec<KeyedSample<'_>> = run.iter().map(|sample| keyed(sample)).collect();
-        let half = (run[0].key.0 >> 32) as u32;
-        encoder.push(&batch.tenant, half, &samples).map_err(|error| error.to_string())?;
-    }
-    for (family, metadata) in &batch.metadata {
-        encoder.encoder().push_metadata(&batch.tenant, family, metadata);
-    }
+    part.push_to(&mut encoder, tenant)?;
     Ok(encoder.finish(u64::MAX))
-}
-
-fn keyed(sample: &ShipSample) -> KeyedSample<'_> {
-    KeyedSample {
-        labels: &sample.labels,
-        timestamp_ms: sample.timestamp_ms,
-        value: sample.value.clone(),
-        start_ms: sample.start_ms,
-        exemplars: &sample.exemplars,
-    }
 }
 
 /// The batch of a payload; `None` where it is none.

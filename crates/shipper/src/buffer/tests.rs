@@ -6,7 +6,7 @@ use pando_model::{Exemplar, Histogram, Metadata, MetricType, STALE_NAN};
 use pando_runtime::Rng;
 use pando_runtime::disk::{DiskFault, DiskOp, SimDisk, Tear};
 
-use pando_model::{Labels, SampleValue, SeriesKey, TenantId};
+use pando_model::{Labels, SampleValue, SeriesKey};
 
 use super::*;
 use crate::batch::ShipSample;
@@ -34,6 +34,10 @@ fn batch(n: i64, series: usize) -> Batch {
         }
     };
     Batch { tenant: tenant.clone(), samples: (0..series).map(sample).collect(), metadata: vec![] }
+}
+
+fn push(buffer: &mut DiskBuffer, batch: &Batch) {
+    assert_eq!(buffer.push(batch).expect("it is kept"), 0);
 }
 
 /// What a batch says, in an order that does not depend on how it was stored.
@@ -102,7 +106,7 @@ fn a_batch_comes_back_as_it_went_in() {
 fn a_batch_without_samples_keeps_its_metadata_and_an_empty_one_is_nothing() {
     let disk = SimDisk::new();
     let mut buffer = open(&disk, 1 << 20);
-    buffer.push(&batch(1, 0)).expect("is nothing");
+    push(&mut buffer, &batch(1, 0));
     assert!(!buffer.has_next());
     let mut metadata = batch(1, 0);
     metadata.metadata.push(("m".to_string(), Metadata::default()));
@@ -115,7 +119,7 @@ fn the_oldest_comes_first_and_what_is_given_back_comes_again() {
     let disk = SimDisk::new();
     let mut buffer = open(&disk, 64 << 10);
     // Segments are 8 KiB here: the batches lie in several.
-    (0..20).for_each(|n| buffer.push(&batch(n, 40)).expect("fits"));
+    (0..20).for_each(|n| push(&mut buffer, &batch(n, 40)));
     assert!(files(&disk).len() > 1, "{:?}", files(&disk));
     let (first, _) = buffer.pop().expect("0");
     let (second, _) = buffer.pop().expect("1");
@@ -134,12 +138,12 @@ fn the_oldest_comes_first_and_what_is_given_back_comes_again() {
 fn what_is_not_acknowledged_is_there_after_a_restart() {
     let disk = SimDisk::new();
     let mut buffer = open(&disk, 1 << 20);
-    (0..3).for_each(|n| buffer.push(&batch(n, 3)).expect("fits"));
+    (0..3).for_each(|n| push(&mut buffer, &batch(n, 3)));
     buffer.pop().expect("taken out, but not acknowledged");
     drop(buffer);
     let mut buffer = open(&disk, 1 << 20);
     assert_eq!(buffer.samples(), 9);
-    buffer.push(&batch(3, 3)).expect("goes behind the rest");
+    push(&mut buffer, &batch(3, 3));
     assert_eq!(files(&disk).len(), 2, "nothing is appended to an old segment");
     assert_eq!(drain(&mut buffer), [0, 1, 2, 3]);
     assert!(files(&disk).is_empty());
@@ -149,7 +153,7 @@ fn what_is_not_acknowledged_is_there_after_a_restart() {
 fn a_full_buffer_drops_its_oldest_batches_and_says_how_much() {
     let disk = SimDisk::new();
     let mut buffer = open(&disk, 32 << 10);
-    (0..100).for_each(|n| buffer.push(&batch(n, 40)).expect("makes room"));
+    (0..100).for_each(|n| push(&mut buffer, &batch(n, 40)));
     assert!(buffer.bytes() <= 32 << 10);
     let dropped = buffer.stats().dropped_samples;
     assert!(dropped > 0 && dropped.is_multiple_of(40));
@@ -161,9 +165,9 @@ fn a_full_buffer_drops_its_oldest_batches_and_says_how_much() {
 fn a_segment_that_is_dropped_while_it_is_read_needs_no_acknowledgement() {
     let disk = SimDisk::new();
     let mut buffer = open(&disk, 32 << 10);
-    buffer.push(&batch(0, 40)).expect("fits");
+    push(&mut buffer, &batch(0, 40));
     let (entry, _) = buffer.pop().expect("0");
-    (1..100).for_each(|n| buffer.push(&batch(n, 40)).expect("makes room"));
+    (1..100).for_each(|n| push(&mut buffer, &batch(n, 40)));
     buffer.give_back(entry);
     assert_ne!(buffer.pop().map(|(_, batch)| time_of(&batch)), Some(0));
     buffer.ack(entry);
@@ -176,9 +180,9 @@ fn a_crash_loses_only_what_was_not_synced() {
         let disk = SimDisk::new();
         let mut buffer = open(&disk, 1 << 20);
         let (synced, total) = (rng.range(0, 10) as i64, 10 + rng.range(0, 5) as i64);
-        (0..synced).for_each(|n| buffer.push(&batch(n, 7)).expect("fits"));
+        (0..synced).for_each(|n| push(&mut buffer, &batch(n, 7)));
         buffer.sync().expect("syncs");
-        (synced..total).for_each(|n| buffer.push(&batch(n, 7)).expect("fits"));
+        (synced..total).for_each(|n| push(&mut buffer, &batch(n, 7)));
         let disk = disk.crash(&rng, Tear::Part);
         assert!(buffer.push(&batch(99, 7)).is_err(), "the file is gone with the power");
         let mut buffer = open(&disk, 1 << 20);
@@ -196,7 +200,7 @@ fn a_flipped_bit_costs_at_most_its_segment_and_is_never_believed() {
     let disk = SimDisk::new();
     let mut buffer = open(&disk, 1 << 20);
     let written: Vec<Batch> = (0..4).map(|n| batch(n, 3)).collect();
-    written.iter().for_each(|batch| buffer.push(batch).expect("fits"));
+    written.iter().for_each(|batch| push(&mut buffer, batch));
     buffer.sync().expect("syncs");
     drop(buffer);
     let name = files(&disk).pop().expect("one segment");
@@ -231,12 +235,12 @@ fn a_flipped_bit_costs_at_most_its_segment_and_is_never_believed() {
 fn a_full_disk_is_an_error_and_nothing_is_lost_that_was_there() {
     let disk = SimDisk::new();
     let mut buffer = open(&disk, 1 << 20);
-    buffer.push(&batch(0, 3)).expect("fits");
+    push(&mut buffer, &batch(0, 3));
     disk.set_capacity_bytes(Some(buffer.bytes() + 100));
     let error = buffer.push(&batch(1, 3)).expect_err("no space");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     disk.set_capacity_bytes(None);
-    buffer.push(&batch(2, 3)).expect("space again");
+    push(&mut buffer, &batch(2, 3));
     assert_eq!(drain(&mut buffer), [0, 2]);
     assert!(buffer.is_empty());
 }
@@ -245,12 +249,24 @@ fn a_full_disk_is_an_error_and_nothing_is_lost_that_was_there() {
 fn after_a_failed_sync_a_new_file_is_written() {
     let disk = SimDisk::new();
     let mut buffer = open(&disk, 1 << 20);
-    buffer.push(&batch(0, 3)).expect("fits");
+    push(&mut buffer, &batch(0, 3));
     disk.fail(DiskOp::Sync, DiskFault::Io, 0);
     assert!(buffer.sync().is_err());
-    buffer.push(&batch(1, 3)).expect("fits");
+    push(&mut buffer, &batch(1, 3));
     assert_eq!(files(&disk).len(), 2);
     assert_eq!(drain(&mut buffer), [0, 1]);
+}
+
+#[test]
+fn a_sample_that_fits_no_record_is_left_out_alone() {
+    let disk = SimDisk::new();
+    let mut buffer = open(&disk, 1 << 30);
+    let mut batch = batch(1, 9);
+    let text = "x".repeat(BLOCK_BYTES_MAX + 1);
+    batch.samples[4].labels = batch.samples[4].labels.to_builder().set("text", &text).build();
+    assert_eq!(buffer.push(&batch).expect("the rest is kept"), 1);
+    let kept = std::iter::from_fn(|| buffer.pop()).map(|(_, batch)| batch.samples.len());
+    assert_eq!(kept.sum::<usize>(), 8);
 }
 
 #[test]
@@ -272,7 +288,7 @@ fn version_one_is_pinned() {
     batch.samples[2].start_ms = 7;
     let metadata = Metadata { metric_type: MetricType::Counter, ..Metadata::default() };
     batch.metadata.push(("metric_0".to_string(), metadata));
-    buffer.push(&batch).expect("kept");
+    push(&mut buffer, &batch);
     let file = files(&disk).remove(0);
     let bytes = disk.shared().read_all(&Path::new(FOLDER).join(file)).expect("read");
     assert_eq!(bytes[..9], *b"PANDOBUF\x01");
@@ -306,8 +322,8 @@ fn a_segment_that_is_none_is_set_aside_once_and_takes_its_part_of_the_room() {
     let mut buffer = open(&disk, 4_500);
     assert_eq!(buffer.stats().damaged_records, 0, "counted once");
     assert_eq!(files(&disk), bad(3..=6), "more do not fit");
-    buffer.push(&batch(0, 3)).expect("fits");
-    buffer.push(&batch(1, 3)).expect("fits");
+    push(&mut buffer, &batch(0, 3));
+    push(&mut buffer, &batch(1, 3));
     assert!(buffer.bytes() <= 4_500);
     assert_eq!(buffer.stats().dropped_samples, 0, "what nobody can read goes first");
     assert_eq!(drain(&mut buffer), [0, 1]);
@@ -317,7 +333,7 @@ fn a_segment_that_is_none_is_set_aside_once_and_takes_its_part_of_the_room() {
 fn a_segment_of_an_unknown_version_is_left_alone() {
     let disk = SimDisk::new();
     let mut buffer = open(&disk, 1 << 20);
-    buffer.push(&batch(0, 3)).expect("fits");
+    push(&mut buffer, &batch(0, 3));
     buffer.sync().expect("syncs");
     drop(buffer);
     let before = files(&disk);

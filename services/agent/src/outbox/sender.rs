@@ -35,7 +35,6 @@ enum Origin {
 
 struct Sent {
     ticket: u64,
-    samples: u64,
     result: Result<Receipt, ShipError>,
 }
 
@@ -91,6 +90,8 @@ impl Sender {
         let mut closing = self.outbox.shared.closing.subscribe();
         let mut spill = tokio::time::interval(SPILL_PAUSE);
         spill.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // The first tick is at once: nothing was tried yet.
+        spill.tick().await;
         let gather = self.outbox.shared.config.gather.max(Duration::from_millis(1));
         let mut gather = tokio::time::interval(gather);
         gather.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -126,7 +127,7 @@ impl Sender {
         while self.under_way.len() < max {
             let Some((origin, batch)) = self.next().await else { break };
             let (sink, clock) = (self.sink.clone(), self.clock.clone());
-            let (ticket, samples) = (self.next_ticket, batch.samples.len() as u64);
+            let ticket = self.next_ticket;
             self.next_ticket += 1;
             self.origins.insert(ticket, origin);
             let seconds = self.outbox.shared.metrics.ship_seconds.clone();
@@ -134,7 +135,7 @@ impl Sender {
                 let begin = clock.monotonic();
                 let result = sink.ship(batch).await;
                 seconds.observe(clock.monotonic().saturating_sub(begin).as_secs_f64());
-                Sent { ticket, samples, result }
+                Sent { ticket, result }
             }));
         }
         self.outbox.shared.metrics.in_flight_batches.set(self.under_way.len() as i64);
@@ -180,12 +181,6 @@ impl Sender {
                     tracing::info!("samples are shipped again");
                 }
                 self.may_try = true;
-                self.forget(origin);
-                None
-            }
-            Err(error @ ShipError::Encode(_)) => {
-                tracing::error!(%error, samples = sent.samples, "samples are dropped");
-                metrics.dropped("encode", sent.samples);
                 self.forget(origin);
                 None
             }
@@ -264,8 +259,11 @@ impl Sender {
             let mut batches = batches.into_iter();
             for (number, batch) in batches.by_ref() {
                 match buffer.push(&batch) {
-                    Ok(()) => {
-                        metrics.spooled.inc_by(batch.samples.len() as u64);
+                    Ok(refused) => {
+                        metrics.dropped("buffer_refused", refused);
+                        metrics
+                            .spooled
+                            .inc_by((batch.samples.len() as u64).saturating_sub(refused));
                     }
                     Err(error) if error.kind() == pando_model::ErrorKind::LimitExceeded => {
                         tracing::error!(%error, "samples are dropped");

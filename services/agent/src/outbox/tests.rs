@@ -108,8 +108,10 @@ async fn what_cannot_be_shipped_waits_on_disk_and_survives_a_power_loss() {
     (10..20).for_each(|n| second.push(batch(n)));
     let _tasks = start(&second, &sink, &disk);
     sink.wait(|batches| distinct(batches).len() == 20).await;
-    let times = times(&sink.batches());
-    assert_eq!(times, (0..20).collect::<Vec<_>>(), "the oldest first");
+    // What was under way when the sink failed may be behind the rest of its time.
+    let mut times = times(&sink.batches());
+    times[..10].sort_unstable();
+    assert_eq!(times, (0..20).collect::<Vec<_>>(), "what was on disk first");
 }
 
 #[tokio::test]
