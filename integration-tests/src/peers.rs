@@ -39,6 +39,11 @@ pub fn prometheus() -> Option<PathBuf> {
     find("root/usr/bin/prometheus")
 }
 
+/// VictoriaMetrics.
+pub fn victoria_metrics() -> Option<PathBuf> {
+    find("root/usr/bin/victoria-metrics")
+}
+
 /// node_exporter.
 pub fn node_exporter() -> Option<PathBuf> {
     find("root/usr/bin/prometheus-node-exporter")

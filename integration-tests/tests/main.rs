@@ -6,6 +6,7 @@ mod suite {
     mod bad_input;
     mod bench_tiny;
     mod chart;
+    mod demo;
     mod demo_path;
     mod foreign_readers;
     mod harness;

@@ -1,9 +1,9 @@
 //! `cargo xtask demo`: Pando on this machine, scraping itself and a node_exporter.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -20,30 +20,42 @@ pub(crate) struct Options {
     /// Build with optimisations (several minutes the first time).
     #[arg(long)]
     release: bool,
+    /// A built pando to run instead.
+    #[arg(long)]
+    pando: Option<PathBuf>,
+    /// Where HTTP listens.
+    #[arg(long, default_value = "127.0.0.1:9090")]
+    http: SocketAddr,
+    /// Where gRPC listens.
+    #[arg(long, default_value = "127.0.0.1:9095")]
+    grpc: SocketAddr,
+    /// Where a node_exporter is looked for, else started.
+    #[arg(long, default_value = "127.0.0.1:9100")]
+    node_exporter: SocketAddr,
 }
-
-const NODE_EXPORTER: &str = "127.0.0.1:9100";
-const HTTP: &str = "127.0.0.1:9090";
-const GRPC: &str = "127.0.0.1:9095";
 
 /// Builds and runs Pando until Ctrl-C.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    for address in [HTTP, GRPC] {
+    for address in [options.http, options.grpc] {
         TcpListener::bind(address)
             .with_context(|| format!("the demo needs a port that is taken: address={address}"))?;
     }
-    let pando = build_pando(if options.release { "release" } else { "dev" })?;
+    let pando = match &options.pando {
+        Some(pando) => pando.clone(),
+        None => build_pando(if options.release { "release" } else { "dev" })?,
+    };
     fs::create_dir_all(&options.path)?;
-    let exporter = start_node_exporter()?;
+    let exporter = start_node_exporter(options.node_exporter)?;
     let config = Path::new(&options.path).join("demo.yml");
-    fs::write(&config, config_text(exporter.answers()))?;
+    fs::write(&config, config_text(options, exporter.answers()))?;
+    let url = format!("http://{}", options.http);
     println!(
-        "\nPando is starting on http://127.0.0.1:9090 ({}). Try:\n\
-         \n  curl 'http://127.0.0.1:9090/api/v1/query?query=up'\
-         \n  curl -G http://127.0.0.1:9090/api/v1/query --data-urlencode 'query=sum by (mode) (rate(node_cpu_seconds_total[1m]))'\
-         \n  {} query instant http://127.0.0.1:9090 'topk(5, scrape_samples_scraped)'\
+        "\nPando is starting on {url} ({}). Try:\n\
+         \n  curl '{url}/api/v1/query?query=up'\
+         \n  curl -G {url}/api/v1/query --data-urlencode 'query=sum by (mode) (rate(node_cpu_seconds_total[1m]))'\
+         \n  {} query instant {url} 'topk(5, scrape_samples_scraped)'\
          \n\nCtrl-C stops it.\n",
-        exporter.describe(),
+        exporter.describe(options.node_exporter),
         pando.display(),
     );
     // Pando takes this process' place: Ctrl-C reaches it and the exporter, both of the terminal's group, and
@@ -51,8 +63,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let error = Command::new(&pando)
         .arg("all")
         .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--web.listen-address={HTTP}"))
-        .arg(format!("--grpc.listen-address={GRPC}"))
+        .arg(format!("--web.listen-address={}", options.http))
+        .arg(format!("--grpc.listen-address={}", options.grpc))
         .arg(format!("--storage.tsdb.path={}", options.path))
         .arg("--storage.tsdb.retention.time=15d")
         // HTTP and gRPC listen on loopback alone here: `pando admin cut` may be tried.
@@ -61,14 +73,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Err(error).context("cannot start pando")
 }
 
-fn config_text(node_exporter: bool) -> String {
-    let mut text = "global:\n  scrape_interval: 5s\n  scrape_timeout: 4s\nscrape_configs:\n\
-                    \x20 - job_name: pando\n    static_configs:\n      - targets: ['127.0.0.1:9090']\n"
-        .to_string();
+fn config_text(options: &Options, node_exporter: bool) -> String {
+    let job = |name: &str, target: SocketAddr| {
+        format!("  - job_name: {name}\n    static_configs:\n      - targets: ['{target}']\n")
+    };
+    let mut text =
+        "global:\n  scrape_interval: 5s\n  scrape_timeout: 4s\nscrape_configs:\n".to_string();
+    text += &job("pando", options.http);
     if node_exporter {
-        text += &format!(
-            "  - job_name: node\n    static_configs:\n      - targets: ['{NODE_EXPORTER}']\n"
-        );
+        text += &job("node", options.node_exporter);
     }
     text
 }
@@ -84,17 +97,18 @@ impl Exporter {
         !matches!(self, Exporter::Absent)
     }
 
-    fn describe(&self) -> &'static str {
+    fn describe(&self, address: SocketAddr) -> String {
         match self {
-            Exporter::Found => "scraping itself and the node_exporter on :9100",
-            Exporter::Started => "scraping itself and a node_exporter started for it",
-            Exporter::Absent => "scraping itself only: no node_exporter is to be had",
+            Exporter::Found => format!("scraping itself and the node_exporter on {address}"),
+            Exporter::Started => {
+                format!("scraping itself and a node_exporter started for it on {address}")
+            }
+            Exporter::Absent => "scraping itself only: no node_exporter is to be had".to_string(),
         }
     }
 }
 
-fn start_node_exporter() -> Result<Exporter> {
-    let address = NODE_EXPORTER.parse().context("a fixed address")?;
+fn start_node_exporter(address: SocketAddr) -> Result<Exporter> {
     if TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_ok() {
         return Ok(Exporter::Found);
     }
@@ -102,7 +116,7 @@ fn start_node_exporter() -> Result<Exporter> {
         return Ok(Exporter::Absent);
     };
     let child = Command::new(binary)
-        .arg(format!("--web.listen-address={NODE_EXPORTER}"))
+        .arg(format!("--web.listen-address={address}"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();

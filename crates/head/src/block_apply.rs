@@ -21,9 +21,8 @@ impl Shard {
     pub(crate) fn apply_block(&mut self, leader_time_ms: i64, block: &StreamBlock) -> BlockOutcome {
         let known = self.streams.remove(&block.stream);
         if self.sealed {
-            let last = known.as_ref().map(|stream| Sequence(stream.next.0 - 1));
             self.streams.extend(known.map(|stream| (block.stream, stream)));
-            return BlockOutcome::Sealed { last };
+            return self.of_sealed(block.stream, block.sequence);
         }
         let is_new = known.is_none();
         let mut stream = known.unwrap_or_else(Stream::new);
@@ -36,13 +35,20 @@ impl Shard {
         };
         let moved_on = matches!(outcome, BlockOutcome::Applied(_) | BlockOutcome::Malformed { .. });
         if moved_on {
-            stream.next = block.sequence.next();
-            stream.used = true;
+            stream.moves_on(block.sequence, &outcome);
         }
         if moved_on || !is_new {
             self.streams.insert(block.stream, stream);
         }
         outcome
+    }
+
+    /// What a shard that is sealed says to a block: what it came to, or that it comes too late.
+    pub fn of_sealed(&self, stream: StreamId, sequence: Sequence) -> BlockOutcome {
+        match self.streams.get(&stream) {
+            Some(known) if sequence < known.next => known.duplicate(sequence),
+            known => BlockOutcome::Sealed { last: known.map(|s| Sequence(s.next.0 - 1)) },
+        }
     }
 
     fn apply_next(
@@ -122,7 +128,7 @@ fn place(stream: &Stream, is_new: bool, block: &StreamBlock) -> Result<(), Block
         return if from == Sequence(1) { Ok(()) } else { Err(BlockOutcome::NewEpochNeeded) };
     }
     if block.sequence < expected {
-        return Err(BlockOutcome::Duplicate { expected });
+        return Err(stream.duplicate(block.sequence));
     }
     if from > expected {
         return Err(BlockOutcome::Expect { expected });

@@ -38,7 +38,8 @@ pub use checkpoint::CHECKPOINT_VERSION;
 pub use error::HeadError;
 pub use frame_apply::AHEAD_MS_MAX;
 pub use outcome::{
-    Applied, BlockOutcome, CutOutcome, MESSAGES_MAX, Refusal, SealAnswer, TargetAnswer, Verdicts,
+    Applied, BlockOutcome, CutOutcome, Judged, MESSAGES_MAX, Refusal, SealAnswer, TargetAnswer,
+    Verdicts,
 };
 pub use select::{Selection, SeriesIter};
 pub use shard::{GenerationInfo, IDLE_MS, Shard, ShardConfig};

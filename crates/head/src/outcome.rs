@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use pando_codec::varint::{put_text, put_varint};
 use pando_codec::write_block::GroupId;
+use pando_codec::{CodecError, Reader};
 use pando_model::{Cut, Digest, Epoch, Sequence, SeriesKey, StreamId, TenantId};
 
 /// How many refused samples of a block are described in words.
@@ -80,6 +82,8 @@ pub enum BlockOutcome {
     Duplicate {
         /// The sequence that the stream expects.
         expected: Sequence,
+        /// What it came to then; `None`: every sample of it was accepted.
+        judged: Option<Judged>,
     },
     /// It is not the next one.
     Expect {
@@ -120,6 +124,76 @@ pub enum BlockOutcome {
         /// The limit.
         streams_max: usize,
     },
+}
+
+/// What a block came to of which not every sample was accepted. The answer may be lost, so a shard remembers it for
+/// the last blocks of every stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Judged {
+    /// As [`BlockOutcome::Applied`].
+    Applied(Verdicts),
+    /// As [`BlockOutcome::Malformed`].
+    Malformed {
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl Judged {
+    /// What is to be remembered of an outcome; `None` where every sample was accepted, or nothing was applied.
+    pub(crate) fn of(outcome: &BlockOutcome) -> Option<Self> {
+        match outcome {
+            BlockOutcome::Applied(verdicts)
+                if verdicts.refused_total() > 0 || !verdicts.messages.is_empty() =>
+            {
+                Some(Judged::Applied(verdicts.clone()))
+            }
+            BlockOutcome::Malformed { message } => {
+                Some(Judged::Malformed { message: message.clone() })
+            }
+            _ => None,
+        }
+    }
+
+    /// Appends it to a checkpoint.
+    pub(crate) fn save(&self, out: &mut Vec<u8>) {
+        let messages = match self {
+            Judged::Malformed { message } => {
+                out.push(0);
+                std::slice::from_ref(message)
+            }
+            Judged::Applied(verdicts) => {
+                let Verdicts { accepted, repeated, histograms, exemplars, refused, messages } =
+                    verdicts;
+                out.push(1);
+                let counts = [accepted, repeated, histograms, exemplars].into_iter().chain(refused);
+                counts.for_each(|count| put_varint(out, *count));
+                messages
+            }
+        };
+        put_varint(out, messages.len() as u64);
+        messages.iter().for_each(|message| put_text(out, message));
+    }
+
+    /// Reads what [`Judged::save`] wrote.
+    pub(crate) fn load(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let kind = reader.u8()?;
+        let mut verdicts = Verdicts::default();
+        if kind == 1 {
+            let Verdicts { accepted, repeated, histograms, exemplars, refused, .. } = &mut verdicts;
+            for count in [accepted, repeated, histograms, exemplars].into_iter().chain(refused) {
+                *count = reader.varint()?;
+            }
+        }
+        for _ in 0..reader.count_of("messages", MESSAGES_MAX, 1)? {
+            verdicts.messages.push(reader.text("message bytes", u32::MAX as usize)?.to_string());
+        }
+        match kind {
+            0 => Ok(Judged::Malformed { message: verdicts.messages.pop().unwrap_or_default() }),
+            1 => Ok(Judged::Applied(verdicts)),
+            _ => Err(reader.malformed("a block was judged in an unknown way")),
+        }
+    }
 }
 
 /// What became of a block's samples.

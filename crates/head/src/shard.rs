@@ -201,6 +201,7 @@ impl Shard {
             feed(id.producer.0);
             feed(id.epoch.0);
             feed(stream.next.0);
+            stream.judged().for_each(|sequence| feed(sequence.0));
             for (group, state) in stream.decoder.groups() {
                 feed(u64::from(group.0) << 32 | u64::from(state.chain()));
             }

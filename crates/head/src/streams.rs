@@ -1,15 +1,17 @@
-//! `Streams`: what the shard remembers of its producers: the next sequence, and the groups' registrations and
-//! last frames.
+//! `Streams`: what the shard remembers of its producers: the next sequence, what the last blocks came to, and the
+//! groups' registrations and last frames.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use pando_codec::varint::{put_text, put_varint, put_zigzag};
-use pando_codec::write_block::{Decoder, GROUPS_PER_STREAM_MAX, GroupId, TargetEpoch};
+use pando_codec::write_block::{
+    Decoder, GROUPS_PER_STREAM_MAX, GroupId, TargetEpoch, UNDER_WAY_MAX,
+};
 use pando_codec::{CodecError, Reader};
 use pando_model::tenant::TENANT_BYTES_MAX;
 use pando_model::{Cut, Epoch, ProducerId, Sequence, StreamId, TenantId};
 
-use crate::outcome::Refusal;
+use crate::outcome::{BlockOutcome, Judged, Refusal};
 
 /// Numbers from here on are no rows: see the constants and [`refused_row`].
 pub(crate) const FIRST_SPECIAL: u32 = u32::MAX - 15;
@@ -51,12 +53,41 @@ pub(crate) struct Stream {
     pub(crate) groups: BTreeMap<GroupId, Group>,
     /// Whether a block came since the last cut.
     pub(crate) used: bool,
+    /// What the last blocks came to, where it is not that every sample was accepted.
+    judged: VecDeque<(Sequence, Judged)>,
 }
+
+/// What the flags of a stream in a checkpoint mean.
+const USED: u8 = 1;
+const HAS_JUDGED: u8 = 2;
 
 impl Stream {
     pub(crate) fn new() -> Self {
         let (decoder, groups) = (Decoder::new(), BTreeMap::new());
-        Stream { next: Sequence(1), decoder, groups, used: false }
+        Stream { next: Sequence(1), decoder, groups, used: false, judged: VecDeque::new() }
+    }
+
+    /// Takes note of what the next block came to, and moves on.
+    pub(crate) fn moves_on(&mut self, sequence: Sequence, outcome: &BlockOutcome) {
+        self.next = sequence.next();
+        self.used = true;
+        let past = |(old, _): &(Sequence, Judged)| old.0 + UNDER_WAY_MAX as u64 <= sequence.0;
+        while self.judged.front().is_some_and(past) {
+            self.judged.pop_front();
+        }
+        self.judged.extend(Judged::of(outcome).map(|judged| (sequence, judged)));
+    }
+
+    /// The outcome of a block that was applied before.
+    pub(crate) fn duplicate(&self, sequence: Sequence) -> BlockOutcome {
+        let judged = self.judged.iter().find(|(of, _)| *of == sequence);
+        let judged = judged.map(|(_, judged)| judged.clone());
+        BlockOutcome::Duplicate { expected: self.next, judged }
+    }
+
+    /// The blocks that are remembered.
+    pub(crate) fn judged(&self) -> impl Iterator<Item = Sequence> {
+        self.judged.iter().map(|(sequence, _)| *sequence)
     }
 
     /// Forgets groups whose tenant's sample time has gone on for `idle_ms` without them, then series that are
@@ -99,7 +130,15 @@ impl Stream {
         out.extend(id.producer.0.to_le_bytes());
         put_varint(out, id.epoch.0);
         put_varint(out, self.next.0);
-        out.push(u8::from(self.used));
+        let has_judged = !self.judged.is_empty();
+        out.push((u8::from(self.used) * USED) | (u8::from(has_judged) * HAS_JUDGED));
+        if has_judged {
+            put_varint(out, self.judged.len() as u64);
+            for (sequence, judged) in &self.judged {
+                put_varint(out, sequence.0);
+                judged.save(out);
+            }
+        }
         self.decoder.save(out);
         put_varint(out, self.groups.len() as u64);
         for (id, group) in &self.groups {
@@ -125,7 +164,13 @@ impl Stream {
         let producer = ProducerId(reader.u64()?);
         let id = StreamId { producer, epoch: Epoch(reader.varint()?) };
         let next = Sequence(reader.varint()?);
-        let used = reader.u8()? == 1;
+        let flags = reader.u8()?;
+        let mut judged = VecDeque::new();
+        if flags & HAS_JUDGED != 0 {
+            for _ in 0..reader.count_of("judged blocks", UNDER_WAY_MAX, 3)? {
+                judged.push_back((Sequence(reader.varint()?), Judged::load(reader)?));
+            }
+        }
         let decoder = Decoder::load(reader)?;
         let mut groups = BTreeMap::new();
         for _ in 0..reader.count_of("groups", GROUPS_PER_STREAM_MAX, 6)? {
@@ -154,6 +199,6 @@ impl Stream {
         if next.0 == 0 || decoder.groups().count() != groups.len() {
             return Err(reader.malformed("a stream contradicts itself"));
         }
-        Ok((id, Stream { next, decoder, groups, used }))
+        Ok((id, Stream { next, decoder, groups, used: flags & USED != 0, judged }))
     }
 }

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use pando_codec::entry::{CutReason, Entry, Routes, ShardRules, StreamBlock, TenantLimits, Write};
-use pando_codec::write_block::{Encoder, FrameInput, FrameValue, GroupId, GroupSpec, TargetEpoch};
+use pando_codec::write_block::{
+    Encoder, FrameInput, FrameValue, GroupId, GroupSpec, TargetEpoch, UNDER_WAY_MAX,
+};
 use pando_model::{
     BlockId, Cut, Digest, Epoch, Exemplar, Histogram, KeyRange, Labels, MatchOp, Matcher, Metadata,
     MetricType, ProducerId, STALE_NAN, Sequence, SeriesKey, SeriesSamples, ShardId, StreamId,
@@ -10,7 +12,8 @@ use pando_model::{
 };
 
 use crate::{
-    Applied, BlockOutcome, CutOutcome, HeadError, Refusal, SealAnswer, Shard, ShardConfig, Verdicts,
+    Applied, BlockOutcome, CutOutcome, HeadError, Judged, Refusal, SealAnswer, Shard, ShardConfig,
+    Verdicts,
 };
 
 mod model;
@@ -57,7 +60,11 @@ impl Producer {
     }
 
     fn block(&mut self) -> StreamBlock {
-        let bytes = Bytes::from(self.encoder.finish().expect("something was pushed"));
+        let bytes = self.encoder.finish().expect("something was pushed");
+        self.numbered(bytes.into())
+    }
+
+    fn numbered(&mut self, bytes: Bytes) -> StreamBlock {
         let sequence = Sequence(self.next);
         self.next += 1;
         StreamBlock { stream: self.stream, sequence, skip: None, bytes }
@@ -226,7 +233,7 @@ fn a_stream_is_applied_in_sequence_and_once() {
     let mut send = |n: usize| log.write(vec![blocks[n - 1].clone()]).remove(0);
     assert_eq!(send(2), BlockOutcome::NewEpochNeeded);
     assert!(matches!(send(1), BlockOutcome::Applied(_)));
-    assert_eq!(send(1), BlockOutcome::Duplicate { expected: Sequence(2) });
+    assert_eq!(send(1), BlockOutcome::Duplicate { expected: Sequence(2), judged: None });
     assert_eq!(send(3), BlockOutcome::Expect { expected: Sequence(2) });
     assert!(matches!(send(2), BlockOutcome::Applied(_)));
     let mut skipping = blocks[4].clone();
@@ -539,6 +546,53 @@ fn offsets_give_series_their_own_times() {
     let frame = log.select("a", &[Matcher::equal("i", "1")], Cut(1)).remove(0);
     assert_eq!(frame.axis[1], 10_000);
     assert!(is_stale_nan(frame.floats[39]));
+}
+
+/// The answer to a block may be lost: whoever sends it again is told the same, by each replica.
+#[test]
+fn what_a_block_came_to_is_said_again() {
+    let (mut log, mut producer, group) = steady("a", 2);
+    log.cut();
+    // Too far ahead, then no write block, then more than is remembered.
+    producer.frame(group, 1 << 50, &floats(&[1.0; 2]));
+    let refused = producer.block();
+    let outcome = log.write(vec![refused.clone()]).remove(0);
+    let BlockOutcome::Applied(verdicts) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((verdicts.accepted, verdicts.refused(Refusal::TooFarAhead)), (0, 2));
+    let body = b"\x01 nothing that could be decoded";
+    let hash = xxhash_rust::xxh3::xxh3_64(body).to_le_bytes();
+    let malformed = producer.numbered([&body[..], &hash].concat().into());
+    let outcome = log.write(vec![malformed.clone()]).remove(0);
+    let BlockOutcome::Malformed { message } = outcome else { panic!("{outcome:?}") };
+    producer.encoder.force_full_all();
+    producer.frame(group, 1_000_000, &floats(&[1.0; 2]));
+    let good = producer.block();
+    log.accept(good.clone());
+    let said = [Some(Judged::Applied(verdicts)), Some(Judged::Malformed { message }), None];
+    let again = |shard: &mut Shard, index: u64| {
+        let blocks = vec![refused.clone(), malformed.clone(), good.clone()];
+        let write = Write { leader_time_ms: 0, rules: None, blocks };
+        let Applied::Write(outcomes) = shard.apply(index, &Entry::Write(write)) else {
+            panic!("a write")
+        };
+        let judged = outcomes.into_iter().map(|outcome| match outcome {
+            BlockOutcome::Duplicate { judged, .. } => judged,
+            other => panic!("{other:?}"),
+        });
+        judged.collect::<Vec<_>>()
+    };
+    let mut restored = Shard::restore(ShardId(7), &log.shard.checkpoint()).expect("it is whole");
+    assert_eq!(restored.state_hash(), log.shard.state_hash());
+    assert_eq!(again(&mut restored, log.index + 1), said);
+    restored.apply(log.index + 2, &Entry::Seal);
+    assert_eq!(again(&mut restored, log.index + 3), said);
+    for n in 1..UNDER_WAY_MAX as i64 {
+        assert_eq!(again(&mut log.shard, log.index + 1)[1], said[1]);
+        log.index += 1;
+        producer.frame(group, 1_001_000 + n, &floats(&[1.0; 2]));
+        log.accept(producer.block());
+    }
+    assert_eq!(again(&mut log.shard, log.index + 1), [None, None, None]);
 }
 
 #[test]

@@ -60,11 +60,10 @@ impl<'a> PartRef<'a> {
         tenant: &TenantId,
     ) -> Result<(), CodecError> {
         let mut order: Vec<&ShipSample> = self.samples.iter().collect();
-        order.sort_by_key(|sample| sample.key.0 >> 32);
-        for run in order.chunk_by(|a, b| a.key.0 >> 32 == b.key.0 >> 32) {
+        order.sort_by_key(|sample| sample.key.high_half());
+        for run in order.chunk_by(|a, b| a.key.high_half() == b.key.high_half()) {
             let samples: Vec<KeyedSample<'_>> = run.iter().map(|sample| keyed(sample)).collect();
-            let half = (run[0].key.0 >> 32) as u32;
-            encoder.push(tenant, half, &samples)?;
+            encoder.push(tenant, run[0].key.high_half(), &samples)?;
         }
         for (family, metadata) in self.metadata {
             encoder.encoder().push_metadata(tenant, family, metadata);

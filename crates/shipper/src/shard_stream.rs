@@ -2,24 +2,29 @@
 //!
 //! One request is under way at a time; it carries one block for each parcel that queued up meanwhile, so that
 //! a parcel's verdicts are its own. A block that could not be applied is encoded anew with those behind it; one
-//! whose outcome is unknown is sent again as it was (INV-2 makes that harmless). What a shard says of a stream's
+//! whose outcome is unknown is sent again as it was (INV-2 makes that harmless, and the shard says again what it came
+//! to). A parcel that is too much for a block is given back, to come again in halves. What a shard says of a stream's
 //! sequences speaks of this sender's blocks alone, since no two streams ever have one epoch ([`Epochs`]).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use pando_cluster::CatalogFollower;
-use pando_codec::CodecError;
-use pando_codec::write_block::KeyedEncoder;
+use pando_codec::write_block::{
+    KeyedEncoder, REQUEST_BYTES_MAX, UNDER_WAY_MAX, WORK_PER_BLOCK_MAX,
+};
 use pando_model::{Epoch, NodeId, ProducerId, ShardId, TenantId};
 use pando_proto::v1::ingester_client::IngesterClient;
 use pando_proto::v1::write_outcome::Outcome;
-use pando_proto::v1::{WriteApplied, WriteBlock, WriteRequest, WriteResponse};
+use pando_proto::v1::{
+    WriteApplied, WriteBlock, WriteDamaged, WriteRequest, WriteResponse, WriteUnavailable,
+};
 use pando_rpc::{Channels, MESSAGE_BYTES_MAX};
 use pando_runtime::Tasks;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Status};
 
@@ -29,9 +34,8 @@ use crate::part::Part;
 
 /// Parcels that wait for one shard.
 const QUEUE_MAX: usize = 256;
-/// Blocks of one request, and their bytes: some blocks of ~1 MiB.
-const BLOCKS_MAX: usize = 64;
-const REQUEST_BYTES_MAX: usize = 8 << 20;
+/// The longest block that is sent: some make a request.
+const BLOCK_BYTES_MAX: usize = REQUEST_BYTES_MAX / 3;
 /// A request that takes longer is sent again.
 const SEND_TIMEOUT: Duration = Duration::from_secs(12);
 /// Pause before the next try, doubled up to the second value.
@@ -66,7 +70,17 @@ impl Epochs {
 pub(crate) struct Parcel {
     pub(crate) tenant: TenantId,
     pub(crate) part: Part,
+    /// What keeps it from being acknowledged, for whoever gives up.
+    pub(crate) trouble: Arc<Mutex<String>>,
     pub(crate) reply: oneshot::Sender<Answer>,
+}
+
+impl Parcel {
+    /// Has the groups of its samples begin anew.
+    fn forget_groups(&self, encoder: &mut KeyedEncoder) {
+        let halves: BTreeSet<u32> = self.part.samples.iter().map(|s| s.key.high_half()).collect();
+        halves.into_iter().for_each(|half| encoder.forget(&self.tenant, half));
+    }
 }
 
 /// What became of a parcel.
@@ -187,11 +201,9 @@ impl Sender {
                     None => return,
                 }
             }
-            let mut bytes: usize = self.under_way.iter().map(|n| n.bytes.len()).sum();
-            while self.under_way.len() < BLOCKS_MAX && bytes < REQUEST_BYTES_MAX {
+            while self.under_way.len() < UNDER_WAY_MAX && self.fitting() == self.under_way.len() {
                 let Ok(parcel) = queue.try_recv() else { break };
                 self.take(parcel);
-                bytes += self.under_way.back().map_or(0, |numbered| numbered.bytes.len());
             }
             // Parcels whose shipper has given up need no answer, but their blocks keep their numbers.
             if self.under_way.is_empty() {
@@ -201,6 +213,7 @@ impl Sender {
                 Ok(response) => self.judge(response).await,
                 Err(status) => {
                     tracing::debug!(shard = %self.shard, status = status.message(), "write failed");
+                    self.note_trouble(status.message());
                     self.leader = None;
                     if self.shard_has_ended() {
                         self.give_back(status.message());
@@ -225,14 +238,24 @@ impl Sender {
                 self.under_way.push_back(Numbered { parcel, sequence, bytes: bytes.into() });
             }
             Ok(None) => self.answer(parcel, |_| Answer::Judged(Receipt::default())),
-            Err(error) => self.answer(parcel, |part| Answer::TooMuch(part, error.to_string())),
+            Err(why) => self.answer(parcel, |part| Answer::TooMuch(part, why)),
         }
+    }
+
+    /// How many blocks, from the oldest on, are sent together; never none.
+    fn fitting(&self) -> usize {
+        let mut bytes = 0;
+        let fits = |numbered: &&Numbered| {
+            bytes += numbered.bytes.len();
+            bytes <= REQUEST_BYTES_MAX
+        };
+        self.under_way.iter().take_while(fits).count().max(1)
     }
 
     async fn send(&mut self) -> Result<WriteResponse, Status> {
         let (node, address) = self.leader()?;
         let peer = self.channels.peer(&address, Some(node))?;
-        let blocks = self.under_way.iter().map(|numbered| WriteBlock {
+        let blocks = self.under_way.iter().take(self.fitting()).map(|numbered| WriteBlock {
             sequence: numbered.sequence,
             skip_from: 0,
             skip_to: 0,
@@ -274,6 +297,7 @@ impl Sender {
         if let Some(not_leader) = response.not_leader {
             let known = not_leader.node != 0 && !not_leader.address.is_empty();
             self.leader = known.then_some((NodeId(not_leader.node), not_leader.address));
+            self.note_trouble("it has no leader yet");
             return self.rest().await;
         }
         for outcome in response.outcomes {
@@ -281,25 +305,20 @@ impl Sender {
             match outcome.outcome {
                 Some(Outcome::Applied(applied)) => self.done(receipt(applied)),
                 Some(Outcome::Expect(expected)) if expected > sequence => {
-                    // An earlier try was applied and its answer lost, with its verdicts.
+                    // An earlier try was applied and its answer lost. There is no more to say of it: every sample
+                    // was accepted.
                     self.done_before();
                 }
                 Some(Outcome::Malformed(malformed)) => {
                     let message = malformed.message;
                     tracing::error!(shard = %self.shard, message, "own write block is malformed");
-                    // Its groups name the series that is at fault, also where other samples come next.
-                    self.encoder = KeyedEncoder::new();
                     if let Some(numbered) = self.under_way.pop_front() {
+                        // Its groups name the series that is at fault, also where other samples come next.
+                        numbered.parcel.forget_groups(&mut self.encoder);
                         self.answer(numbered.parcel, |part| Answer::TooMuch(part, message));
                     }
                 }
-                Some(Outcome::Sealed(sealed)) => {
-                    while self.under_way.front().is_some_and(|n| n.sequence <= sealed.last_sequence)
-                    {
-                        self.done_before();
-                    }
-                    return self.give_back("shard is sealed");
-                }
+                Some(Outcome::Sealed(_)) => return self.give_back("shard is sealed"),
                 Some(Outcome::Moved(_)) => return self.give_back("keys have moved"),
                 Some(Outcome::NewEpoch(_)) => {
                     self.restart();
@@ -314,8 +333,13 @@ impl Sender {
                     self.encoder.encoder().force_full_all();
                     return self.encode_again();
                 }
-                Some(Outcome::Expect(_) | Outcome::Damaged(_)) => return,
-                Some(Outcome::Unavailable(_)) | None => return self.rest().await,
+                Some(Outcome::Expect(_)) => return,
+                Some(Outcome::Damaged(WriteDamaged { message }))
+                | Some(Outcome::Unavailable(WriteUnavailable { message })) => {
+                    self.note_trouble(&message);
+                    return self.rest().await;
+                }
+                None => return self.rest().await,
             }
         }
         self.pause = PAUSE_MIN;
@@ -327,7 +351,7 @@ impl Sender {
         }
     }
 
-    /// The oldest block under way was applied by an earlier try, whose verdicts are lost.
+    /// The oldest block under way was applied by an earlier try, with every sample.
     fn done_before(&mut self) {
         let receipt = self.under_way.front().map(|n| Receipt::of_all(&n.parcel.part.samples));
         self.done(receipt.unwrap_or_default());
@@ -356,9 +380,7 @@ impl Sender {
                     self.under_way.push_back(numbered);
                 }
                 Ok(None) => self.answer(numbered.parcel, |_| Answer::Judged(Receipt::default())),
-                Err(error) => {
-                    self.answer(numbered.parcel, |part| Answer::TooMuch(part, error.to_string()));
-                }
+                Err(why) => self.answer(numbered.parcel, |part| Answer::TooMuch(part, why)),
             }
         }
     }
@@ -379,6 +401,12 @@ impl Sender {
         let _ = parcel.reply.send(answer(parcel.part));
     }
 
+    fn note_trouble(&self, why: &str) {
+        for numbered in &self.under_way {
+            *numbered.parcel.trouble.lock() = format!("{why}: shard={}", self.shard);
+        }
+    }
+
     fn shard_has_ended(&self) -> bool {
         use pando_catalog::ShardStage;
         let routing = self.follower.routing();
@@ -392,14 +420,37 @@ impl Sender {
     }
 }
 
-/// One write block with all of a parcel; `None` where there is nothing in it.
-fn encode(encoder: &mut KeyedEncoder, parcel: &Parcel) -> Result<Option<Vec<u8>>, CodecError> {
-    parcel.part.as_ref().push_to(encoder, &parcel.tenant).inspect_err(|_| {
-        // What was pushed before the fault is not sent, and the shard does not know it.
-        drop(encoder.finish(IDLE_BLOCKS_MAX));
-        encoder.encoder().force_full_all();
-    })?;
-    Ok(encoder.finish(IDLE_BLOCKS_MAX))
+/// One write block with all of a parcel; `None` where there is nothing in it. The error says why there is none that is
+/// not too large.
+fn encode(encoder: &mut KeyedEncoder, parcel: &Parcel) -> Result<Option<Vec<u8>>, String> {
+    let block = encode_once(encoder, parcel);
+    if block.is_ok() {
+        return block;
+    }
+    // Its groups may have grown large by other samples, or there may be too many: with new ones it is as small as it
+    // can be.
+    encode_once(encoder, parcel)
+}
+
+fn encode_once(encoder: &mut KeyedEncoder, parcel: &Parcel) -> Result<Option<Vec<u8>>, String> {
+    let why = match parcel.part.as_ref().push_to(encoder, &parcel.tenant) {
+        Ok(()) => {
+            let (bytes, work) =
+                (encoder.encoder().pending_bytes(), encoder.encoder().pending_work());
+            if bytes <= BLOCK_BYTES_MAX && work <= WORK_PER_BLOCK_MAX {
+                return Ok(encoder.finish(IDLE_BLOCKS_MAX));
+            }
+            format!(
+                "write block is too large: bytes={bytes} bytes_max={BLOCK_BYTES_MAX} work={work} \
+                 work_max={WORK_PER_BLOCK_MAX}"
+            )
+        }
+        Err(error) => error.to_string(),
+    };
+    // What was pushed is not sent, and the shard does not know it.
+    drop(encoder.finish(IDLE_BLOCKS_MAX));
+    parcel.forget_groups(encoder);
+    Err(why)
 }
 
 fn receipt(applied: WriteApplied) -> Receipt {
@@ -419,6 +470,7 @@ mod tests {
         let parcel = || Parcel {
             tenant: TenantId::default_tenant(),
             part: Part::default(),
+            trouble: Arc::default(),
             reply: oneshot::channel().0,
         };
         stream.send(parcel()).await.expect("there is room");

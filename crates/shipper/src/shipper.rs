@@ -62,14 +62,15 @@ impl Shipper {
     /// Some of it was not acknowledged in time. It may be stored all the same; sending it again is harmless.
     pub async fn ship(&self, batch: Batch) -> Result<Receipt, ShipError> {
         let timeout = self.config.timeout;
-        let (trouble, receipt) = (Mutex::new("no answer".to_string()), Mutex::default());
+        let trouble = Arc::new(Mutex::new("no answer".to_string()));
+        let receipt = Mutex::default();
         let shipped = tokio::time::timeout(timeout, self.ship_all(batch, &trouble, &receipt)).await;
         let receipt = receipt.into_inner();
         match shipped {
             Ok(Ok(())) => Ok(receipt),
             Ok(Err(error)) => Err(error.beside(receipt)),
             Err(_) => {
-                let last = trouble.into_inner();
+                let last = trouble.lock().clone();
                 Err(ShipError::Timeout { timeout, last }.beside(receipt))
             }
         }
@@ -79,7 +80,7 @@ impl Shipper {
     async fn ship_all(
         &self,
         batch: Batch,
-        trouble: &Mutex<String>,
+        trouble: &Arc<Mutex<String>>,
         receipt: &Mutex<Receipt>,
     ) -> Result<(), ShipError> {
         let Batch { tenant, samples, metadata } = batch;
@@ -92,7 +93,8 @@ impl Shipper {
                 for (shard, samples) in split(&routing, &tenant, samples) {
                     let (reply, answer) = oneshot::channel();
                     let part = Part { samples, metadata: std::mem::take(&mut metadata) };
-                    let parcel = Parcel { tenant: tenant.clone(), part, reply };
+                    let (tenant, trouble) = (tenant.clone(), trouble.clone());
+                    let parcel = Parcel { tenant, part, trouble, reply };
                     self.stream(shard).send(parcel).await?;
                     answers.push(answer);
                 }

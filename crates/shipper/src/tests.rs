@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use pando_catalog::{Catalog, Command, Node, Role, RoutingView, SealResult, Successor};
 use pando_cluster::{CatalogFollower, ControllerClient, Streams};
-use pando_codec::write_block::{DecodeError, Decoder, GroupId, Op};
+use pando_codec::write_block::{
+    DecodeError, Decoder, GroupId, Op, REQUEST_BYTES_MAX, UNDER_WAY_MAX,
+};
 use pando_model::{
     CatalogVersion, ClusterId, Cut, Epoch, ErrorKind, KeyRange, Labels, Metadata, NodeId,
     ProducerId, SampleValue, SeriesKey, ShardId, TenantId,
@@ -17,11 +19,11 @@ use pando_model::{
 use pando_proto::v1::ingester_server::{Ingester, IngesterServer};
 use pando_proto::v1::write_outcome::Outcome;
 use pando_proto::v1::{
-    CutRequest, CutResponse, GenerationDigestRequest, GenerationDigestResponse, SealRequest,
-    SealResponse, WriteApplied, WriteMalformed, WriteOutcome, WriteRequest, WriteResponse,
-    WriteSealed, WriteSendFull, WriteUnavailable,
+    CutRequest, CutResponse, GenerationDigestRequest, GenerationDigestResponse, Refusal,
+    SealRequest, SealResponse, WriteApplied, WriteBlock, WriteMalformed, WriteNewEpoch,
+    WriteOutcome, WriteRequest, WriteResponse, WriteSealed, WriteSendFull, WriteUnavailable,
 };
-use pando_rpc::{Channels, GrpcServer, Identity, bind};
+use pando_rpc::{Channels, GrpcServer, Identity, bind, limited};
 use pando_runtime::Tasks;
 use pando_runtime::disk::{Disk as _, SimDisk};
 use parking_lot::Mutex;
@@ -30,7 +32,7 @@ use tonic::{Request, Response, Status};
 
 use crate::part::Part;
 use crate::shard_stream::{Answer, Parcel};
-use crate::{Batch, ShipError, ShipSample, Shipper, ShipperConfig};
+use crate::{Batch, Receipt, ShipSample, Shipper, ShipperConfig};
 
 const CLUSTER: ClusterId = ClusterId(7);
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -53,11 +55,47 @@ struct Has {
     unavailable: BTreeSet<u64>,
     /// Blocks with this label value are malformed.
     poison: Option<&'static str>,
+    /// Samples of this instance are refused.
+    refused: Option<&'static str>,
     /// The instances whose samples were applied.
     instances: Vec<String>,
+    /// What blocks came to of which not every sample was accepted.
+    judged: BTreeMap<(StreamId, u64), Outcome>,
+    /// The next answer is lost.
+    loses_answer: bool,
+    requests: usize,
 }
 
 impl Has {
+    fn judge(&mut self, stream: StreamId, block: &WriteBlock) -> Outcome {
+        let next = self.next.get(&stream).copied();
+        if self.unavailable.contains(&stream.0) {
+            return Outcome::Unavailable(WriteUnavailable { message: "disk is full".to_string() });
+        }
+        if next.is_some_and(|next| block.sequence < next) {
+            let judged = self.judged.get(&(stream, block.sequence)).cloned();
+            return judged.unwrap_or(Outcome::Expect(next.unwrap_or_default()));
+        }
+        if self.sealed.contains(&stream.0) {
+            return Outcome::Sealed(WriteSealed { last_sequence: next.unwrap_or(1) - 1 });
+        }
+        match next {
+            None if block.sequence > 1 => return Outcome::NewEpoch(WriteNewEpoch {}),
+            Some(next) if block.sequence > next => return Outcome::Expect(next),
+            _ => {}
+        }
+        let outcome = self.apply(stream, &block.block);
+        let kept = match &outcome {
+            Outcome::Applied(applied) => !applied.refusals.is_empty(),
+            Outcome::Malformed(_) => true,
+            _ => false,
+        };
+        if kept {
+            self.judged.insert((stream, block.sequence), outcome.clone());
+        }
+        outcome
+    }
+
     /// Applies a block that is the next of its stream.
     fn apply(&mut self, stream: StreamId, block: &[u8]) -> Outcome {
         let holds = |poison: &str| block.windows(poison.len()).any(|b| b == poison.as_bytes());
@@ -74,7 +112,7 @@ impl Has {
             }
             Err(DecodeError::Codec(error)) => panic!("{error}"),
         };
-        let mut accepted = 0;
+        let (mut accepted, mut refused) = (0, 0);
         for op in &decoded.ops {
             match op {
                 Op::Register { group, spec } => {
@@ -85,10 +123,15 @@ impl Has {
                     self.series.entry((stream, *group)).or_default().extend(added.iter().cloned());
                 }
                 Op::Frame(frame) => {
-                    accepted += frame.len() as u64;
                     let series = &self.series[&(stream, frame.group)];
-                    let instance = |slot: u32| series[slot as usize].value("instance").to_string();
-                    self.instances.extend(frame.floats().map(|(slot, _)| instance(slot)));
+                    for (slot, _) in frame.floats() {
+                        let instance = series[slot as usize].value("instance").to_string();
+                        match Some(&*instance) == self.refused {
+                            true => refused += 1,
+                            false => self.instances.push(instance),
+                        }
+                    }
+                    accepted += frame.len() as u64;
                 }
                 Op::Drop { .. } | Op::Metadata { .. } => {}
             }
@@ -96,7 +139,12 @@ impl Has {
         decoder.commit(decoded);
         *self.next.entry(stream).or_insert(1) += 1;
         self.applied += 1;
-        Outcome::Applied(WriteApplied { accepted, ..WriteApplied::default() })
+        let refusals = match refused {
+            0 => Vec::new(),
+            samples => vec![Refusal { reason: "too_old".to_string(), samples }],
+        };
+        let accepted = accepted - refused;
+        Outcome::Applied(WriteApplied { accepted, refusals, ..WriteApplied::default() })
     }
 }
 
@@ -112,18 +160,15 @@ impl Ingester for Counting {
         let request = request.into_inner();
         let mut has = self.0.lock();
         let stream = (request.shard, request.producer, request.epoch);
-        let mut outcomes = Vec::new();
-        for block in &request.blocks {
-            let next = has.next.get(&stream).copied().unwrap_or(1);
-            outcomes.push(if has.unavailable.contains(&request.shard) {
-                Outcome::Unavailable(WriteUnavailable { message: "disk is full".to_string() })
-            } else if has.sealed.contains(&request.shard) {
-                Outcome::Sealed(WriteSealed { last_sequence: next - 1 })
-            } else if block.sequence != next {
-                Outcome::Expect(next)
-            } else {
-                has.apply(stream, &block.block)
-            });
+        has.requests += 1;
+        let bytes: usize = request.blocks.iter().map(|block| block.block.len()).sum();
+        if bytes > REQUEST_BYTES_MAX || request.blocks.len() > UNDER_WAY_MAX {
+            return Err(Status::invalid_argument("write request is too large"));
+        }
+        let outcomes: Vec<Outcome> =
+            request.blocks.iter().map(|block| has.judge(stream, block)).collect();
+        if std::mem::take(&mut has.loses_answer) {
+            return Err(Status::unavailable("connection is lost"));
         }
         let outcomes = outcomes.into_iter().map(|o| WriteOutcome { outcome: Some(o) }).collect();
         Ok(Response::new(WriteResponse { outcomes, not_leader: None }))
@@ -236,7 +281,7 @@ impl Bench {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let server = GrpcServer::new(identity(1), None);
-        server.add(IngesterServer::new(ingester.clone()));
+        server.add(limited!(IngesterServer::new(ingester.clone())));
         let token = tasks.token();
         tasks.spawn_until_stopped("server", async move {
             server.serve(listener, token.cancelled_owned()).await.expect("it serves");
@@ -259,7 +304,7 @@ impl Bench {
     async fn send(&self, shard: u64) -> Answer {
         let (reply, answer) = oneshot::channel();
         let part = Part { samples: vec![sample(0)], metadata: Vec::new() };
-        let parcel = Parcel { tenant: tenant(), part, reply };
+        let parcel = Parcel { tenant: tenant(), part, trouble: Arc::default(), reply };
         self.shipper.stream(ShardId(shard)).send(parcel).await.expect("it is taken");
         let answered = tokio::time::timeout(PATIENCE, answer).await.expect("in time");
         answered.expect("an answer")
@@ -322,7 +367,7 @@ async fn a_batch_that_is_not_acknowledged_in_time_says_what_of_it_is_stored() {
     let error = bench.shipper.ship(batch).await.expect_err("half of it is not acknowledged");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let (error, judged) = error.apart();
-    assert!(matches!(error, ShipError::Timeout { .. }), "{error}");
+    assert!(error.to_string().ends_with("last=disk is full: shard=2"), "{error}");
     assert_eq!(judged.accepted, halves[0] as u64);
     bench.stop().await;
 }
@@ -349,5 +394,90 @@ async fn a_series_that_fits_no_write_block_is_refused_alone() {
         instances.sort_by_key(|instance| instance.parse::<usize>().expect("a number"));
         assert_eq!(instances, (0..40).map(|i: usize| i.to_string()).collect::<Vec<_>>());
     }
+    bench.stop().await;
+}
+
+/// Ships samples of the instances in `instances` as one batch.
+async fn ship(bench: &Bench, instances: &[&str]) -> Receipt {
+    let samples = instances.iter().map(|instance| sample_of(instance)).collect();
+    let batch = Batch { tenant: tenant(), samples, metadata: Vec::new() };
+    bench.shipper.ship(batch).await.expect("every sample is judged")
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_is_given_again() {
+    let bench = Bench::start(Route::One, PATIENCE).await;
+    (bench.ingester.0.lock().refused, bench.ingester.0.lock().poison) =
+        (Some("old"), Some("poison"));
+    for loses_answer in [false, true] {
+        bench.ingester.0.lock().loses_answer = loses_answer;
+        let receipt = ship(&bench, &["a", "b"]).await;
+        assert_eq!((receipt.accepted, receipt.refused_total()), (2, 0));
+        bench.ingester.0.lock().loses_answer = loses_answer;
+        let receipt = ship(&bench, &["a", "old", "b"]).await;
+        assert_eq!(receipt.accepted, 2);
+        assert_eq!(receipt.refused, [("too_old".to_string(), 1)].into());
+        bench.ingester.0.lock().loses_answer = loses_answer;
+        let receipt = ship(&bench, &["a", "poison", "b"]).await;
+        assert_eq!(receipt.accepted, 2);
+        assert_eq!(receipt.refused, [("encode".to_string(), 1)].into());
+    }
+    let mut instances = std::mem::take(&mut bench.ingester.0.lock().instances);
+    instances.sort_unstable();
+    assert_eq!(instances, ["a", "a", "a", "a", "a", "a", "b", "b", "b", "b", "b", "b"]);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_shard_that_has_forgotten_something_of_a_stream_is_told_again() {
+    let bench = Bench::start(Route::One, PATIENCE).await;
+    let ship = || async { assert_eq!(ship(&bench, &["a", "b", "c"]).await.accepted, 3) };
+    for _ in 0..3 {
+        ship().await;
+    }
+    // The groups, then the last block, then all of the stream.
+    bench.ingester.0.lock().decoders.clear();
+    ship().await;
+    bench.ingester.0.lock().next.values_mut().for_each(|next| *next -= 1);
+    ship().await;
+    let has_one = bench.ingester.0.lock().next.len();
+    assert_eq!(has_one, 2, "it began anew");
+    bench.ingester.0.lock().next.clear();
+    ship().await;
+    let applied = std::mem::take(&mut bench.ingester.0.lock().instances);
+    assert_eq!(applied.len(), 6 * 3, "each once: {applied:?}");
+    bench.stop().await;
+}
+
+/// A sample whose series takes some 100 kB.
+fn large_sample(n: usize) -> ShipSample {
+    let mut sample = sample_of("large");
+    sample.labels =
+        sample.labels.to_builder().set("text", &format!("{n}{}", "x".repeat(100_000))).build();
+    sample.key = SeriesKey::of(&tenant(), &sample.labels);
+    sample
+}
+
+#[tokio::test]
+async fn more_than_a_request_can_take_goes_in_several() {
+    let bench = Bench::start(Route::One, PATIENCE).await;
+    let large = |numbers: std::ops::Range<usize>| Batch {
+        tenant: tenant(),
+        samples: numbers.map(large_sample).collect(),
+        metadata: Vec::new(),
+    };
+    // Too much for a block, then many blocks that are too much for a request together, while the shard cannot be
+    // reached and all of them wait.
+    let receipt = bench.shipper.ship(large(0..100)).await.expect("it is judged");
+    assert_eq!((receipt.accepted, receipt.refused_total()), (100, 0));
+    bench.ingester.0.lock().loses_answer = true;
+    let batches = (0..16).map(|n| bench.shipper.ship(large(100 + n * 20..120 + n * 20)));
+    for receipt in futures::future::join_all(batches).await {
+        assert_eq!(receipt.expect("it is judged").accepted, 20);
+    }
+    // A frame of one sample; all that its group consists of would be too much.
+    bench.ingester.0.lock().decoders.clear();
+    let receipt = bench.shipper.ship(large(7..8)).await.expect("it is judged");
+    assert_eq!((receipt.accepted, receipt.refused_total()), (1, 0));
     bench.stop().await;
 }

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, ensure};
 use pando_integration_tests::peers;
 use serde_json::Value;
 
-/// Runs one group and fails where a row of `rows` is missing or has no figure of Pando's.
+/// Runs one group and fails where a row of `rows` is missing or has no figure of Pando's, or of a peer's that is
+/// there.
 fn check(group: &str, rows: &[&str]) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let json = folder.path().join("table.json");
@@ -30,9 +31,18 @@ fn check(group: &str, rows: &[&str]) -> Result<()> {
     let of_table = table["rows"].as_array().context("no rows")?;
     let ids: Vec<&str> = of_table.iter().filter_map(|row| row["id"].as_str()).collect();
     ensure!(ids == rows, "rows differ: have={ids:?} want={rows:?}");
+    let systems = [
+        ("pando", true),
+        ("prometheus", peers::prometheus().is_some()),
+        ("victoria_metrics", peers::victoria_metrics().is_some()),
+    ];
     for row in of_table {
-        let figure = row["pando"].as_f64().with_context(|| format!("no figure: {row}"))?;
-        ensure!(figure.is_finite() && figure > 0.0, "no good figure: {row}");
+        for (system, _) in systems.iter().filter(|(_, is_here)| *is_here) {
+            let figure = row[system].as_f64();
+            let figure =
+                figure.with_context(|| format!("no figure: {system}: {row}\n{trouble}"))?;
+            ensure!(figure.is_finite() && figure > 0.0, "no good figure: {system}: {row}");
+        }
         let work = row["work"].as_str().context("no words")?;
         ensure!(printed.contains(work), "not printed: {work}\n{printed}");
     }

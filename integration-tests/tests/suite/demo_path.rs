@@ -167,7 +167,34 @@ async fn one_process_answers_from_object_storage_what_it_scraped() -> Result<()>
     cluster.ready().await?;
     let from_bucket = ask(&base, end_ms).await.with_context(|| cluster.named("all").log_tail())?;
     ensure_same(&from_head, &from_bucket)?;
-    ensure_true_to(&target, &base, end_ms).await
+    let through_gateway = gateway_calls(cluster.named("all")).await?;
+    let queries = (INSTANT.len() + RANGE.len()) as f64;
+    ensure!(through_gateway >= queries, "answers of the gateway: {through_gateway} of {queries}");
+    ensure_true_to(&target, &base, end_ms).await?;
+    check_tools(&cluster, &base, &time).await
+}
+
+/// Fragments that the store gateway of a process has answered.
+async fn gateway_calls(member: &Member) -> Result<f64> {
+    member.metric("pando_store_gateway_calls_total{call=\"execute\",code=\"Ok\"}").await
+}
+
+/// What a person would look with.
+async fn check_tools(cluster: &Cluster, base: &str, time: &str) -> Result<()> {
+    let printed =
+        cluster.tool(&["query", "instant", base, "count(up{job=\"node\"})", "--time", time])?;
+    ensure!(printed.starts_with("{} => 1 @["), "printed: {printed}");
+    let range = ["query", "range", base, "count(up{job=\"node\"})", "--end", time, "--step", "1s"];
+    let printed = cluster.tool(&range)?;
+    ensure!(printed.starts_with("{} =>\n") && printed.contains("1 @["), "printed: {printed}");
+    let failed =
+        cluster.tool(&["query", "instant", base, "sum("]).err().context("it is no query")?;
+    ensure!(failed.to_string().contains("bad_data"), "{failed}");
+    for path in ["/-/healthy", "/-/ready"] {
+        let answer = http::client().get(format!("{base}{path}")).send().await?;
+        ensure!(answer.status() == 200, "path={path} status={}", answer.status());
+    }
+    Ok(())
 }
 
 /// Overwrites a member's own copies of blocks, as a failing disk would.

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use pando_integration_tests::cluster::{Cluster, Member};
+use pando_integration_tests::cluster::Cluster;
 use pando_integration_tests::load::{Load, check_ledger};
 use pando_integration_tests::writer::Ledger;
 use pando_integration_tests::{long, now_ms, peers};
@@ -20,6 +20,8 @@ pub(super) const GOES_ON: usize = 3;
 /// Generations, blocks, what is dropped from memory and what is merged come fast, so that kills meet them.
 const FAST_CUTS: [&str; 2] = ["--ingester.cut-interval=3s", "--ingester.query-timeout=5s"];
 pub(super) const FAST: [&str; 3] = [FAST_CUTS[0], FAST_CUTS[1], "--compactor.min-block-age=10s"];
+/// What says that a member leads the catalog, and that it leads a shard.
+const LEADS: [&str; 2] = ["pando_controller_leader", "pando_ingester_shards_led"];
 const SHARDS: [&str; 2] = ["--controller.shards=2", "--controller.tenant-ranges=4"];
 
 /// Who is killed in a round.
@@ -36,10 +38,10 @@ pub(super) struct Arena {
     receivers: Vec<String>,
     /// Names of the members that answer queries.
     frontends: Vec<String>,
-    /// Names of those that may be killed.
+    /// Names of the controllers and ingesters.
     victims: Vec<String>,
-    /// How many of those that were killed led the catalog or a shard.
-    leaders_killed: usize,
+    /// How many of those that were killed led the catalog, and how many a shard.
+    leaders_killed: [usize; 2],
     rng: Rng,
 }
 
@@ -68,15 +70,15 @@ impl Arena {
         cluster.add("compactor", "compactor").flags.push(flag);
         cluster.add("receiver", "receiver");
         cluster.add("query-frontend", "query-frontend");
-        let mut victims: Vec<String> = cluster.members.iter().map(|m| m.name.clone()).collect();
-        // There is one of each of these: what they do stops with them.
-        victims.retain(|name| name != "receiver" && name != "query-frontend");
+        let groups = ["controller", "ingester"];
+        let victims = cluster.members.iter().filter(|m| groups.contains(&&*m.role));
+        let victims = victims.map(|m| m.name.clone()).collect();
         let arena = Arena {
             cluster,
             receivers: vec!["receiver".to_string()],
             frontends: vec!["query-frontend".to_string()],
             victims,
-            leaders_killed: 0,
+            leaders_killed: [0; 2],
             rng: rng(),
         };
         arena.begin().await
@@ -96,7 +98,7 @@ impl Arena {
             receivers: names.clone(),
             frontends: names.clone(),
             victims: names,
-            leaders_killed: 0,
+            leaders_killed: [0; 2],
             rng: rng(),
         };
         arena.begin().await
@@ -136,7 +138,7 @@ impl Arena {
             for round in first..rounds.min(first + ROUNDS_PER_LOAD) {
                 let begun_ms = now_ms();
                 let done = match victim {
-                    Victim::One => self.kill_one(&load, round % 2 == 0).await,
+                    Victim::One => self.kill_one(&load, round).await,
                     Victim::All => self.kill_all(&load).await,
                 };
                 let done = done.with_context(|| format!("round={round}"));
@@ -146,9 +148,10 @@ impl Arena {
             ledgers.push((name, load.end().await?));
         }
         if matches!(victim, Victim::One) {
-            // Every other round; a leader may have lost its lead just then.
+            // Each kind every fourth round; a leader may have lost its lead just then.
             let killed = self.leaders_killed;
-            ensure!(killed >= rounds / 4, "leaders that were killed: {killed} rounds={rounds}");
+            let enough = killed.iter().all(|killed| *killed >= rounds / 8);
+            ensure!(enough, "leaders that were killed: {killed:?} rounds={rounds}");
         }
         for (name, ledger) in &ledgers {
             check_ledger(&self.frontend()?, name, ledger).await.context("at the end")?;
@@ -156,8 +159,8 @@ impl Arena {
         Ok(())
     }
 
-    async fn kill_one(&mut self, load: &Load, leader: bool) -> Result<usize> {
-        let name = self.pick(leader).await;
+    async fn kill_one(&mut self, load: &Load, round: usize) -> Result<usize> {
+        let name = self.pick(round).await;
         println!("kill -9 {name}");
         self.cluster.member(&name).kill();
         let down = async {
@@ -179,29 +182,25 @@ impl Arena {
         load.check(&self.frontend()?).await
     }
 
-    /// A member to kill: one that leads, or any.
-    async fn pick(&mut self, leader: bool) -> String {
-        let mut leaders = Vec::new();
+    /// A member to kill: in turn one that leads the catalog, any, one that leads a shard, and any.
+    async fn pick(&mut self, round: usize) -> String {
+        let mut leaders = [Vec::new(), Vec::new()];
         for name in &self.victims {
-            if leads(self.cluster.named(name)).await {
-                leaders.push(name.clone());
+            for (leaders, metric) in leaders.iter_mut().zip(LEADS) {
+                let value = self.cluster.named(name).metric(metric).await;
+                if value.is_ok_and(|value| value > 0.0) {
+                    leaders.push(name.clone());
+                }
             }
         }
-        let names = if leader && !leaders.is_empty() { &leaders } else { &self.victims };
+        let wanted = [&leaders[0], &self.victims, &leaders[1], &self.victims][round % 4];
+        let names = if wanted.is_empty() { &self.victims } else { wanted };
         let name = names[self.rng.range(0, names.len() as u64) as usize].clone();
-        self.leaders_killed += usize::from(leaders.contains(&name));
+        for (killed, leaders) in self.leaders_killed.iter_mut().zip(&leaders) {
+            *killed += usize::from(leaders.contains(&name));
+        }
         name
     }
-}
-
-/// Whether a member leads the catalog or a shard.
-async fn leads(member: &Member) -> bool {
-    for name in ["pando_controller_leader", "pando_ingester_shards_led"] {
-        if member.metric(name).await.is_ok_and(|value| value > 0.0) {
-            return true;
-        }
-    }
-    false
 }
 
 fn rng() -> Rng {

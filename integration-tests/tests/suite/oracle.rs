@@ -234,6 +234,9 @@ async fn range(base: &str, query: &str, start_ms: i64, end_ms: i64, step: &str) 
     answer(&format!("{base}/api/v1/query_range"), &parameters).await
 }
 
+/// The agent's configuration before it has a target.
+const AGENTS_GLOBAL: &str = "global: {scrape_interval: 1s, scrape_timeout: 1s}\n";
+
 /// The shards that have a block in the bucket.
 async fn shards_with_blocks(cluster: &Cluster, s3: &S3) -> Result<BTreeSet<String>> {
     let url = format!("http://{}/metrics?list-type=2&prefix=blocks/", s3.address);
@@ -350,6 +353,11 @@ async fn answers_are_those_of_the_prometheus_that_writes() -> Result<()> {
     ];
     cluster.give("controller", &flags);
     cluster.give("ingester", &["--ingester.query-timeout=2s"]);
+    // The agent scrapes for another tenant, once the blocks of this one are counted.
+    let agents_config = folder.join("agent.yml");
+    std::fs::write(&agents_config, AGENTS_GLOBAL)?;
+    let flags = [format!("--config.file={}", agents_config.display()), "--agent.tenant=b".into()];
+    cluster.add("agent", "agent").flags.extend(flags);
     cluster.start()?;
     cluster.ready().await?;
     let receiver = cluster.url("receiver", "/api/v1/write");
@@ -361,9 +369,21 @@ async fn answers_are_those_of_the_prometheus_that_writes() -> Result<()> {
     let cut_ms = now_ms();
     let shards = shards_with_blocks(&cluster, &s3).await?;
     ensure!(shards.len() >= SHARDS, "blocks are of too few shards: {shards:?} printed: {printed}");
+    let jobs = format!(
+        "{AGENTS_GLOBAL}scrape_configs: [{{job_name: b, static_configs: [{{targets: ['{node}']}}]}}]\n"
+    );
+    std::fs::write(&agents_config, jobs)?;
+    cluster.named("agent").process.as_ref().context("it runs")?.signal("HUP")?;
     oracle.scraped_since(cut_ms).await?;
     oracle.stop_scraping()?;
     let ours = cluster.url("query-frontend", "");
+    eventually("the agent's target is up", || async {
+        let url = format!("{ours}/api/v1/query");
+        let answer = http::json_of("b", &url, &[("query", "up{job=\"b\"} == 1")]).await?;
+        Ok((answer["data"]["result"].as_array().map(Vec::len) == Some(1)).then_some(()))
+    })
+    .await
+    .with_context(|| cluster.named("agent").log_tail())?;
     // Both know that the targets are gone.
     let end_ms = eventually("series have gone stale", || async {
         let now_ms = now_ms();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pando_codec::write_block::REQUEST_BYTES_MAX;
 use pando_model::NodeId;
 
 /// How an ingester behaves.
@@ -20,7 +21,7 @@ pub struct IngesterConfig {
     /// bytes: cuts, commits and checkpoints need it.
     pub disk_reserve_bytes: u64,
     /// Series, streams and samples of all shards may take about this much memory, bytes; then
-    /// writes are refused. Estimated every 10 s.
+    /// writes are refused. Estimated every 2 s.
     pub memory_bytes: u64,
     /// The longest query: what may still be named by a query that began before is kept for so long.
     pub query_timeout: Duration,
@@ -87,8 +88,8 @@ impl IngesterConfig {
                 self.keep_ms
             ));
         }
-        if self.write_bytes_max < crate::grpc::REQUEST_BYTES_MAX {
-            let (given, least) = (self.write_bytes_max, crate::grpc::REQUEST_BYTES_MAX);
+        if self.write_bytes_max < REQUEST_BYTES_MAX {
+            let (given, least) = (self.write_bytes_max, REQUEST_BYTES_MAX);
             faults.push(format!(
                 "one request does not fit: write_bytes_max={given} at_least={least}"
             ));

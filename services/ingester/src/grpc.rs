@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pando_codec::entry::{CutReason, StreamBlock};
-use pando_codec::write_block::verify;
+use pando_codec::write_block::{REQUEST_BYTES_MAX, UNDER_WAY_MAX, verify};
 use pando_consensus::Member;
-use pando_head::{BlockOutcome, Refusal as HeadRefusal, Shard, Verdicts};
+use pando_head::{BlockOutcome, Judged, Refusal as HeadRefusal, Shard, Verdicts};
 use pando_model::{Cut, Epoch, ErrorKind, ProducerId, Sequence, SeriesKey, ShardId, StreamId};
 use pando_proto::v1::ingester_server::Ingester as Service;
 use pando_proto::v1::write_outcome::Outcome;
@@ -22,12 +22,8 @@ use tonic::{Request, Response, Status};
 use crate::local_shard::LocalShard;
 use crate::seal_answer::encode_seal_answer;
 use crate::shards::Shards;
-use crate::write_queue::{PROPOSAL_BYTES_MAX, WriteError};
+use crate::write_queue::WriteError;
 
-/// Bytes of all write blocks of one request: one proposal carries it.
-pub(crate) const REQUEST_BYTES_MAX: usize = PROPOSAL_BYTES_MAX;
-/// Write blocks of one request.
-const BLOCKS_MAX: usize = 4096;
 /// Series of a tenant that its median is taken from: enough for a fair split, and quickly done.
 const MEDIAN_SERIES_MAX: usize = 100_000;
 /// The longest wait for a commit; callers have deadlines of their own.
@@ -90,9 +86,13 @@ impl Service for IngesterService {
         let shard = self.shard(request.shard)?;
         let stream =
             StreamId { producer: ProducerId(request.producer), epoch: Epoch(request.epoch) };
-        if let Some(last) = shard.last_of_sealed(stream) {
-            let sealed = Outcome::Sealed(WriteSealed { last_sequence: last.0 });
-            return Ok(Response::new(one(sealed)));
+        if let Some(outcomes) = shard.of_sealed(stream, &request.blocks) {
+            let outcomes = outcomes.into_iter().map(outcome_to_proto);
+            let outcomes = outcomes.map(|outcome| WriteOutcome { outcome: Some(outcome) });
+            return Ok(Response::new(WriteResponse {
+                outcomes: outcomes.collect(),
+                not_leader: None,
+            }));
         }
         if !shard.group.is_leader() {
             return Ok(Response::new(self.not_leader(shard.group.leader())));
@@ -219,8 +219,8 @@ fn check_size(blocks: &[WriteBlock]) -> Result<usize, Status> {
         status(ErrorKind::LimitExceeded, text)
     };
     let bytes: usize = blocks.iter().map(|block| block.block.len()).sum();
-    if blocks.len() > BLOCKS_MAX {
-        return Err(limit("blocks", blocks.len(), BLOCKS_MAX));
+    if blocks.len() > UNDER_WAY_MAX {
+        return Err(limit("blocks", blocks.len(), UNDER_WAY_MAX));
     }
     if bytes > REQUEST_BYTES_MAX {
         return Err(limit("request bytes", bytes, REQUEST_BYTES_MAX));
@@ -251,9 +251,12 @@ fn checked(stream: StreamId, blocks: Vec<WriteBlock>) -> (Vec<StreamBlock>, Opti
 fn outcome_to_proto(outcome: BlockOutcome) -> Outcome {
     match outcome {
         BlockOutcome::Applied(verdicts) => Outcome::Applied(verdicts_to_proto(verdicts)),
-        BlockOutcome::Duplicate { expected } | BlockOutcome::Expect { expected } => {
-            Outcome::Expect(expected.0)
-        }
+        BlockOutcome::Duplicate { expected, judged } => match judged {
+            None => Outcome::Expect(expected.0),
+            Some(Judged::Applied(verdicts)) => Outcome::Applied(verdicts_to_proto(verdicts)),
+            Some(Judged::Malformed { message }) => Outcome::Malformed(WriteMalformed { message }),
+        },
+        BlockOutcome::Expect { expected } => Outcome::Expect(expected.0),
         BlockOutcome::NewEpochNeeded => Outcome::NewEpoch(WriteNewEpoch {}),
         BlockOutcome::SendFull { groups } => {
             let groups = groups.iter().map(|group| u64::from(group.0)).collect();

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use pando_cluster::{CatalogFollower, Membership};
 use pando_consensus::Host;
-use pando_executor::{BlockStore, Executor, ExecutorService, LiveShards};
-use pando_proto::v1::executor_server::ExecutorServer;
+use pando_executor::{BlockStore, Executor, LiveShards};
 use pando_proto::v1::ingester_server::IngesterServer;
 use pando_proto::v1::live_server::LiveServer;
 use pando_rpc::{Channels, GrpcServer, limited};
@@ -29,7 +28,6 @@ const GATE_WAIT: Duration = Duration::from_secs(2);
 /// The ingester of a process.
 pub struct Ingester {
     shards: Arc<Shards>,
-    tasks: Tasks,
 }
 
 impl Ingester {
@@ -70,7 +68,7 @@ impl Ingester {
         shards.start(tasks);
         tasks.spawn_until_stopped("ingester gauges", gauges::run(shards.clone()));
         tasks.spawn_until_stopped("ingester clock", clock_watch::run(shards.clone()));
-        Arc::new(Ingester { shards, tasks: tasks.clone() })
+        Arc::new(Ingester { shards })
     }
 
     /// The live generations of this node's shards, for an executor in this process.
@@ -84,15 +82,18 @@ impl Ingester {
         &self.shards
     }
 
-    /// Adds the services of this role: Ingester, Live and Executor.
-    pub fn services(&self, server: &GrpcServer) {
+    /// What executes fragments here, over blocks and over this node's live generations. A process serves it once,
+    /// for all of its roles.
+    pub fn executor(&self) -> Executor {
         let context = self.shards.context();
-        let executor = Executor::new(context.blocks.clone(), self.live(), context.channels.clone());
-        let executor = ExecutorService::new(executor, self.tasks.clone());
+        Executor::new(context.blocks.clone(), self.live(), context.channels.clone())
+    }
+
+    /// Adds the services of this role alone: Ingester and Live.
+    pub fn services(&self, server: &GrpcServer) {
         server
             .add(limited!(IngesterServer::new(IngesterService::new(self.shards.clone()))))
-            .add(limited!(LiveServer::new(LiveService::new(self.shards.clone()))))
-            .add(limited!(ExecutorServer::new(executor)));
+            .add(limited!(LiveServer::new(LiveService::new(self.shards.clone()))));
     }
 
     /// Whether every shard of this node has been opened since the start.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use pando_catalog::{RoutingView, ShardInfo};
 use pando_codec::CodecError;
 use pando_consensus::{ConsensusError, Group, Member};
-use pando_head::{SealAnswer, ShardConfig};
+use pando_head::{BlockOutcome, SealAnswer, ShardConfig};
 use pando_model::{NodeId, Sequence, ShardId, StreamId};
+use pando_proto::v1::WriteBlock;
 use pando_runtime::Tasks;
 
 use crate::context::SharedContext;
@@ -105,12 +106,25 @@ impl LocalShard {
         self.members.len() / 2 + 1
     }
 
-    /// The last sequence of `stream` that a sealed shard has applied, 0 for none; `None` where it
-    /// is not sealed as far as is known here. Any member may say so: after a seal nothing changes.
-    pub(crate) fn last_of_sealed(&self, stream: StreamId) -> Option<Sequence> {
+    /// What a sealed shard says to `blocks` of `stream`, up to the first that comes too late; `None` where it is
+    /// not sealed as far as is known here. Any member may say so: after a seal nothing changes.
+    pub(crate) fn of_sealed(
+        &self,
+        stream: StreamId,
+        blocks: &[WriteBlock],
+    ) -> Option<Vec<BlockOutcome>> {
         self.state.read(|shard| {
-            let next = || shard.expected(stream).map_or(1, |next| next.0);
-            shard.is_sealed().then(|| Sequence(next().saturating_sub(1)))
+            if !shard.is_sealed() {
+                return None;
+            }
+            let mut outcomes = Vec::new();
+            for block in blocks {
+                outcomes.push(shard.of_sealed(stream, Sequence(block.sequence)));
+                if matches!(outcomes.last(), Some(BlockOutcome::Sealed { .. })) {
+                    break;
+                }
+            }
+            Some(outcomes)
         })
     }
 }

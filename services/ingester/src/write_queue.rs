@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use pando_codec::entry::{BLOCKS_PER_ENTRY_MAX, CutReason, Entry, ShardRules, StreamBlock, Write};
+use pando_codec::write_block::REQUEST_BYTES_MAX;
 use pando_consensus::{Group, Member, ProposeError};
 use pando_head::{Applied, BlockOutcome, CutOutcome, SealAnswer};
 use pando_model::{Cut, ErrorKind};
@@ -15,10 +16,6 @@ use crate::state::HeadState;
 
 /// Requests that wait for one shard; more are refused with `Unavailable`.
 const QUEUE_MAX: usize = 1024;
-/// Bytes of write blocks in one proposal, and so of one request: many blocks of about 1 MiB. Rules
-/// and a log entry's other parts fit beside them (`entry_bytes_max` of the host, 16 MiB).
-pub(crate) const PROPOSAL_BYTES_MAX: usize = 12 << 20;
-
 /// Why something was not applied, or is not known to be.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum WriteError {
@@ -234,8 +231,8 @@ impl Runner {
     }
 }
 
-/// Takes what waits, up to a proposal's size; returns the first order that does not fit, or carries
-/// no write blocks.
+/// Takes what waits, up to the size of one request; returns the first order that does not fit, or carries no write
+/// blocks. Rules and a log entry's other parts fit beside that (`entry_bytes_max` of the host, 16 MiB).
 fn gather(queue: &mut mpsc::Receiver<Order>, requests: &mut Vec<Blocks>) -> Option<Order> {
     let size = |blocks: &[StreamBlock]| {
         (blocks.iter().map(|block| block.bytes.len()).sum::<usize>(), blocks.len())
@@ -249,7 +246,7 @@ fn gather(queue: &mut mpsc::Receiver<Order>, requests: &mut Vec<Blocks>) -> Opti
             Ok(Order::Blocks((blocks, reply))) => {
                 let (more_bytes, more) = size(&blocks);
                 (bytes, count) = (bytes + more_bytes, count + more);
-                if bytes > PROPOSAL_BYTES_MAX || count > BLOCKS_PER_ENTRY_MAX {
+                if bytes > REQUEST_BYTES_MAX || count > BLOCKS_PER_ENTRY_MAX {
                     return Some(Order::Blocks((blocks, reply)));
                 }
                 requests.push((blocks, reply));
@@ -277,7 +274,7 @@ mod tests {
     #[test]
     fn a_proposal_takes_what_waits_and_fits_and_nothing_overtakes_another() {
         let (orders, mut queue) = mpsc::channel(8);
-        let third = PROPOSAL_BYTES_MAX / 3;
+        let third = REQUEST_BYTES_MAX / 3;
         let push = |order| orders.try_send(order).expect("there is room");
         push(Order::Blocks(blocks(third)));
         push(Order::Blocks(blocks(third)));

@@ -1,10 +1,8 @@
 //! `StoreGateway`: the role, wired.
 
-use std::sync::Arc;
-
-use pando_executor::{BlockStore, Executor, ExecutorService, NoLiveShards};
+use pando_executor::{Executor, ExecutorService};
 use pando_proto::v1::executor_server::ExecutorServer;
-use pando_rpc::{Channels, GrpcServer, limited};
+use pando_rpc::{GrpcServer, limited};
 use pando_runtime::{MetricsRegistry, Tasks};
 
 use crate::counted::Counted;
@@ -18,18 +16,9 @@ pub struct StoreGateway {
 }
 
 impl StoreGateway {
-    /// A gateway over `blocks`, which fetches live generations over `channels`.
-    pub fn new(
-        blocks: BlockStore,
-        channels: Channels,
-        tasks: &Tasks,
-        metrics: &MetricsRegistry,
-    ) -> Self {
-        StoreGateway {
-            executor: Executor::new(blocks, Arc::new(NoLiveShards), channels),
-            tasks: tasks.clone(),
-            metrics: GatewayMetrics::new(metrics),
-        }
+    /// A gateway that serves `executor`.
+    pub fn new(executor: Executor, tasks: &Tasks, metrics: &MetricsRegistry) -> Self {
+        StoreGateway { executor, tasks: tasks.clone(), metrics: GatewayMetrics::new(metrics) }
     }
 
     /// Adds the service of this role: Executor.

@@ -2,7 +2,7 @@
 //! caches, reads nothing at start, and is ready at once, however many blocks there are.
 //!
 //! It does not follow the catalog: a fragment names its blocks with their records. Live generations
-//! it fetches from the ingesters that the fragment names.
+//! are fetched from the ingesters that the fragment names, unless one is in the same process.
 
 mod counted;
 mod gateway;

@@ -8,10 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::frame::{FrameInput, encode_frame};
 use super::group_state::GroupState;
 use super::series_list::{Symbols, encode_series_list};
-use super::{
-    BLOCK_BYTES_MAX, GROUPS_PER_STREAM_MAX, GroupId, GroupSpec, SLOTS_PER_GROUP_MAX, VERSION,
-    WORK_PER_BLOCK_MAX, frame_work,
-};
+use super::{GROUPS_PER_STREAM_MAX, GroupId, GroupSpec, SLOTS_PER_GROUP_MAX, VERSION, frame_work};
 use crate::error::CodecError;
 use crate::varint::{put_bytes, put_varint};
 
@@ -24,7 +21,8 @@ pub(super) const METADATA: u8 = 4;
 /// Encodes the blocks of one stream, in order. Groups may belong to any tenant.
 ///
 /// What is pushed gathers in the open block until [`Encoder::finish`] ends it. A registration is written
-/// together with the group's first frame, so that groups without samples cost nothing.
+/// together with the group's first frame, so that groups without samples cost nothing. Group ids are never given
+/// twice: a frame that is based on a group which the shard has never seen fits no other one.
 #[derive(Debug, Default)]
 pub struct Encoder {
     groups: BTreeMap<u32, Group>,
@@ -186,10 +184,9 @@ impl Encoder {
         self.ops.len() + self.symbols.len_bytes()
     }
 
-    /// Whether the open block must be finished before more is pushed: another frame could make it longer than
-    /// a shard takes.
-    pub fn is_full(&self) -> bool {
-        self.pending_bytes() >= BLOCK_BYTES_MAX / 4 || self.work >= WORK_PER_BLOCK_MAX / 2
+    /// What the frames of the open block unfold to so far: see [`WORK_PER_BLOCK_MAX`].
+    pub fn pending_work(&self) -> usize {
+        self.work
     }
 
     /// Ends the open block; `None` where nothing was pushed.

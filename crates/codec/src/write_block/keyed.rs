@@ -11,7 +11,7 @@ use pando_model::{Exemplar, Labels, SampleValue, TenantId};
 
 use super::encoder::Encoder;
 use super::frame::{FrameInput, FrameValue};
-use super::{GroupId, GroupSpec};
+use super::{GROUPS_PER_STREAM_MAX, GroupId, GroupSpec};
 use crate::error::CodecError;
 
 /// Below this many samples for each distinct time, offsets are cheaper than frames.
@@ -41,12 +41,25 @@ struct Group {
     last_used: u64,
 }
 
-/// An [`Encoder`] whose groups are (tenant, high half of the key).
-#[derive(Debug, Default)]
+/// An [`Encoder`] whose groups are (tenant, high half of the key). Where there are as many as a stream can have, those
+/// go that were idle for longest.
+#[derive(Debug)]
 pub struct KeyedEncoder {
     encoder: Encoder,
     groups: BTreeMap<(TenantId, u32), Group>,
+    groups_max: usize,
     block: u64,
+}
+
+impl Default for KeyedEncoder {
+    fn default() -> Self {
+        KeyedEncoder {
+            encoder: Encoder::new(),
+            groups: BTreeMap::new(),
+            groups_max: GROUPS_PER_STREAM_MAX,
+            block: 0,
+        }
+    }
 }
 
 impl KeyedEncoder {
@@ -103,6 +116,13 @@ impl KeyedEncoder {
         self.encoder.force_full(group);
     }
 
+    /// Forgets the group of `tenant` and `half`, here and in the shard: the next sample of it begins a new one.
+    pub fn forget(&mut self, tenant: &TenantId, half: u32) {
+        if let Some(group) = self.groups.remove(&(tenant.clone(), half)) {
+            self.encoder.drop_group(group.id);
+        }
+    }
+
     /// Ends the open block; `None` where nothing was pushed. Series and groups without a sample in the last
     /// `idle_blocks_max` blocks are forgotten now and then.
     pub fn finish(&mut self, idle_blocks_max: u64) -> Option<Vec<u8>> {
@@ -123,6 +143,9 @@ impl KeyedEncoder {
         let key = (tenant.clone(), half);
         let block = self.block;
         if !self.groups.contains_key(&key) {
+            if self.groups.len() >= self.groups_max {
+                self.forget_oldest(self.groups_max.div_ceil(16));
+            }
             let spec = GroupSpec { tenant: tenant.clone(), target: None, series: Vec::new() };
             let id = self.encoder.register(spec)?;
             let group = Group { id, slots: HashMap::new(), used: Vec::new(), last_used: block };
@@ -191,6 +214,15 @@ impl KeyedEncoder {
         self.encoder.push_frame(id, &input);
     }
 
+    fn forget_oldest(&mut self, count: usize) {
+        let mut oldest: Vec<_> =
+            self.groups.iter().map(|(key, g)| (g.last_used, key.clone())).collect();
+        oldest.sort_unstable();
+        for (_, (tenant, half)) in oldest.into_iter().take(count) {
+            self.forget(&tenant, half);
+        }
+    }
+
     fn forget_idle(&mut self, since: u64) {
         let encoder = &mut self.encoder;
         self.groups.retain(|_, group| {
@@ -208,5 +240,53 @@ impl KeyedEncoder {
             group.slots.retain(|_, slot| group.used[*slot as usize] >= since);
             encoder.edit(group.id, &idle, Vec::new()).is_ok()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Decoder, Op};
+    use super::*;
+
+    fn push(encoder: &mut KeyedEncoder, half: u32, name: &str) {
+        let labels = Labels::from_pairs([("__name__", name)]);
+        let (value, exemplars) = (SampleValue::Float(1.0), &[][..]);
+        let sample =
+            KeyedSample { labels: &labels, timestamp_ms: 1, value, start_ms: 0, exemplars };
+        encoder.push(&TenantId::default_tenant(), half, &[sample]).expect("there is room");
+    }
+
+    #[test]
+    fn more_groups_than_a_stream_can_have_make_room_for_each_other() {
+        let mut encoder = KeyedEncoder { groups_max: 32, ..KeyedEncoder::new() };
+        let mut decoder = Decoder::new();
+        for half in 0..100 {
+            push(&mut encoder, half, &format!("m{half}"));
+            let block = encoder.finish(u64::MAX).expect("a sample");
+            let decoded = decoder.decode(&block).expect("it fits");
+            decoder.commit(decoded);
+            assert!(decoder.groups().count() <= 32);
+        }
+        let kept: Vec<u32> = encoder.groups.keys().map(|(_, half)| *half).collect();
+        assert_eq!(kept, (100 - kept.len() as u32..100).collect::<Vec<_>>());
+    }
+
+    /// The shard may not know that it was forgotten: a frame of the new one must not fit the old one.
+    #[test]
+    fn a_group_that_was_forgotten_begins_again_as_another() {
+        let mut encoder = KeyedEncoder::new();
+        let mut decoder = Decoder::new();
+        push(&mut encoder, 7, "a");
+        let decoded = decoder.decode(&encoder.finish(u64::MAX).expect("a sample"));
+        decoder.commit(decoded.expect("it fits"));
+        encoder.forget(&TenantId::default_tenant(), 7);
+        push(&mut encoder, 7, "b");
+        let lost = encoder.finish(u64::MAX).expect("a sample");
+        push(&mut encoder, 7, "b");
+        let second = encoder.finish(u64::MAX).expect("a sample");
+        assert!(decoder.decode(&second).is_err(), "it would be a sample of the series a");
+        let decoded = decoder.decode(&lost).expect("it fits");
+        let registers = decoded.ops.iter().any(|op| matches!(op, Op::Register { .. }));
+        assert!(registers, "{:?}", decoded.ops);
     }
 }

@@ -166,7 +166,7 @@ impl Producer {
         let labels: Vec<Labels> = ["a", "b"]
             .map(|s| Labels::from_pairs([("__name__", "direct"), ("instance", "i"), ("s", s)]))
             .into();
-        let half = (SeriesKey::of(&self.tenant, &labels[0]).0 >> 32) as u32;
+        let half = SeriesKey::of(&self.tenant, &labels[0]).high_half();
         let samples: Vec<KeyedSample<'_>> = labels
             .iter()
             .map(|labels| KeyedSample {

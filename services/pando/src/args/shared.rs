@@ -135,7 +135,7 @@ pub(crate) struct IngesterArgs {
     #[arg(long = "ingester.disk-reserve-bytes",
           default_value_t = IngesterConfig::DISK_RESERVE_BYTES)]
     pub(crate) disk_reserve_bytes: u64,
-    /// Bytes of memory that series, streams and samples may take, estimated every 10 s; writes are refused (503)
+    /// Bytes of memory that series, streams and samples may take, estimated every 2 s; writes are refused (503)
     /// above it. 0: three quarters of the memory that this process may use (cgroup or machine).
     #[arg(long = "ingester.memory-bytes", default_value_t = 0)]
     pub(crate) memory_bytes: u64,

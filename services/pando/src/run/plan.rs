@@ -91,8 +91,7 @@ impl Plan {
             agent: Some(args.agent.clone()),
             receiver: true,
             ingester: Some(args.ingester.clone()),
-            // The ingester of the same process executes fragments over blocks, too.
-            store_gateway: false,
+            store_gateway: true,
             query: Some(args.query.clone()),
             compactor: true,
             controller: Some(args.controller.clone()),

@@ -14,11 +14,12 @@ use pando_controller::{
     CATALOG_GROUP, Controller, ControllerConfig, ControllerMetrics, ControllerService,
     FEATURE_LEVEL,
 };
-use pando_executor::{BlockStore, BlockStoreConfig};
+use pando_executor::{BlockStore, BlockStoreConfig, Executor, ExecutorService, NoLiveShards};
 use pando_ingester::Ingester;
 use pando_model::{ProducerId, TenantId};
 use pando_proto::v1::agent_server::AgentServer;
 use pando_proto::v1::controller_server::ControllerServer;
+use pando_proto::v1::executor_server::ExecutorServer;
 use pando_query_frontend::{Frontend, FrontendConfig};
 use pando_receiver::{Receiver, ReceiverConfig};
 use pando_rpc::limited;
@@ -86,6 +87,7 @@ pub(crate) async fn start(base: &Base, plan: &Plan) -> Result<Running> {
         (Some(args), Some((host, _))) => Some(roles.ingester(args, host, &mut ready)?),
         _ => None,
     };
+    roles.executor(ingester.as_deref())?;
     let (agent, router) = roles.others(&reloading)?;
     reloading.serve(router);
     let reload = reloading.hook(agent.clone());
@@ -217,12 +219,9 @@ struct Roles<'a> {
 }
 
 impl Roles<'_> {
-    /// Starts all roles but controller and ingester; the routes are of those that have some.
+    /// Starts all roles but controller, ingester and store gateway; the routes are of those that have some.
     fn others(&self, reloading: &Reloading) -> Result<(Option<AgentHandle>, axum::Router)> {
         let plan = self.plan;
-        if plan.store_gateway {
-            self.store_gateway()?;
-        }
         if plan.compactor {
             self.compactor()?;
         }
@@ -282,11 +281,23 @@ impl Roles<'_> {
         Ok(ingester)
     }
 
-    fn store_gateway(&self) -> Result<()> {
+    /// Serves fragments: over blocks, and over live generations where the process has an ingester.
+    fn executor(&self, ingester: Option<&Ingester>) -> Result<()> {
         let base = self.base;
-        let blocks = self.blocks(false)?;
-        let gateway = StoreGateway::new(blocks, base.channels.clone(), &base.tasks, &base.metrics);
-        gateway.services(&base.grpc);
+        let executor = match (ingester, self.plan.store_gateway) {
+            (Some(ingester), _) => ingester.executor(),
+            (None, true) => {
+                let (blocks, channels) = (self.blocks(false)?, base.channels.clone());
+                Executor::new(blocks, Arc::new(NoLiveShards), channels)
+            }
+            (None, false) => return Ok(()),
+        };
+        if self.plan.store_gateway {
+            StoreGateway::new(executor, &base.tasks, &base.metrics).services(&base.grpc);
+        } else {
+            let service = ExecutorService::new(executor, base.tasks.clone());
+            base.grpc.add(limited!(ExecutorServer::new(service)));
+        }
         Ok(())
     }
 
