@@ -120,6 +120,7 @@ impl ShardStream {
             channels,
             encoder: KeyedEncoder::new(),
             next: 1,
+            judged: 0,
             under_way: VecDeque::new(),
             leader: None,
             turn: 0,
@@ -181,8 +182,11 @@ struct Sender {
     follower: CatalogFollower,
     channels: Channels,
     encoder: KeyedEncoder,
-    /// The sequence of the next block.
+    /// The sequence of the next block. One is never given to another parcel, for a request that was given up may still
+    /// arrive; what is taken back leaves a gap.
     next: u64,
+    /// The last sequence that was judged.
+    judged: u64,
     under_way: VecDeque<Numbered>,
     /// Who led when it was asked last.
     leader: Option<(NodeId, String)>,
@@ -255,11 +259,12 @@ impl Sender {
     async fn send(&mut self) -> Result<WriteResponse, Status> {
         let (node, address) = self.leader()?;
         let peer = self.channels.peer(&address, Some(node))?;
-        let blocks = self.under_way.iter().take(self.fitting()).map(|numbered| WriteBlock {
-            sequence: numbered.sequence,
-            skip_from: 0,
-            skip_to: 0,
-            block: numbered.bytes.clone(),
+        let mut before = self.judged;
+        let blocks = self.under_way.iter().take(self.fitting()).map(|numbered| {
+            let (from, sequence) = (before + 1, numbered.sequence);
+            before = sequence;
+            let (skip_from, skip_to) = if from < sequence { (from, sequence - 1) } else { (0, 0) };
+            WriteBlock { sequence, skip_from, skip_to, block: numbered.bytes.clone() }
         });
         let mut request = Request::new(WriteRequest {
             shard: self.shard.0,
@@ -312,7 +317,7 @@ impl Sender {
                 Some(Outcome::Malformed(malformed)) => {
                     let message = malformed.message;
                     tracing::error!(shard = %self.shard, message, "own write block is malformed");
-                    if let Some(numbered) = self.under_way.pop_front() {
+                    if let Some(numbered) = self.pop_judged() {
                         // Its groups name the series that is at fault, also where other samples come next.
                         numbered.parcel.forget_groups(&mut self.encoder);
                         self.answer(numbered.parcel, |part| Answer::TooMuch(part, message));
@@ -345,8 +350,14 @@ impl Sender {
         self.pause = PAUSE_MIN;
     }
 
+    fn pop_judged(&mut self) -> Option<Numbered> {
+        let numbered = self.under_way.pop_front()?;
+        self.judged = numbered.sequence;
+        Some(numbered)
+    }
+
     fn done(&mut self, receipt: Receipt) {
-        if let Some(numbered) = self.under_way.pop_front() {
+        if let Some(numbered) = self.pop_judged() {
             self.answer(numbered.parcel, |_| Answer::Judged(receipt));
         }
     }
@@ -361,22 +372,19 @@ impl Sender {
     fn restart(&mut self) {
         self.epoch = self.epochs.draw();
         self.encoder = KeyedEncoder::new();
-        self.next = 1;
+        (self.next, self.judged) = (1, 0);
         for numbered in &mut self.under_way {
-            numbered.sequence = 0;
+            numbered.sequence = self.next;
+            self.next += 1;
         }
     }
 
-    /// Encodes all that is under way anew, with the numbers that it has or, after a restart, from 1.
+    /// Encodes all that is under way anew.
     fn encode_again(&mut self) {
-        let Some(first) = self.under_way.front().map(|n| n.sequence.max(1)) else { return };
-        self.next = first;
         for mut numbered in std::mem::take(&mut self.under_way) {
             match encode(&mut self.encoder, &numbered.parcel) {
                 Ok(Some(bytes)) => {
-                    numbered.sequence = self.next;
                     numbered.bytes = bytes.into();
-                    self.next += 1;
                     self.under_way.push_back(numbered);
                 }
                 Ok(None) => self.answer(numbered.parcel, |_| Answer::Judged(Receipt::default())),

@@ -61,14 +61,21 @@ struct Has {
     instances: Vec<String>,
     /// What blocks came to of which not every sample was accepted.
     judged: BTreeMap<(StreamId, u64), Outcome>,
+    /// The marked parcel of each sequence.
+    marks: BTreeMap<(StreamId, u64), u8>,
     /// The next answer is lost.
     loses_answer: bool,
     requests: usize,
+    skips: usize,
 }
 
 impl Has {
     fn judge(&mut self, stream: StreamId, block: &WriteBlock) -> Outcome {
         let next = self.next.get(&stream).copied();
+        let mark = block.block.windows(6).find(|b| b.starts_with(b"mark-")).map_or(0, |b| b[5]);
+        let marked = *self.marks.entry((stream, block.sequence)).or_insert(mark);
+        assert_eq!(mark, marked, "a sequence is given to one parcel: {}", block.sequence);
+        let from = if block.skip_from > 0 { block.skip_from } else { block.sequence };
         if self.unavailable.contains(&stream.0) {
             return Outcome::Unavailable(WriteUnavailable { message: "disk is full".to_string() });
         }
@@ -80,11 +87,14 @@ impl Has {
             return Outcome::Sealed(WriteSealed { last_sequence: next.unwrap_or(1) - 1 });
         }
         match next {
-            None if block.sequence > 1 => return Outcome::NewEpoch(WriteNewEpoch {}),
-            Some(next) if block.sequence > next => return Outcome::Expect(next),
+            None if from > 1 => return Outcome::NewEpoch(WriteNewEpoch {}),
+            Some(next) if from > next => return Outcome::Expect(next),
             _ => {}
         }
         let outcome = self.apply(stream, &block.block);
+        if matches!(outcome, Outcome::Applied(_) | Outcome::Malformed(_)) {
+            self.next.insert(stream, block.sequence + 1);
+        }
         let kept = match &outcome {
             Outcome::Applied(applied) => !applied.refusals.is_empty(),
             Outcome::Malformed(_) => true,
@@ -100,7 +110,6 @@ impl Has {
     fn apply(&mut self, stream: StreamId, block: &[u8]) -> Outcome {
         let holds = |poison: &str| block.windows(poison.len()).any(|b| b == poison.as_bytes());
         if self.poison.is_some_and(holds) {
-            *self.next.entry(stream).or_insert(1) += 1;
             return Outcome::Malformed(WriteMalformed { message: "label is too long".to_string() });
         }
         let decoder = self.decoders.entry(stream).or_default();
@@ -137,7 +146,6 @@ impl Has {
             }
         }
         decoder.commit(decoded);
-        *self.next.entry(stream).or_insert(1) += 1;
         self.applied += 1;
         let refusals = match refused {
             0 => Vec::new(),
@@ -161,6 +169,7 @@ impl Ingester for Counting {
         let mut has = self.0.lock();
         let stream = (request.shard, request.producer, request.epoch);
         has.requests += 1;
+        has.skips += request.blocks.iter().filter(|block| block.skip_from > 0).count();
         let bytes: usize = request.blocks.iter().map(|block| block.block.len()).sum();
         if bytes > REQUEST_BYTES_MAX || request.blocks.len() > UNDER_WAY_MAX {
             return Err(Status::invalid_argument("write request is too large"));
@@ -475,6 +484,26 @@ async fn more_than_a_request_can_take_goes_in_several() {
     for receipt in futures::future::join_all(batches).await {
         assert_eq!(receipt.expect("it is judged").accepted, 20);
     }
+    // Of a few parcels that wait, one is too much once its series have to be named again: those behind it keep their
+    // numbers.
+    let marked = |mark: &str, numbers: std::ops::Range<usize>| {
+        let metadata = vec![(format!("mark-{mark}"), Metadata::default())];
+        bench.shipper.ship(Batch { metadata, ..large(numbers) })
+    };
+    let waits = async {
+        bench.ingester.0.lock().unavailable.insert(1);
+        let before = bench.ingester.0.lock().requests;
+        while bench.ingester.0.lock().requests < before + 3 {
+            tokio::task::yield_now().await;
+        }
+        bench.ingester.0.lock().decoders.clear();
+        bench.ingester.0.lock().unavailable.clear();
+    };
+    let (a, b, c, ()) =
+        tokio::join!(marked("a", 1..2), marked("b", 0..100), marked("c", 2..3), waits);
+    let accepted = [a, b, c].map(|receipt| receipt.expect("it is judged").accepted);
+    assert_eq!(accepted, [1, 100, 1]);
+    assert!(bench.ingester.0.lock().skips > 0, "a sequence was left out");
     // A frame of one sample; all that its group consists of would be too much.
     bench.ingester.0.lock().decoders.clear();
     let receipt = bench.shipper.ship(large(7..8)).await.expect("it is judged");
