@@ -53,6 +53,7 @@ pub async fn put_once(
 ) -> Result<PutOutcome, CatalogError> {
     let mut pause = retry.pause;
     let attempts = retry.attempts.max(1);
+    let mut last = String::new();
     for _ in 0..attempts {
         let options = PutOptions::from(PutMode::Create);
         match store.put_opts(path, PutPayload::from_bytes(bytes.clone()), options).await {
@@ -60,8 +61,13 @@ pub async fn put_once(
             Err(error) if is_final(&error) => return Err(store_error(path, error)),
             // Said to exist: by another, by our own write whose answer was lost, or by a conflict
             // that stored nothing.
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
-            Err(_) => tokio::time::sleep(pause).await,
+            Err(error @ (Error::AlreadyExists { .. } | Error::Precondition { .. })) => {
+                last = error.to_string();
+            }
+            Err(error) => {
+                last = error.to_string();
+                tokio::time::sleep(pause).await;
+            }
         }
         match read(store, path).await {
             Ok(found) if found == bytes => return Ok(PutOutcome::Won),
@@ -70,7 +76,7 @@ pub async fn put_once(
         }
         pause = pause.saturating_mul(2);
     }
-    Err(CatalogError::UnknownOutcome { path: path.to_string(), attempts })
+    Err(CatalogError::UnknownOutcome { path: path.to_string(), attempts, last })
 }
 
 /// Reads a whole object.

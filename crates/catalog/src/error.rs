@@ -165,12 +165,16 @@ pub enum CatalogError {
         source: object_store::Error,
     },
     /// A write may or may not have happened. Nothing is taken back; the caller asks again later.
-    #[error("object store: outcome of a write is unknown: path={path} attempts={attempts}")]
+    #[error(
+        "object store: outcome of a write is unknown: path={path} attempts={attempts} last={last:?}"
+    )]
     UnknownOutcome {
         /// The object.
         path: String,
         /// How often it was tried.
         attempts: u32,
+        /// What the store said to the last try.
+        last: String,
     },
     /// The object store lacks something that correctness rests on.
     #[error("object store cannot be used: {what}")]

@@ -283,7 +283,9 @@ impl Group {
     /// Why the group stopped for good, where it has. A process with such a group had better end, and is told so by
     /// the tasks that its host was opened with.
     pub fn failure(&self) -> Option<String> {
-        failure(&self.inner.raft.metrics().borrow().running_state)
+        let metrics = self.inner.raft.metrics();
+        let said = failure(&metrics.borrow().running_state);
+        said.or_else(|| metrics.has_changed().is_err().then(|| PANICKED.to_string()))
     }
 
     /// Stops this member's part. Use [`Host::shutdown`](crate::Host::shutdown) to stop all.
@@ -375,11 +377,17 @@ fn failure(running: &Result<(), Fatal<u64>>) -> Option<String> {
     }
 }
 
+/// Why a group has stopped whose core is gone without a word.
+const PANICKED: &str = "its core has panicked, see above";
+
 fn follow_failure(tasks: &Tasks, raft: &Raft, group: u64) {
     let (mut metrics, failing) = (raft.metrics(), tasks.clone());
     tasks.spawn_until_stopped("group failure", async move {
-        let stopped = metrics.wait_for(|now| now.running_state.is_err()).await;
-        if let Some(reason) = stopped.ok().and_then(|now| failure(&now.running_state)) {
+        let reason = match metrics.wait_for(|now| now.running_state.is_err()).await {
+            Ok(now) => failure(&now.running_state),
+            Err(_) => Some(PANICKED.to_string()),
+        };
+        if let Some(reason) = reason {
             failing.fail(format!("raft group has stopped: group={group}: {reason}"));
         }
     });

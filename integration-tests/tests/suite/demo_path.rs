@@ -190,6 +190,12 @@ async fn check_tools(cluster: &Cluster, base: &str, time: &str) -> Result<()> {
     let failed =
         cluster.tool(&["query", "instant", base, "sum("]).err().context("it is no query")?;
     ensure!(failed.to_string().contains("bad_data"), "{failed}");
+    let query = format!("{base}/api/v1/query");
+    let preflight =
+        http::client().request(reqwest::Method::OPTIONS, &query).header("Origin", "http://x");
+    let answer = preflight.send().await?;
+    let allowed = answer.headers().get("access-control-allow-origin").is_some();
+    ensure!(answer.status() == 204 && allowed, "preflight of a browser: {answer:?}");
     for path in ["/-/healthy", "/-/ready"] {
         let answer = http::client().get(format!("{base}{path}")).send().await?;
         ensure!(answer.status() == 200, "path={path} status={}", answer.status());

@@ -1,7 +1,7 @@
 //! `Context`: what all shards of an ingester share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pando_cluster::{CatalogFollower, Membership};
 use pando_consensus::Host;
@@ -32,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) memory_bytes: AtomicU64,
     /// Checkpoints of all groups on disk, bytes: looked at now and then.
     pub(crate) checkpoint_bytes: AtomicU64,
+    /// Whether writes are refused now: each change is logged.
+    pub(crate) refuses: AtomicBool,
 }
 
 impl Context {
@@ -48,6 +50,16 @@ impl Context {
 
     /// Why no write can be taken now, if so.
     pub(crate) fn refuses_writes(&self) -> Option<String> {
+        let why = self.shortage();
+        match (&why, self.refuses.swap(why.is_some(), Ordering::Relaxed)) {
+            (Some(why), false) => tracing::warn!(why, "writes are refused"),
+            (None, true) => tracing::info!("writes are taken again"),
+            _ => {}
+        }
+        why
+    }
+
+    fn shortage(&self) -> Option<String> {
         if let Some(skew_ms) = self.skew() {
             let max = self.config.clock_skew_ms_max;
             return Some(format!("clock of this member is off: skew_ms={skew_ms} limit={max}"));

@@ -1,7 +1,7 @@
 //! `Ingester`: the role, wired.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use pando_cluster::{CatalogFollower, Membership};
@@ -63,6 +63,7 @@ impl Ingester {
             gate,
             memory_bytes: AtomicU64::new(0),
             checkpoint_bytes: AtomicU64::new(0),
+            refuses: AtomicBool::new(false),
         });
         let shards = Shards::new(context);
         shards.start(tasks);

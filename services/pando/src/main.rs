@@ -44,6 +44,7 @@ fn run(command: &Command, flags: Flags) -> Result<()> {
         .context("cannot start threads")?;
     let result = runtime.block_on(async {
         if let Some(plan) = run::Plan::of(command, flags) {
+            plan.check()?;
             logging::install(&plan.log)?;
             return run::run(plan).await;
         }

@@ -213,3 +213,31 @@ async fn a_member_that_is_unfit_gives_up_the_lead_and_leads_only_where_nobody_el
     cluster.propose().await;
     cluster.check().await;
 }
+
+/// A member that comes back with an older copy of its disk has forgotten what it told the leader. That stops the leader,
+/// whose process must end for it: with the next start all goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_with_an_old_disk_ends_the_leaders_process_and_no_more() {
+    let mut cluster = Cluster::new(3, 8).await;
+    cluster.propose_many(5).await;
+    let old = (cluster.leader().await + 1) % 3;
+    cluster.kill(old, false).await;
+    let backup = cluster.nodes[old].disk.copy();
+    cluster.start(old).await;
+    cluster.propose_many(30).await;
+    cluster.check().await;
+    let leader = cluster.leader().await;
+    assert_ne!(leader, old, "it would not be told of its own disk");
+    cluster.kill(old, false).await;
+    cluster.nodes[old].disk = backup;
+    cluster.start(old).await;
+
+    let why = tokio::time::timeout(PATIENCE, cluster.running(leader).tasks.failed()).await;
+    let why = why.expect("the process is told");
+    assert!(why.contains("panicked"), "{why}");
+    assert!(cluster.group(leader).failure().is_some());
+    cluster.kill(leader, false).await;
+    cluster.start(leader).await;
+    cluster.propose_many(5).await;
+    cluster.check().await;
+}

@@ -62,7 +62,7 @@ pub struct SimDisk {
     life: u64,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct World {
     /// Counts crashes: a handle of an earlier life is useless.
     life: u64,
@@ -77,7 +77,7 @@ struct World {
     syncs: u64,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Content {
     bytes: Vec<u8>,
     durable: Vec<u8>,
@@ -115,6 +115,12 @@ impl SimDisk {
             content.crash(rng, tear);
         }
         SimDisk { world: self.world.clone(), life: world.life }
+    }
+
+    /// Another disk with all that is on this one now: a backup.
+    pub fn copy(&self) -> SimDisk {
+        let world = self.world.lock().clone();
+        SimDisk { world: Arc::new(Mutex::new(world)), life: self.life }
     }
 
     /// From now on `sync` answers success and does nothing: proves that a test would notice a forgotten fsync.

@@ -186,7 +186,12 @@ async fn three_members_agree_on_a_generation_and_all_keep_its_block() {
     let leader = cluster.leader(1).await;
     let follower = (1..=3).find(|id| *id != leader).expect("three members");
 
-    // A follower names the leader, and answers queries itself.
+    // A follower names the leader, once it has heard of it, and answers queries itself.
+    until("the follower hears of its leader", async || {
+        let local = cluster.member(follower).ingester.shards().get(ShardId(1)).expect("open");
+        local.group.leader().is_some_and(|known| known.node == NodeId(leader))
+    })
+    .await;
     let block = producer.block(NOW_MS + 1000, &[6.0; 5]);
     let request = producer.request(1, vec![block]);
     let answer =

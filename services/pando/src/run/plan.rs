@@ -1,5 +1,7 @@
 //! `Plan`: which roles a process has, and their arguments.
 
+use anyhow::{Result, bail};
+
 use crate::args::{
     AgentArgs, AllArgs, ClusterArgs, Command, ControllerArgs, Flags, GrpcArgs, IngesterArgs,
     LogArgs, QueryArgs, StorageArgs, StoreArgs, WebArgs,
@@ -97,6 +99,31 @@ impl Plan {
             controller: Some(args.controller.clone()),
             ..base
         }
+    }
+
+    /// Checks what no argument says alone.
+    ///
+    /// # Errors
+    /// It has nobody to ask, or an address by which nobody could reach it.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.controller.is_none() && self.cluster.controllers.is_empty() {
+            bail!(
+                "pando {} needs --cluster.controllers=HOST:PORT,... : it asks them for its work",
+                self.name
+            );
+        }
+        let given = [("--grpc.advertise-address", self.grpc.advertise_address.as_slice())];
+        for (flag, addresses) in
+            given.into_iter().chain([("--cluster.controllers", &*self.cluster.controllers)])
+        {
+            for address in addresses {
+                let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+                if !port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0)) {
+                    bail!("{flag}: not HOST:PORT: {address:?}");
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The gRPC address by which others reach this process.

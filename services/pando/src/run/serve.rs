@@ -130,8 +130,9 @@ impl Reloading {
         let hook: Hook = Arc::new(move || {
             let result = shared.reload(agent.as_ref());
             shared.note(result.is_ok());
-            if result.is_ok() {
-                tracing::info!("configuration is reloaded");
+            match &result {
+                Ok(()) => tracing::info!("configuration is reloaded"),
+                Err(error) => tracing::error!(error, "configuration is not reloaded"),
             }
             result
         });

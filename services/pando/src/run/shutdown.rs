@@ -57,9 +57,8 @@ pub(crate) async fn until_told(base: &Base, running: Running, mut signals: Signa
             () = base.lifecycle.reached(Phase::Unready) => break,
             why = base.tasks.failed() => bail!("the process cannot go on: {why}"),
             _ = signals.hangup.recv() => {
-                if let Err(error) = (running.reload)() {
-                    tracing::error!(error, "configuration is not reloaded");
-                }
+                // The hook has logged how it went.
+                let _ = (running.reload)();
             }
         }
     }

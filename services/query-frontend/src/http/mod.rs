@@ -18,6 +18,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::Redirect;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
@@ -42,6 +43,10 @@ pub(crate) fn router(frontend: Arc<Frontend>) -> Router {
         .route("/status/flags", get(status::flags))
         .route("/status/runtimeinfo", get(status::runtimeinfo))
         .route("/status/tsdb", get(members::tsdb))
+        // Below the layers, so that OPTIONS is answered by them.
+        .method_not_allowed_fallback(async || {
+            (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+        })
         .layer(DefaultBodyLimit::max(frontend.config().form_bytes_max))
         .layer(from_fn_with_state(frontend.clone(), around::cors_and_metrics))
         .layer(CompressionLayer::new());
