@@ -284,8 +284,11 @@ impl Group {
     /// the tasks that its host was opened with.
     pub fn failure(&self) -> Option<String> {
         let metrics = self.inner.raft.metrics();
-        let said = failure(&metrics.borrow().running_state);
-        said.or_else(|| metrics.has_changed().is_err().then(|| PANICKED.to_string()))
+        let running = &metrics.borrow().running_state;
+        match running {
+            Ok(()) => metrics.has_changed().is_err().then(|| PANICKED.to_string()),
+            Err(_) => failure(running),
+        }
     }
 
     /// Stops this member's part. Use [`Host::shutdown`](crate::Host::shutdown) to stop all.

@@ -8,7 +8,7 @@ use pando_codec::write_block::{DecodeError, DecodedBlock, Frame, GroupId, GroupS
 use pando_model::{Labels, Sequence, SeriesKey, StreamId, TenantId};
 
 use crate::frame_apply::FrameApply;
-use crate::outcome::{BlockOutcome, Refusal, Verdicts};
+use crate::outcome::{BlockOutcome, Refusal, Verdicts, cut_short};
 use crate::shard::Shard;
 use crate::streams::{FIRST_SPECIAL, FORGOTTEN, Group, REMOVED, Stream, refused_row};
 use crate::targets::{Target, Verdict};
@@ -64,7 +64,7 @@ impl Shard {
             Ok(decoded) => decoded,
             Err(DecodeError::SendFull { groups }) => return BlockOutcome::SendFull { groups },
             Err(DecodeError::Codec(error)) => {
-                return BlockOutcome::Malformed { message: error.to_string() };
+                return BlockOutcome::Malformed { message: cut_short(error.to_string()) };
             }
         };
         if let Some((tenant, key)) = self.moved(stream, &decoded) {

@@ -9,6 +9,18 @@ use pando_model::{Cut, Digest, Epoch, Sequence, SeriesKey, StreamId, TenantId};
 
 /// How many refused samples of a block are described in words.
 pub const MESSAGES_MAX: usize = 5;
+/// Bytes of such a description: a series may have labels of many MiB, and what is said of it is kept and sent.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 1024;
+
+/// The first [`MESSAGE_BYTES_MAX`] bytes of `message`.
+pub(crate) fn cut_short(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES_MAX {
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX - "...".len()));
+        message += "...";
+        message.shrink_to_fit();
+    }
+    message
+}
 
 /// What applying one entry came to.
 #[derive(Clone, PartialEq, Debug)]
@@ -155,6 +167,14 @@ impl Judged {
         }
     }
 
+    /// Bytes of heap, estimated.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Judged::Applied(verdicts) => verdicts.messages.iter().map(|m| m.len() + 24).sum(),
+            Judged::Malformed { message } => message.len(),
+        }
+    }
+
     /// Appends it to a checkpoint.
     pub(crate) fn save(&self, out: &mut Vec<u8>) {
         let messages = match self {
@@ -186,7 +206,7 @@ impl Judged {
             }
         }
         for _ in 0..reader.count_of("messages", MESSAGES_MAX, 1)? {
-            verdicts.messages.push(reader.text("message bytes", u32::MAX as usize)?.to_string());
+            verdicts.messages.push(reader.text("message bytes", MESSAGE_BYTES_MAX)?.to_string());
         }
         match kind {
             0 => Ok(Judged::Malformed { message: verdicts.messages.pop().unwrap_or_default() }),
@@ -231,7 +251,7 @@ impl Verdicts {
 
     pub(crate) fn note(&mut self, message: impl FnOnce() -> String) {
         if self.messages.len() < MESSAGES_MAX {
-            self.messages.push(message());
+            self.messages.push(cut_short(message()));
         }
     }
 }

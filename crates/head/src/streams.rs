@@ -53,7 +53,8 @@ pub(crate) struct Stream {
     pub(crate) groups: BTreeMap<GroupId, Group>,
     /// Whether a block came since the last cut.
     pub(crate) used: bool,
-    /// What the last blocks came to, where it is not that every sample was accepted.
+    /// What the blocks of the last [`UNDER_WAY_MAX`] sequences came to, where it is not that every sample was
+    /// accepted.
     judged: VecDeque<(Sequence, Judged)>,
 }
 
@@ -121,7 +122,9 @@ impl Stream {
     /// Bytes of heap, estimated.
     pub(crate) fn heap_bytes(&self) -> usize {
         let groups = self.groups.values();
+        let judged = self.judged.iter();
         self.decoder.heap_bytes()
+            + judged.map(|(_, j)| j.heap_bytes() + size_of::<(Sequence, Judged)>()).sum::<usize>()
             + groups.map(|group| group.rows.capacity() * 4 + size_of::<Group>() + 16).sum::<usize>()
     }
 

@@ -548,6 +548,22 @@ fn offsets_give_series_their_own_times() {
     assert!(is_stale_nan(frame.floats[39]));
 }
 
+/// What is said of a series is sent and kept: it is short, however long the series' labels are.
+#[test]
+fn a_refusal_of_a_long_label_is_said_in_few_words() {
+    let mut log = Log::new(config());
+    let mut producer = Producer::new(1, 1);
+    let long = Labels::from_pairs([("__name__", "m"), ("a", &*"\u{1}\u{e9}".repeat(200_000))]);
+    let spec = GroupSpec { tenant: tenant("a"), target: None, series: vec![Some(long)] };
+    let group = producer.encoder.register(spec).expect("few series");
+    producer.frame(group, 1_000, &floats(&[1.0]));
+    let verdicts = log.accept(producer.block());
+    assert_eq!(verdicts.refused(Refusal::LabelLimit), 1);
+    let lengths: Vec<usize> = verdicts.messages.iter().map(String::len).collect();
+    assert!(lengths == [1024] || lengths == [1023], "{lengths:?}");
+    assert!(log.shard.stats(&tenant("a"), 1).series == 0);
+}
+
 /// The answer to a block may be lost: whoever sends it again is told the same, by each replica.
 #[test]
 fn what_a_block_came_to_is_said_again() {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pando_cluster::CatalogFollower;
 use pando_codec::write_block::{
-    KeyedEncoder, REQUEST_BYTES_MAX, UNDER_WAY_MAX, WORK_PER_BLOCK_MAX,
+    self, KeyedEncoder, REQUEST_BYTES_MAX, UNDER_WAY_MAX, WORK_PER_BLOCK_MAX,
 };
 use pando_model::{Epoch, NodeId, ProducerId, ShardId, TenantId};
 use pando_proto::v1::ingester_client::IngesterClient;
@@ -36,6 +36,7 @@ use crate::part::Part;
 const QUEUE_MAX: usize = 256;
 /// The longest block that is sent: some make a request.
 const BLOCK_BYTES_MAX: usize = REQUEST_BYTES_MAX / 3;
+const _: () = assert!(BLOCK_BYTES_MAX <= write_block::BLOCK_BYTES_MAX / 4);
 /// A request that takes longer is sent again.
 const SEND_TIMEOUT: Duration = Duration::from_secs(12);
 /// Pause before the next try, doubled up to the second value.
@@ -205,7 +206,7 @@ impl Sender {
                     None => return,
                 }
             }
-            while self.under_way.len() < UNDER_WAY_MAX && self.fitting() == self.under_way.len() {
+            while self.has_room() {
                 let Ok(parcel) = queue.try_recv() else { break };
                 self.take(parcel);
             }
@@ -246,6 +247,11 @@ impl Sender {
         }
     }
 
+    /// Whether one more block goes out with those that are under way. Gaps count: the shard remembers by sequence.
+    fn has_room(&self) -> bool {
+        self.next - self.judged <= UNDER_WAY_MAX as u64 && self.fitting() == self.under_way.len()
+    }
+
     /// How many blocks, from the oldest on, are sent together; never none.
     fn fitting(&self) -> usize {
         let mut bytes = 0;
@@ -273,7 +279,9 @@ impl Sender {
             blocks: blocks.collect(),
         });
         request.set_timeout(SEND_TIMEOUT);
-        let mut client = IngesterClient::new(peer).max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let mut client = IngesterClient::new(peer)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
         Ok(client.write(request).await?.into_inner())
     }
 

@@ -36,7 +36,7 @@ use crate::{Batch, Receipt, ShipSample, Shipper, ShipperConfig};
 
 const CLUSTER: ClusterId = ClusterId(7);
 const NOW_MS: i64 = 1_700_000_000_000;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Shard, producer, epoch.
 type StreamId = (u64, u64, u64);
@@ -69,10 +69,16 @@ struct Has {
     skips: usize,
 }
 
+/// The text behind the first `mark` in a block: its texts stand there as they are.
+fn text_behind(block: &[u8], mark: &str) -> Option<String> {
+    let text = String::from_utf8_lossy(block);
+    text.split_once(mark).map(|(_, behind)| behind.chars().take(8).collect())
+}
+
 impl Has {
     fn judge(&mut self, stream: StreamId, block: &WriteBlock) -> Outcome {
         let next = self.next.get(&stream).copied();
-        let mark = block.block.windows(6).find(|b| b.starts_with(b"mark-")).map_or(0, |b| b[5]);
+        let mark = text_behind(&block.block, "mark-").map_or(0, |text| text.as_bytes()[0]);
         let marked = *self.marks.entry((stream, block.sequence)).or_insert(mark);
         assert_eq!(mark, marked, "a sequence is given to one parcel: {}", block.sequence);
         let from = if block.skip_from > 0 { block.skip_from } else { block.sequence };
@@ -108,7 +114,7 @@ impl Has {
 
     /// Applies a block that is the next of its stream.
     fn apply(&mut self, stream: StreamId, block: &[u8]) -> Outcome {
-        let holds = |poison: &str| block.windows(poison.len()).any(|b| b == poison.as_bytes());
+        let holds = |poison: &str| text_behind(block, poison).is_some();
         if self.poison.is_some_and(holds) {
             return Outcome::Malformed(WriteMalformed { message: "label is too long".to_string() });
         }

@@ -36,7 +36,7 @@ pub(crate) struct Options {
     #[arg(long)]
     json: Option<PathBuf>,
     /// The cargo profile that Pando is built with.
-    #[arg(long, default_value = "ci")]
+    #[arg(long, default_value = "release")]
     profile: String,
     /// Measure this binary instead of building one.
     #[arg(long)]

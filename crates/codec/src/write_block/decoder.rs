@@ -263,13 +263,25 @@ impl<'a> Pass<'a> {
         let spec = GroupSpec { tenant, target, series };
         let state = GroupState::registered(&spec, &whole[..reader.position() - start]);
         let is_new = !self.before.contains_key(&group.0) && !self.next.contains_key(&group.0);
-        if is_new && self.before.len() + self.next.len() >= GROUPS_PER_STREAM_MAX {
+        if is_new && self.group_count() >= GROUPS_PER_STREAM_MAX {
             let (found, max) = (GROUPS_PER_STREAM_MAX as u64 + 1, GROUPS_PER_STREAM_MAX as u64);
             let (what, limit) = ("write block", "groups per stream");
             return Err(CodecError::Limit { what, limit, found, max });
         }
         self.next.insert(group.0, Some(state));
         Ok(Op::Register { group, spec })
+    }
+
+    /// The stream's groups with what the block has done so far. A block registers a few; many only where it may.
+    fn group_count(&self) -> usize {
+        if self.before.len() + self.next.len() < GROUPS_PER_STREAM_MAX {
+            return self.before.len() + self.next.len();
+        }
+        let gone =
+            self.next.iter().filter(|(id, now)| now.is_none() && self.before.contains_key(id));
+        let come =
+            self.next.iter().filter(|(id, now)| now.is_some() && !self.before.contains_key(id));
+        self.before.len() + come.count() - gone.count()
     }
 
     fn edit(&mut self, reader: &mut Reader<'a>) -> Result<Option<Op>, CodecError> {

@@ -22,7 +22,7 @@ pub(super) const METADATA: u8 = 4;
 ///
 /// What is pushed gathers in the open block until [`Encoder::finish`] ends it. A registration is written
 /// together with the group's first frame, so that groups without samples cost nothing. Group ids are never given
-/// twice: a frame that is based on a group which the shard has never seen fits no other one.
+/// twice, until there were 2^32: a frame that is based on a group which the shard has never seen fits no other one.
 #[derive(Debug, Default)]
 pub struct Encoder {
     groups: BTreeMap<u32, Group>,

@@ -49,12 +49,12 @@ use pando_model::{Epoch, Labels, TenantId};
 
 /// The version that is written, and the only one that is read.
 pub const VERSION: u8 = 1;
-/// The longest block, bytes. Producers aim at 1 MiB.
+/// The longest block, bytes. Producers stay at a quarter of it.
 pub const BLOCK_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the blocks that go to a shard in one request, and become one log entry with others'.
 pub const REQUEST_BYTES_MAX: usize = 12 << 20;
-/// Blocks of a stream that are under way at a time. A shard remembers what so many came to, for the answer may be
-/// lost.
+/// The sequences of a stream that are under way at a time, from the oldest block that is not answered on. A shard
+/// remembers what the blocks of so many came to, for the answer may be lost.
 pub const UNDER_WAY_MAX: usize = 64;
 /// The most series of a group, removed ones included.
 pub const SLOTS_PER_GROUP_MAX: usize = 1 << 20;

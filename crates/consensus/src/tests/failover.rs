@@ -214,10 +214,30 @@ async fn a_member_that_is_unfit_gives_up_the_lead_and_leads_only_where_nobody_el
     cluster.check().await;
 }
 
-/// A member that comes back with an older copy of its disk has forgotten what it told the leader. That stops the leader,
-/// whose process must end for it: with the next start all goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_with_an_old_disk_ends_the_leaders_process_and_no_more() {
+async fn a_group_whose_core_panics_fails_the_process() {
+    let mut cluster = Cluster::new(1, 8).await;
+    cluster.propose().await;
+    let group = cluster.group(0).clone();
+    assert_eq!(group.failure(), None);
+    let panics = group.inner.raft.with_raft_state(|_| panic!("told to")).await;
+    assert!(panics.is_err());
+    let why = tokio::time::timeout(PATIENCE, cluster.running(0).tasks.failed()).await;
+    let why = why.expect("the process is told");
+    assert!(why.contains("panicked"), "{why}");
+    assert!(group.failure().is_some_and(|why| why.contains("panicked")));
+    cluster.kill(0, false).await;
+    cluster.start(0).await;
+    let group = cluster.group(0).clone();
+    cluster.propose().await;
+    cluster.kill(0, false).await;
+    assert_eq!(group.failure(), None, "it was shut down");
+}
+
+/// A member that comes back with an older copy of its disk has forgotten what it told the leader. That may end a
+/// process (openraft asserts in debug builds that it does not happen); started again, all go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_with_an_old_disk_does_no_lasting_harm() {
     let mut cluster = Cluster::new(3, 8).await;
     cluster.propose_many(5).await;
     let old = (cluster.leader().await + 1) % 3;
@@ -226,18 +246,25 @@ async fn a_member_with_an_old_disk_ends_the_leaders_process_and_no_more() {
     cluster.start(old).await;
     cluster.propose_many(30).await;
     cluster.check().await;
-    let leader = cluster.leader().await;
-    assert_ne!(leader, old, "it would not be told of its own disk");
     cluster.kill(old, false).await;
     cluster.nodes[old].disk = backup;
     cluster.start(old).await;
-
-    let why = tokio::time::timeout(PATIENCE, cluster.running(leader).tasks.failed()).await;
-    let why = why.expect("the process is told");
-    assert!(why.contains("panicked"), "{why}");
-    assert!(cluster.group(leader).failure().is_some());
-    cluster.kill(leader, false).await;
-    cluster.start(leader).await;
+    let healed = async {
+        loop {
+            for i in 0..3 {
+                if cluster.running(i).tasks.failure().is_some() {
+                    cluster.kill(i, false).await;
+                    cluster.start(i).await;
+                }
+            }
+            let lines = cluster.running(old).journal.lines();
+            if lines == cluster.acknowledged {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, healed).await.expect("it hears of all that it forgot");
     cluster.propose_many(5).await;
     cluster.check().await;
 }

@@ -118,10 +118,22 @@ impl Plan {
         {
             for address in addresses {
                 let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+                let anywhere = ["0.0.0.0", "[::]"].iter().any(|any| address.starts_with(any));
+                if anywhere {
+                    bail!("{flag}: no member reaches another by {address}: give its own address");
+                }
                 if !port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0)) {
                     bail!("{flag}: not HOST:PORT: {address:?}");
                 }
             }
+        }
+        let listens_anywhere = self.grpc.listen_address.ip().is_unspecified();
+        if listens_anywhere && self.grpc.advertise_address.is_none() && self.is_clustered() {
+            bail!(
+                "--grpc.listen-address={} is none by which members reach this one: \
+                 give --grpc.advertise-address",
+                self.grpc.listen_address
+            );
         }
         Ok(())
     }

@@ -41,7 +41,11 @@ async fn cut(target: &AdminTarget) -> Result<()> {
             request.set_timeout(CUT_TIMEOUT);
             match IngesterClient::new(peer).cut(request).await {
                 Ok(answer) => {
-                    for name in answer.into_inner().generations {
+                    let generations = answer.into_inner().generations;
+                    if generations.is_empty() {
+                        println!("shard {shard} has nothing to cut");
+                    }
+                    for name in generations {
                         println!("shard {} generation {} is in a block", name.shard, name.cut);
                     }
                     done = true;
@@ -139,12 +143,12 @@ fn describe(tenant: &TenantId, limits: &TenantLimits, retention_ms: u64) -> Stri
 
 fn open_shards(routing: &RoutingView, target: &AdminTarget) -> Result<Vec<ShardId>> {
     let open = routing.shards().values().filter(|shard| shard.stage == ShardStage::Open);
-    let shards: Vec<ShardId> = open
-        .map(|shard| shard.id)
-        .filter(|shard| target.shard.is_none_or(|wanted| wanted == shard.0))
-        .collect();
+    let open: Vec<ShardId> = open.map(|shard| shard.id).collect();
+    let wanted = |shard: &&ShardId| target.shard.is_none_or(|wanted| wanted == shard.0);
+    let shards: Vec<ShardId> = open.iter().filter(wanted).copied().collect();
     if shards.is_empty() {
-        bail!("no such open shard");
+        let open: Vec<String> = open.iter().map(ShardId::to_string).collect();
+        bail!("no such open shard: open={}", open.join(","));
     }
     Ok(shards)
 }
