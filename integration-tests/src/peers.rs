@@ -39,6 +39,11 @@ pub fn prometheus() -> Option<PathBuf> {
     find("root/usr/bin/prometheus")
 }
 
+/// promtool.
+pub fn promtool() -> Option<PathBuf> {
+    find("root/usr/bin/promtool")
+}
+
 /// VictoriaMetrics.
 pub fn victoria_metrics() -> Option<PathBuf> {
     find("root/usr/bin/victoria-metrics")

@@ -181,12 +181,17 @@ async fn gateway_calls(member: &Member) -> Result<f64> {
 
 /// What a person would look with.
 async fn check_tools(cluster: &Cluster, base: &str, time: &str) -> Result<()> {
-    let printed =
-        cluster.tool(&["query", "instant", base, "count(up{job=\"node\"})", "--time", time])?;
-    ensure!(printed.starts_with("{} => 1 @["), "printed: {printed}");
-    let range = ["query", "range", base, "count(up{job=\"node\"})", "--end", time, "--step", "1s"];
-    let printed = cluster.tool(&range)?;
-    ensure!(printed.starts_with("{} =>\n") && printed.contains("1 @["), "printed: {printed}");
+    let (count, start) = ("count(up{job=\"node\"})", (time.parse::<f64>()? - 60.0).to_string());
+    let instant = ["query", "instant", base, count, "--time", time];
+    let range = ["query", "range", base, count, "--start", &start, "--end", time, "--step", "1s"];
+    for (args, begin) in [(&instant[..], "{} => 1 @["), (&range[..], "{} =>\n")] {
+        let printed = cluster.tool(args)?;
+        ensure!(printed.starts_with(begin) && printed.contains("1 @["), "printed: {printed}");
+        let Some(promtool) = peers::promtool() else { continue };
+        let theirs = tokio::process::Command::new(promtool).args(args).output().await?;
+        let theirs = String::from_utf8(theirs.stdout)?;
+        ensure!(printed == theirs, "{args:?}: printed: {printed} promtool: {theirs}");
+    }
     let failed =
         cluster.tool(&["query", "instant", base, "sum("]).err().context("it is no query")?;
     ensure!(failed.to_string().contains("bad_data"), "{failed}");
