@@ -317,18 +317,44 @@ async fn two_agents_make_of_scrapes_what_prometheus_makes() -> Result<()> {
 const TAKE_OVER_MS: i64 = 30_000;
 const TARGETS: usize = 12;
 
-/// Two agents share targets; one is killed. The other scrapes all of them in time, and no series that lives on goes
-/// stale meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_agents_targets_are_taken_over() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("prometheus.yml");
+    std::fs::write(&config, scenarios::head() + "  []\n")?;
+    let cluster = start_pando(&config).await?;
+    check_take_over(cluster, &config, "agent", "all").await
+}
+
+/// One that holds shards, too, and is a member for as long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_equals_targets_are_taken_over() -> Result<()> {
+    let mut cluster = Cluster::new()?;
+    let objstore = cluster.local_bucket()?;
+    cluster.add_equals(3, &objstore)?;
+    cluster.start()?;
+    cluster.ready().await?;
+    eventually("the controllers know all", || async {
+        let nodes = cluster.named("all-0").metric("pando_controller_nodes").await?;
+        Ok((nodes >= 3.0).then_some(()))
+    })
+    .await?;
+    let config = cluster.folder.path().join("prometheus.yml");
+    check_take_over(cluster, &config, "all-1", "all-0").await
+}
+
+/// Agents share targets; the member `victim` is killed. The others scrape all of them in time, and no series that
+/// lives on goes stale meanwhile.
+async fn check_take_over(
+    mut cluster: Cluster,
+    config: &Path,
+    victim: &str,
+    survivor: &str,
+) -> Result<()> {
     let paths: Vec<String> = (0..TARGETS).map(|i| format!("/t{i}")).collect();
     let script = |body: &str| vec![Reply::text(body)];
     let before = paths.iter().map(|path| (path.clone(), script("stays 1\n")));
     let exporter = Exporter::start(before).await?;
-    let folder = tempfile::tempdir()?;
-    let config = folder.path().join("prometheus.yml");
-    std::fs::write(&config, scenarios::head() + "  []\n")?;
-    let mut cluster = start_pando(&config).await?;
     let mut text = scenarios::head();
     for (i, path) in paths.iter().enumerate() {
         let _ = write!(
@@ -338,22 +364,22 @@ async fn a_dead_agents_targets_are_taken_over() -> Result<()> {
             exporter.address
         );
     }
-    std::fs::write(&config, text)?;
+    std::fs::write(config, text)?;
     cluster.members.iter().try_for_each(reload)?;
     eventually("every target is scraped", || async {
         Ok(paths.iter().all(|path| exporter.count("Pando", path) > 2).then_some(()))
     })
     .await?;
-    let shared = targets_of(cluster.member("agent")).await?;
+    let shared = targets_of(cluster.member(victim)).await?;
     ensure!(shared > 0.0 && shared < TARGETS as f64, "agents do not share: {shared} of {TARGETS}");
-    let ours = Server { name: "pando", url: cluster.member("all").url("") };
+    let ours = Server { name: "pando", url: cluster.member(survivor).url("") };
     eventually("the series of every target is there", || async {
         let found = ours.query("count(stays)", now_ms()).await?;
         Ok((found[0]["value"][1] == TARGETS.to_string().as_str()).then_some(()))
     })
     .await?;
 
-    cluster.member("agent").kill();
+    cluster.member(victim).kill();
     let killed_ms = now_ms();
     paths.iter().for_each(|path| exporter.script(path, script("stays 2\n")));
     let taken_over = |path: &String| {

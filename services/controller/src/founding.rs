@@ -198,7 +198,7 @@ fn with_source(error: &CatalogError) -> String {
 
 fn tell(told: &mut bool, trouble: &str) {
     if !std::mem::replace(told, true) {
-        tracing::info!(trouble, "waiting to find the cluster in the bucket");
+        tracing::warn!(trouble, "waiting to find the cluster in the bucket");
     }
 }
 

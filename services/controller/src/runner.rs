@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStore;
-use pando_catalog::{Catalog, Command};
+use pando_catalog::{Catalog, Command, Node, Role};
 use pando_cluster::{closable_shards, heal, initial_shards};
 use pando_model::NodeId;
 use pando_runtime::Rng;
@@ -20,6 +20,8 @@ const CHECKPOINT_ENTRIES: u64 = 1000;
 
 /// How often a controller makes sure that it reaches a majority, and how soon it tries again.
 const CONTACT: Duration = Duration::from_secs(2);
+/// Roles whose work the living share by a ring.
+const SHARED_ROLES: [Role; 2] = [Role::Agent, Role::StoreGateway];
 const CONTACT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Runs the leader's rounds until the tasks end. A controller that does not lead only watches.
@@ -124,19 +126,31 @@ impl Runner {
         controller.carry_out(commands).await
     }
 
-    /// Members that are silent, and hold nothing, are members no more: agents share targets among the living.
+    /// Agents and store gateways share their work among the living. Members that are silent, and hold nothing, are
+    /// members no more; those that hold a shard keep what else they are, and have these roles again when they are
+    /// heard of.
     async fn forget_dead_members(&self) -> Result<(), tonic::Status> {
         let controller = &self.controller;
         let now = controller.monotonic();
-        let dead: Vec<NodeId> = controller.state().read(|catalog| {
+        let (holders, dead): (Vec<Node>, Vec<Node>) = controller.state().read(|catalog| {
             let holds = |node: NodeId| {
                 let shards = catalog.shards().values();
                 shards.filter(|s| s.info.closed_ms == 0).any(|s| s.info.members.contains(&node))
             };
-            let ids = catalog.nodes().keys().copied();
-            ids.filter(|id| !controller.liveness().is_alive(*id, now) && !holds(*id)).collect()
+            let nodes = catalog.nodes().values().map(|node| Node::clone(node));
+            let silent = nodes.filter(|node| !controller.liveness().is_alive(node.id, now));
+            silent.partition(|node| holds(node.id))
         });
-        for node in dead {
+        for mut node in holders {
+            let roles = node.roles.len();
+            node.roles.retain(|role| !SHARED_ROLES.contains(role));
+            if node.roles.len() < roles {
+                tracing::info!(node = %node.id, "member is silent: others scrape its targets");
+                let now_ms = controller.now_ms();
+                controller.carry_out(vec![Command::RegisterNode { node, now_ms }]).await?;
+            }
+        }
+        for Node { id: node, .. } in dead {
             tracing::info!(%node, "member is silent and is forgotten");
             controller.carry_out(vec![Command::RemoveNode { node }]).await?;
             controller.liveness().forget(node);

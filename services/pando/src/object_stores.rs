@@ -156,6 +156,9 @@ fn s3(config: S3) -> Result<(Arc<dyn ObjectStore>, String)> {
         .with_client_options(client_options(config.insecure))
         .with_retry(retry())
         .with_virtual_hosted_style_request(config.bucket_lookup_type == "virtual-hosted");
+    if config.endpoint.starts_with("http://") && !config.insecure {
+        bail!("plain HTTP has to be asked for with insecure: true: endpoint={}", config.endpoint);
+    }
     if !config.endpoint.is_empty() {
         builder = builder.with_endpoint(with_scheme(&config.endpoint, config.insecure));
     }
