@@ -14,10 +14,11 @@ use tonic::Status;
 
 use crate::controller_client::ControllerClient;
 use crate::deltas::Deltas;
+use crate::kept::{Keeper, Kept, KeptView};
 
 /// Pause before the next try when no controller answers.
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
-/// A view is kept on disk at most this often.
+/// A view is written to disk at most this often.
 const KEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Which streams a member follows.
@@ -46,14 +47,14 @@ impl CatalogFollower {
         folder: PathBuf,
         tasks: &Tasks,
     ) -> Self {
-        let kept = Kept { disk, folder };
-        let (routing_out, routing) = watch::channel(Arc::new(kept.routing()));
-        let (blocks_out, blocks) = watch::channel(Arc::new(kept.blocks()));
-        let of_routing = Follow { client: client.clone(), kept: kept.clone() };
-        tasks.spawn_until_stopped("catalog routing", of_routing.routing(routing_out));
+        let kept = Kept::new(disk, folder);
+        let (routing_out, routing) = watch::channel(Arc::new(kept.read::<RoutingView>()));
+        let (blocks_out, blocks) = watch::channel(Arc::new(kept.read::<BlocksView>()));
+        let of_routing = follow(client.clone(), kept.clone(), routing_out);
+        tasks.spawn_until_stopped("catalog routing", of_routing);
         if streams == Streams::RoutingAndBlocks {
-            let of_blocks = Follow { client: client.clone(), kept };
-            tasks.spawn_until_stopped("catalog blocks", of_blocks.blocks(blocks_out));
+            let of_blocks = follow(client.clone(), kept, blocks_out);
+            tasks.spawn_until_stopped("catalog blocks", of_blocks);
         }
         CatalogFollower { routing, blocks, client }
     }
@@ -116,132 +117,84 @@ impl CatalogFollower {
     }
 }
 
-struct Follow {
-    client: ControllerClient,
-    kept: Kept,
+/// A view and the stream of deltas that it follows.
+trait Followed: KeptView + Clone {
+    fn at(&self) -> CatalogVersion;
+
+    fn watch(
+        client: &ControllerClient,
+        since: CatalogVersion,
+    ) -> impl Future<Output = Result<Deltas, Status>> + Send;
+
+    fn advance(&mut self, delta: &[u8]) -> Result<(), CatalogError>;
 }
 
-impl Follow {
-    async fn routing(self, out: watch::Sender<Arc<RoutingView>>) {
+impl Followed for RoutingView {
+    fn at(&self) -> CatalogVersion {
+        self.version()
+    }
+
+    fn watch(
+        client: &ControllerClient,
+        since: CatalogVersion,
+    ) -> impl Future<Output = Result<Deltas, Status>> + Send {
+        client.watch_routing(since)
+    }
+
+    fn advance(&mut self, delta: &[u8]) -> Result<(), CatalogError> {
+        self.apply(&wire::decode_routing_delta(delta)?)
+    }
+}
+
+impl Followed for BlocksView {
+    fn at(&self) -> CatalogVersion {
+        self.version()
+    }
+
+    fn watch(
+        client: &ControllerClient,
+        since: CatalogVersion,
+    ) -> impl Future<Output = Result<Deltas, Status>> + Send {
+        client.watch_blocks(since)
+    }
+
+    fn advance(&mut self, delta: &[u8]) -> Result<(), CatalogError> {
+        self.apply(&wire::decode_block_delta(delta)?)
+    }
+}
+
+/// Follows one stream for good, and keeps its view.
+async fn follow<V: Followed>(client: ControllerClient, kept: Kept, out: watch::Sender<Arc<V>>) {
+    let mut keeper = Keeper::new(&kept, &out, KEEP_INTERVAL);
+    let following = async {
         loop {
-            let since = out.borrow().version();
-            let ended = match self.client.watch_routing(since).await {
-                Ok(stream) => self.routing_deltas(stream, &out).await,
+            let since = out.borrow().at();
+            let ended = match V::watch(&client, since).await {
+                Ok(deltas) => apply_all(deltas, &out).await,
                 Err(status) => status,
             };
-            tracing::debug!(status = ended.message(), "catalog stream of routing ended");
+            tracing::debug!(status = ended.message(), name = V::NAME, "catalog stream ended");
             tokio::time::sleep(RETRY_PAUSE).await;
         }
-    }
-
-    async fn routing_deltas(
-        &self,
-        mut deltas: Deltas,
-        out: &watch::Sender<Arc<RoutingView>>,
-    ) -> Status {
-        let mut keep = Pace::default();
-        loop {
-            let delta = match deltas.next().await {
-                Ok(delta) => delta,
-                Err(status) => return status,
-            };
-            let mut view = RoutingView::clone(&out.borrow());
-            let applied = wire::decode_routing_delta(&delta).and_then(|delta| view.apply(&delta));
-            if let Err(error) = applied {
-                return pando_rpc::status(error.kind(), error);
-            }
-            if keep.due().await {
-                self.kept.write(ROUTING, &view.to_bytes());
-            }
-            out.send_replace(Arc::new(view));
-        }
-    }
-
-    async fn blocks(self, out: watch::Sender<Arc<BlocksView>>) {
-        loop {
-            let since = out.borrow().version();
-            let ended = match self.client.watch_blocks(since).await {
-                Ok(stream) => self.block_deltas(stream, &out).await,
-                Err(status) => status,
-            };
-            tracing::debug!(status = ended.message(), "catalog stream of blocks ended");
-            tokio::time::sleep(RETRY_PAUSE).await;
-        }
-    }
-
-    async fn block_deltas(
-        &self,
-        mut deltas: Deltas,
-        out: &watch::Sender<Arc<BlocksView>>,
-    ) -> Status {
-        let mut keep = Pace::default();
-        loop {
-            let delta = match deltas.next().await {
-                Ok(delta) => delta,
-                Err(status) => return status,
-            };
-            let mut view = BlocksView::clone(&out.borrow());
-            let applied = wire::decode_block_delta(&delta).and_then(|delta| view.apply(&delta));
-            if let Err(error) = applied {
-                return pando_rpc::status(error.kind(), error);
-            }
-            if keep.due().await {
-                self.kept.write(BLOCKS, &view.to_bytes());
-            }
-            out.send_replace(Arc::new(view));
-        }
+    };
+    // Neither ends by itself.
+    tokio::select! {
+        () = keeper.run() => {}
+        () = following => {}
     }
 }
 
-/// Lets something happen at once, and then at most every [`KEEP_INTERVAL`].
-#[derive(Default)]
-struct Pace {
-    interval: Option<tokio::time::Interval>,
-}
-
-impl Pace {
-    async fn due(&mut self) -> bool {
-        let interval = self.interval.get_or_insert_with(|| {
-            let mut interval = tokio::time::interval(KEEP_INTERVAL);
-            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            interval
-        });
-        futures::FutureExt::now_or_never(interval.tick()).is_some()
-    }
-}
-
-const ROUTING: &str = "routing";
-const BLOCKS: &str = "blocks";
-
-/// The last views on this member's disk. What cannot be read is as good as absent: the controllers have it.
-#[derive(Clone)]
-struct Kept {
-    disk: Arc<dyn Disk>,
-    folder: PathBuf,
-}
-
-impl Kept {
-    fn routing(&self) -> RoutingView {
-        self.read(ROUTING, RoutingView::from_bytes).unwrap_or_default()
-    }
-
-    fn blocks(&self) -> BlocksView {
-        self.read(BLOCKS, BlocksView::from_bytes).unwrap_or_default()
-    }
-
-    fn read<T>(
-        &self,
-        name: &str,
-        decode: impl FnOnce(&[u8]) -> Result<T, CatalogError>,
-    ) -> Option<T> {
-        let bytes = self.disk.read_all(&self.folder.join(name)).ok()?;
-        let view = decode(&bytes);
-        view.inspect_err(|error| tracing::warn!(%error, name, "kept catalog is not used")).ok()
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) {
-        if let Err(error) = self.disk.replace(&self.folder.join(name), bytes) {
-            tracing::warn!(%error, name, "catalog cannot be kept on disk");
+/// Applies deltas until there are no more, or one does not fit.
+async fn apply_all<V: Followed>(mut deltas: Deltas, out: &watch::Sender<Arc<V>>) -> Status {
+    loop {
+        let delta = match deltas.next().await {
+            Ok(delta) => delta,
+            Err(status) => return status,
+        };
+        let mut view = V::clone(&out.borrow());
+        if let Err(error) = view.advance(&delta) {
+            return pando_rpc::status(error.kind(), error);
         }
+        out.send_replace(Arc::new(view));
     }
 }

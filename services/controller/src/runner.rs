@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStore;
-use pando_catalog::{Catalog, Command, Node, Role};
-use pando_cluster::{closable_shards, heal, initial_shards};
-use pando_model::NodeId;
+use pando_catalog::{Catalog, Command};
+use pando_cluster::{closable_shards, forget_silent, heal, initial_shards, raise_feature_level};
 use pando_runtime::Rng;
 
 use crate::FEATURE_LEVEL;
@@ -20,8 +19,6 @@ const CHECKPOINT_ENTRIES: u64 = 1000;
 
 /// How often a controller makes sure that it reaches a majority, and how soon it tries again.
 const CONTACT: Duration = Duration::from_secs(2);
-/// Roles whose work the living share by a ring.
-const SHARED_ROLES: [Role; 2] = [Role::Agent, Role::StoreGateway];
 const CONTACT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Runs the leader's rounds until the tasks end. A controller that does not lead only watches.
@@ -74,7 +71,7 @@ impl Runner {
     async fn lead(&self) -> Result<(), tonic::Status> {
         let controller = self.controller.clone();
         self.found().await?;
-        self.forget_dead_members().await?;
+        self.settle_members().await?;
         let (presence, settings) = (controller.presence(), controller.config().placement());
         let now_ms = controller.now_ms();
         let opened = controller.state().read(|catalog| {
@@ -126,36 +123,35 @@ impl Runner {
         controller.carry_out(commands).await
     }
 
-    /// Agents and store gateways share their work among the living. Members that are silent, and hold nothing, are
-    /// members no more; those that hold a shard keep what else they are, and have these roles again when they are
-    /// heard of.
-    async fn forget_dead_members(&self) -> Result<(), tonic::Status> {
+    /// Whoever is silent, and what the members that are left can read.
+    async fn settle_members(&self) -> Result<(), tonic::Status> {
         let controller = &self.controller;
-        let now = controller.monotonic();
-        let (holders, dead): (Vec<Node>, Vec<Node>) = controller.state().read(|catalog| {
-            let holds = |node: NodeId| {
-                let shards = catalog.shards().values();
-                shards.filter(|s| s.info.closed_ms == 0).any(|s| s.info.members.contains(&node))
-            };
-            let nodes = catalog.nodes().values().map(|node| Node::clone(node));
-            let silent = nodes.filter(|node| !controller.liveness().is_alive(node.id, now));
-            silent.partition(|node| holds(node.id))
-        });
-        for mut node in holders {
-            let roles = node.roles.len();
-            node.roles.retain(|role| !SHARED_ROLES.contains(role));
-            if node.roles.len() < roles {
-                tracing::info!(node = %node.id, "member is silent: others scrape its targets");
-                let now_ms = controller.now_ms();
-                controller.carry_out(vec![Command::RegisterNode { node, now_ms }]).await?;
+        let (now, now_ms) = (controller.monotonic(), controller.now_ms());
+        let silent = |node| !controller.liveness().is_alive(node, now);
+        let commands = controller.state().read(|catalog| forget_silent(catalog, silent, now_ms));
+        for command in &commands {
+            match command {
+                Command::RemoveNode { node } => {
+                    tracing::info!(%node, "member is silent and is forgotten");
+                }
+                Command::RegisterNode { node, .. } => {
+                    let (node, left) = (node.id, &node.roles);
+                    tracing::info!(%node, ?left, "member is silent: others do what they can of it");
+                }
+                _ => {}
             }
         }
-        for Node { id: node, .. } in dead {
-            tracing::info!(%node, "member is silent and is forgotten");
-            controller.carry_out(vec![Command::RemoveNode { node }]).await?;
-            controller.liveness().forget(node);
+        controller.carry_out(commands.clone()).await?;
+        for command in commands {
+            if let Command::RemoveNode { node } = command {
+                controller.liveness().forget(node);
+            }
         }
-        Ok(())
+        let raise = controller.state().read(raise_feature_level);
+        if let Some(Command::RaiseFeatureLevel { level }) = &raise {
+            tracing::info!(level, "every member reads it: the feature level rises");
+        }
+        controller.carry_out(raise.into_iter().collect()).await
     }
 
     async fn checkpoint(&mut self) {
