@@ -2,12 +2,15 @@
 //!
 //! ```json
 //! {"format":1,"cluster":"00c0ffee00c0ffee","created_ms":1700000000000,
-//!  "voters":[{"node":"0123456789abcdef","address":"pando-0:9095"}]}
+//!  "voters":[{"node":"0123456789abcdef","address":"pando-0:9095"}],"check":"0f1e2d3c4b5a6978"}
 //! ```
+//!
+//! The check is xxh3 of the same text without it.
 
 use bytes::Bytes;
 use pando_model::{ClusterId, NodeId};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::CatalogError;
 
@@ -41,6 +44,20 @@ struct Json {
     cluster: String,
     created_ms: i64,
     voters: Vec<JsonVoter>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    check: String,
+}
+
+impl Json {
+    fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("numbers and texts always have a JSON form")
+    }
+
+    fn sealed(mut self) -> Self {
+        self.check.clear();
+        self.check = format!("{:016x}", xxh3_64(&self.to_bytes()));
+        self
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,8 +84,9 @@ impl ClusterFile {
             cluster: self.cluster.to_string(),
             created_ms: self.created_ms,
             voters: voters.collect(),
+            check: String::new(),
         };
-        serde_json::to_vec(&json).expect("numbers and texts always have a JSON form").into()
+        json.sealed().to_bytes().into()
     }
 
     /// Reads what [`ClusterFile::encode`] wrote.
@@ -84,6 +102,11 @@ impl ClusterFile {
             });
         }
         let json: Json = serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
+        let check = json.check.clone();
+        let json = json.sealed();
+        if json.check != check {
+            return Err(damaged(format!("its check is another: found={check:?}")));
+        }
         let cluster = ClusterId::parse(&json.cluster)
             .ok_or_else(|| damaged(format!("bad id: cluster={:?}", json.cluster)))?;
         let voters = json.voters.into_iter().map(|voter| {
@@ -111,7 +134,7 @@ mod tests {
         };
         let text = concat!(
             r#"{"format":1,"cluster":"0000000000c0ffee","created_ms":1700000000000,"#,
-            r#""voters":[{"node":"00000000000000ab","address":"pando-0:9095"}]}"#,
+            r#""voters":[{"node":"00000000000000ab","address":"pando-0:9095"}],"check":"db3b9bddef626d1e"}"#,
         );
         assert_eq!(file.encode(), text.as_bytes());
     }
@@ -127,7 +150,8 @@ mod tests {
         let kind = |bytes: &[u8]| ClusterFile::decode(bytes).expect_err("refused").kind();
         assert_eq!(kind(br#"{"format":2,"other":1}"#), ErrorKind::Unsupported);
         assert_eq!(kind(b"{}"), ErrorKind::Corrupt);
-        let short = br#"{"format":1,"cluster":"1","created_ms":1,"voters":[]}"#;
-        assert_eq!(kind(short), ErrorKind::Corrupt);
+        let text = String::from_utf8(file.encode().to_vec()).expect("JSON");
+        assert_eq!(kind(text.replace("c0ffee", "c0ffef").as_bytes()), ErrorKind::Corrupt);
+        assert_eq!(kind(text.replace("a:1", "a:2").as_bytes()), ErrorKind::Corrupt);
     }
 }

@@ -2,20 +2,21 @@
 //!
 //! ```text
 //! lock       held while a process uses the directory
-//! identity   "pando identity 1\nnode <16 hex>\nproducer <16 hex>\nepoch <n>\n"
+//! identity   checked text: "node <16 hex>\nproducer <16 hex>\nepoch <n>\n"
 //! ```
 //!
 //! The node id is random and never used again: a directory that is lost takes it along, and what starts on an
 //! empty one is a new member. The epoch counts starts.
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use pando_model::{Epoch, NodeId, ProducerId};
 use pando_runtime::Rng;
 use pando_runtime::disk::{Disk, OsDisk};
+
+use crate::checked_text;
 
 const HEADER: &str = "pando identity 1";
 
@@ -69,26 +70,20 @@ impl DataDir {
     }
 
     fn write_identity(&self) -> Result<()> {
-        let text = format!(
-            "{HEADER}\nnode {}\nproducer {}\nepoch {}\n",
-            self.node, self.producer, self.epoch
-        );
-        let temporary = self.path.join("identity.new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, self.path.join("identity"))?;
-        File::open(&self.path)?.sync_all()?;
-        Ok(())
+        let text = identity_text(self.node, self.producer, self.epoch);
+        let path = self.path.join("identity");
+        OsDisk
+            .replace(&path, text.as_bytes())
+            .with_context(|| format!("cannot write path={}", path.display()))
     }
 }
 
+fn identity_text(node: NodeId, producer: ProducerId, epoch: Epoch) -> String {
+    checked_text::seal(HEADER, &format!("node {node}\nproducer {producer}\nepoch {epoch}\n"))
+}
+
 fn parse_identity(text: &str) -> Result<(NodeId, ProducerId, Epoch)> {
-    let mut lines = text.lines();
-    let header = lines.next().unwrap_or_default();
-    if header != HEADER {
-        bail!("unknown version: found={header:?} known={HEADER:?}");
-    }
+    let mut lines = checked_text::open(HEADER, text)?.lines();
     let mut field = |name: &str| {
         let line = lines.next().unwrap_or_default();
         line.strip_prefix(name)
@@ -136,10 +131,28 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_version_is_refused_with_both_named() {
-        let error = parse_identity("pando identity 9\n").expect_err("unknown");
-        assert!(
-            error.to_string().contains("identity 9") && error.to_string().contains("identity 1")
+    fn version_one_of_the_identity_is_pinned() {
+        let text = concat!(
+            "pando identity 1\nnode 00000000000000ab\nproducer 00000000000000cd\nepoch 7\n",
+            "check f5e4ea4e69ccb50a\n",
         );
+        let identity = (NodeId(0xab), ProducerId(0xcd), Epoch(7));
+        assert_eq!(identity_text(identity.0, identity.1, identity.2), text);
+        assert_eq!(parse_identity(text).expect("as it was written"), identity);
+    }
+
+    /// A lower epoch would name streams that were there before: what the shards have of those would be taken for
+    /// what is sent now.
+    #[test]
+    fn a_damaged_identity_is_refused_and_named() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        let path = folder.path().to_string_lossy().into_owned();
+        drop(DataDir::open(&path, &Rng::seeded(1)).expect("empty directory"));
+        let file = folder.path().join("identity");
+        let text = fs::read_to_string(&file).expect("it is there");
+        fs::write(&file, text.replace("epoch 1", "epoch 0")).expect("a test folder");
+        let error = DataDir::open(&path, &Rng::seeded(1)).err().expect("refused");
+        let error = format!("{error:#}");
+        assert!(error.contains("/identity") && error.contains("damaged"), "{error}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod build_info;
+mod checked_text;
 mod config_file;
 mod data_dir;
 mod logging;

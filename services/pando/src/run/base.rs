@@ -49,7 +49,9 @@ impl Base {
         pando_rpc::tls::install_provider();
         let rng = Rng::system();
         let data = DataDir::open(&plan.storage.path, &rng)?;
-        let disk = disk();
+        let http = http_listeners(&plan.web.listen_address).await?;
+        let listens = http.iter().filter_map(|http| http.local_addr().ok());
+        let disk = disk(listens.chain([plan.grpc.listen_address]))?;
         let store = match &plan.store {
             Some(args) => Some(object_stores::open(args.config_file.as_deref(), data.path())?),
             None => None,
@@ -78,7 +80,7 @@ impl Base {
             client,
             host: Arc::default(),
             store,
-            http: parking_lot::Mutex::new(http_listeners(&plan.web.listen_address).await?),
+            http: parking_lot::Mutex::new(http),
             data,
         };
         build_info::register(&base.metrics);
@@ -133,20 +135,26 @@ impl Base {
 
 /// The disk. `PANDO_TEST_LOSSY_DISK=1` makes one that loses what was not synced when the process is killed, as
 /// a power cut does; `=2` one that lies about syncing, too. For tests of durability alone, of the binary that is
-/// shipped: whoever sets it elsewhere is told so.
-fn disk() -> Arc<dyn Disk> {
+/// shipped: where others than this machine reach the process, it does not start.
+fn disk(listens: impl Iterator<Item = SocketAddr>) -> Result<Arc<dyn Disk>> {
     let value = std::env::var("PANDO_TEST_LOSSY_DISK").unwrap_or_default();
     if !value.is_empty() {
+        if let Some(address) = listens.into_iter().find(|address| !address.ip().is_loopback()) {
+            bail!(
+                "PANDO_TEST_LOSSY_DISK={value} is for tests on loopback alone: acknowledged samples would be lost \
+                 (listens on {address})"
+            );
+        }
         tracing::warn!(
             PANDO_TEST_LOSSY_DISK = value,
             "this process may lose acknowledged samples: its environment asks for the disk of durability tests"
         );
     }
-    match value.as_str() {
+    Ok(match value.as_str() {
         "1" => Arc::new(LossyDisk::new(Arc::new(OsDisk))),
         "2" => Arc::new(LossyDisk::lying(Arc::new(OsDisk))),
         _ => Arc::new(OsDisk),
-    }
+    })
 }
 
 async fn http_listeners(addresses: &[String]) -> Result<Vec<TcpListener>> {

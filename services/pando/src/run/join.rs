@@ -10,12 +10,14 @@ use pando_consensus::{GrpcTransport, Host, HostConfig};
 use pando_model::ClusterId;
 use pando_runtime::Tasks;
 
+use crate::checked_text;
 use crate::run::base::Base;
 
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// The file that says to which cluster a data directory belongs.
 const FILE: &str = "cluster";
+const HEADER: &str = "pando cluster 1";
 /// The bucket's file, as a controller has followed it.
 const KEPT_FILE: &str = "cluster.json";
 
@@ -24,8 +26,8 @@ pub(crate) fn known_cluster(base: &Base) -> Result<Option<ClusterId>> {
     let path = base.data.path().join(FILE);
     match std::fs::read_to_string(&path) {
         Ok(text) => {
-            let id = ClusterId::parse(text.trim());
-            id.map(Some).with_context(|| format!("not a cluster id: path={}", path.display()))
+            let broken = || format!("broken file path={}", path.display());
+            parse_cluster(&text).map(Some).with_context(broken)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read path={}", path.display())),
@@ -40,12 +42,21 @@ pub(crate) fn belong_to(base: &Base, cluster: ClusterId) -> Result<()> {
         bail!("data directory belongs to another cluster: ours={known} theirs={cluster}");
     }
     base.disk
-        .replace(&base.data.path().join(FILE), format!("{cluster}\n").as_bytes())
+        .replace(&base.data.path().join(FILE), cluster_text(cluster).as_bytes())
         .context("cannot remember the cluster")?;
     if !base.identity.set_cluster(cluster) {
         bail!("this process has joined another cluster: theirs={cluster}");
     }
     Ok(())
+}
+
+fn cluster_text(cluster: ClusterId) -> String {
+    checked_text::seal(HEADER, &format!("id {cluster}\n"))
+}
+
+fn parse_cluster(text: &str) -> Result<ClusterId> {
+    let id = checked_text::open(HEADER, text)?.strip_prefix("id ");
+    id.and_then(|id| ClusterId::parse(id.trim())).context("the id is not 16 hex digits")
 }
 
 /// The `cluster.json` that this controller has followed before, if it has.
@@ -133,6 +144,14 @@ mod tests {
     use pando_runtime::disk::{Disk as _, SimDisk};
 
     use super::*;
+
+    #[test]
+    fn version_one_of_the_cluster_file_is_pinned() {
+        let text = "pando cluster 1\nid 0000000000c0ffee\ncheck 4a180e196aff040d\n";
+        assert_eq!(cluster_text(ClusterId(0xc0_ffee)), text);
+        assert_eq!(parse_cluster(text).expect("as it was written"), ClusterId(0xc0_ffee));
+        assert!(parse_cluster(&text.replace("ee\n", "ef\n")).is_err(), "its check is another");
+    }
 
     #[tokio::test]
     async fn a_process_that_is_older_than_its_cluster_ends() {
