@@ -47,6 +47,8 @@ pub struct BlockStore {
     ranges: Cache<RangeKey, Bytes>,
     /// Makes names of temporary files: two writers of one block share none.
     files_begun: Arc<AtomicU64>,
+    /// Copies in the folder that turned out damaged.
+    copies_damaged: Arc<AtomicU64>,
 }
 
 impl BlockStore {
@@ -62,7 +64,13 @@ impl BlockStore {
             .build();
         let folder = config.folder.clone().map(Arc::new);
         folder.iter().for_each(|folder| remove_unfinished(folder));
-        BlockStore { store, folder, opened, ranges, files_begun: Arc::default() }
+        let (files_begun, copies_damaged) = Default::default();
+        BlockStore { store, folder, opened, ranges, files_begun, copies_damaged }
+    }
+
+    /// How many copies in the folder turned out damaged, and were removed, since the start.
+    pub fn copies_damaged(&self) -> u64 {
+        self.copies_damaged.load(Ordering::Relaxed)
     }
 
     /// The object store below.
@@ -213,9 +221,13 @@ impl BlockStore {
             store.forget(block).map(|()| there)
         });
         match removed.await {
-            Ok(true) => tracing::warn!(%block, why, "damaged local copy of a block is removed"),
+            Ok(true) => {
+                self.copies_damaged.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%block, why, "damaged local copy of a block is removed");
+            }
             Ok(false) => {}
             Err(error) => {
+                self.copies_damaged.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(%block, why, %error, "damaged local copy of a block is not removed");
             }
         }

@@ -118,6 +118,10 @@ impl AgentMetrics {
             ship_failures: Counter::default(),
             ship_seconds: Histogram::new(seconds),
         };
+        // A counter that is born with its first failure shows no increase: alerts would miss that one.
+        for mechanism in ["dns", "file", "http"] {
+            drop(metrics.sd_failures.get_or_create(&MechanismLabels { mechanism }));
+        }
         metrics.register_known(registry);
         metrics.register_own(registry);
         metrics

@@ -26,6 +26,8 @@ pub struct CompactorMetrics {
     pub(crate) input_samples: Counter,
     pub(crate) output_samples: Counter,
     pub(crate) controller_failures: Counter,
+    compactions: Counter,
+    compactions_failed: Counter,
 }
 
 impl CompactorMetrics {
@@ -44,11 +46,18 @@ impl CompactorMetrics {
             input_samples: Counter::default(),
             output_samples: Counter::default(),
             controller_failures: Counter::default(),
+            compactions: Counter::default(),
+            compactions_failed: Counter::default(),
         };
         // A failure shows before the quarantine that the fifth one brings, so that alerts see it.
         for end in ["done", "nothing", "given_back", "failed", "lost"] {
             metrics.runs.get_or_create(&EndLabels { end }).inc_by(0);
         }
+        registry.with_prefix("prometheus_tsdb", |r| {
+            let m = metrics.clone();
+            r.register("compactions", "Compactions that were executed", m.compactions);
+            r.register("compactions_failed", "Compactions that failed", m.compactions_failed);
+        });
         let m = metrics.clone();
         registry.with_prefix("pando_compactor", |r| {
             r.register("runs", "Work items by how they ended", m.runs);
@@ -79,6 +88,10 @@ impl CompactorMetrics {
 
     pub(crate) fn ended(&self, end: &'static str, seconds: f64) {
         self.runs.get_or_create(&EndLabels { end }).inc();
+        if matches!(end, "done" | "failed") {
+            self.compactions.inc();
+            self.compactions_failed.inc_by(u64::from(end == "failed"));
+        }
         self.run_seconds.observe(seconds);
     }
 }

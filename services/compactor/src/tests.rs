@@ -253,6 +253,7 @@ async fn a_damaged_input_fails_the_work_until_it_is_quarantined() {
         tokio::task::yield_now().await;
     }
     assert!(bench.metric("pando_compactor_runs_total{end=\"failed\"} 5"));
+    assert!(bench.metric("prometheus_tsdb_compactions_failed_total 5"));
     bench.stop().await;
 }
 

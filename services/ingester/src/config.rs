@@ -79,8 +79,10 @@ impl IngesterConfig {
         }
         if self.memory_bytes < self.cut_bytes {
             let (cut, memory) = (self.cut_bytes, self.memory_bytes);
-            faults
-                .push(format!("a generation does not fit: --ingester.cut-bytes={cut} --ingester.memory-bytes={memory}"));
+            faults.push(format!(
+                "a generation does not fit: --ingester.cut-bytes={cut} \
+                 --ingester.memory-bytes={memory}"
+            ));
         }
         if self.keep_ms < 0 {
             faults.push(format!(

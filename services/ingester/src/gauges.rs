@@ -68,6 +68,7 @@ fn look(shards: &Shards, seldom: bool) {
         metrics.disk("free", free);
     }
     metrics.shards.set(all.len() as u64);
+    metrics.copies_damaged(context.blocks.copies_damaged());
     let failed = all.iter().filter(|shard| shard.group.failure().is_some());
     metrics.shards_failed.set(failed.count() as u64);
     metrics.shards_led.set(led);

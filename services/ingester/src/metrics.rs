@@ -67,6 +67,7 @@ pub(crate) struct IngesterMetrics {
     disk_bytes: Family<PartLabels, Count>,
     pub(crate) head_series: Count,
     pub(crate) head_chunks: Count,
+    reloads_failures: Counter,
 }
 
 impl IngesterMetrics {
@@ -94,6 +95,7 @@ impl IngesterMetrics {
             disk_bytes: Family::default(),
             head_series: Gauge::default(),
             head_chunks: Gauge::default(),
+            reloads_failures: Counter::default(),
         };
         metrics.register(registry);
         // Dashboards look for it from the beginning.
@@ -129,6 +131,10 @@ impl IngesterMetrics {
             r.register("generations_dropped", help, m.generations_dropped);
             r.register("memory_bytes", "Estimated memory of heads", m.memory_bytes);
             r.register("disk_bytes", "Disk of log and checkpoints, and what is free", m.disk_bytes);
+        });
+        registry.with_prefix("prometheus_tsdb", |r| {
+            let help = "Copies of blocks on this member's disk that turned out damaged";
+            r.register("reloads_failures", help, self.reloads_failures.clone());
         });
         registry.with_prefix("prometheus_tsdb_head", |r| {
             let m = self.clone();
@@ -168,6 +174,11 @@ impl IngesterMetrics {
                 self.samples_refused.get_or_create(&labels).inc_by(samples);
             }
         }
+    }
+
+    /// So many copies of blocks have turned out damaged since the start.
+    pub(crate) fn copies_damaged(&self, copies: u64) {
+        self.reloads_failures.inc_by(copies.saturating_sub(self.reloads_failures.get()));
     }
 
     /// A cut was proposed; `made` says whether it ended a generation.

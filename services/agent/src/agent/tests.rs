@@ -102,6 +102,7 @@ async fn targets_are_scraped_shown_and_shipped() {
     for line in [
         "prometheus_target_scrape_pool_targets{scrape_job=\"j\"} 1",
         "prometheus_sd_discovered_targets{name=\"scrape\",config=\"j\"} 1",
+        "prometheus_sd_refresh_failures_total{mechanism=\"dns\"} 0",
         "pando_agent_scrapes_total ",
         "prometheus_target_interval_length_seconds_count{interval=\"100ms\"}",
         "prometheus_target_interval_length_seconds{interval=\"100ms\",quantile=\"0.9\"}",
