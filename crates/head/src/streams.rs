@@ -168,6 +168,9 @@ impl Stream {
         let id = StreamId { producer, epoch: Epoch(reader.varint()?) };
         let next = Sequence(reader.varint()?);
         let flags = reader.u8()?;
+        if flags & !(USED | HAS_JUDGED) != 0 {
+            return Err(reader.malformed("unknown flags of a stream"));
+        }
         let mut judged = VecDeque::new();
         if flags & HAS_JUDGED != 0 {
             for _ in 0..reader.count_of("judged blocks", UNDER_WAY_MAX, 3)? {

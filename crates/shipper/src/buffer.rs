@@ -188,10 +188,10 @@ impl DiskBuffer {
     }
 
     /// Appends a batch. It survives a crash after the next [`DiskBuffer::sync`]. Returns the number of samples
-    /// that are not kept, for no record can hold them.
+    /// that are not kept, for no record or no buffer can hold them.
     ///
     /// # Errors
-    /// The disk's, or the batch is larger than the buffer. A part of it may be kept.
+    /// The disk's. A part of the batch may be kept.
     pub fn push(&mut self, batch: &Batch) -> Result<u64, BufferError> {
         let Batch { tenant, samples, metadata } = batch;
         self.push_part(tenant, PartRef { samples, metadata })
@@ -201,7 +201,13 @@ impl DiskBuffer {
         let why = match encode(tenant, part) {
             Ok(None) => return Ok(0),
             Ok(Some(payload)) if payload.len() <= BLOCK_BYTES_MAX => {
-                return self.push_payload(&payload, part.samples.len()).map(|()| 0);
+                return match self.push_payload(&payload, part.samples.len()) {
+                    Err(error @ BufferError::TooLarge { .. }) => {
+                        tracing::error!(%error, "samples are dropped");
+                        Ok(part.samples.len() as u64)
+                    }
+                    pushed => pushed.map(|()| 0),
+                };
             }
             Ok(Some(payload)) => format!("bytes={} bytes_max={BLOCK_BYTES_MAX}", payload.len()),
             Err(error) => error.to_string(),

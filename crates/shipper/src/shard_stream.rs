@@ -464,7 +464,7 @@ fn encode_once(encoder: &mut KeyedEncoder, parcel: &Parcel) -> Result<Option<Vec
         Err(error) => error.to_string(),
     };
     // What was pushed is not sent, and the shard does not know it.
-    drop(encoder.finish(IDLE_BLOCKS_MAX));
+    encoder.abandon();
     parcel.forget_groups(encoder);
     Err(why)
 }

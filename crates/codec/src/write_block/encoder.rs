@@ -32,6 +32,8 @@ pub struct Encoder {
     op_count: u64,
     samples: usize,
     work: usize,
+    /// The groups that the open block drops.
+    dropped: Vec<GroupId>,
 }
 
 #[derive(Debug)]
@@ -173,10 +175,15 @@ impl Encoder {
     pub fn drop_group(&mut self, group: GroupId) {
         let known = self.groups.remove(&group.0).and_then(|group| group.state).is_some();
         if known {
-            self.ops.push(DROP);
-            put_varint(&mut self.ops, u64::from(group.0));
-            self.op_count += 1;
+            self.push_drop(group);
         }
+    }
+
+    fn push_drop(&mut self, group: GroupId) {
+        self.ops.push(DROP);
+        put_varint(&mut self.ops, u64::from(group.0));
+        self.op_count += 1;
+        self.dropped.push(group);
     }
 
     /// Bytes of the open block so far.
@@ -201,7 +208,17 @@ impl Encoder {
         out.append(&mut self.ops);
         out.extend(xxh3_64(&out).to_le_bytes());
         (self.op_count, self.samples, self.work) = (0, 0, 0);
+        self.dropped.clear();
         Some(out)
+    }
+
+    /// Throws the open block away. Groups that it dropped are dropped by the next one. What the shard knows of the
+    /// others that something was pushed of is not certain any more: force them full, or drop them.
+    pub fn abandon(&mut self) {
+        self.ops.clear();
+        self.symbols.clear();
+        (self.op_count, self.samples, self.work) = (0, 0, 0);
+        std::mem::take(&mut self.dropped).into_iter().for_each(|group| self.push_drop(group));
     }
 }
 

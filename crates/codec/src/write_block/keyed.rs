@@ -134,6 +134,11 @@ impl KeyedEncoder {
         Some(block)
     }
 
+    /// Throws the open block away: see [`Encoder::abandon`].
+    pub fn abandon(&mut self) {
+        self.encoder.abandon();
+    }
+
     fn slots_of(
         &mut self,
         tenant: &TenantId,
@@ -269,6 +274,38 @@ mod tests {
         }
         let kept: Vec<u32> = encoder.groups.keys().map(|(_, half)| *half).collect();
         assert_eq!(kept, (100 - kept.len() as u32..100).collect::<Vec<_>>());
+    }
+
+    /// Otherwise a shard would have ever more groups that nobody knows of, until it takes no new ones.
+    #[test]
+    fn a_block_that_is_thrown_away_forgets_no_drop() {
+        let mut encoder = KeyedEncoder::new();
+        let mut decoder = Decoder::new();
+        let mut take = |block: Vec<u8>| {
+            let decoded = decoder.decode(&block).expect("it fits");
+            decoder.commit(decoded);
+            decoder.groups().count()
+        };
+        push(&mut encoder, 1, "a");
+        push(&mut encoder, 2, "b");
+        assert_eq!(take(encoder.finish(u64::MAX).expect("samples")), 2);
+        encoder.forget(&TenantId::default_tenant(), 1);
+        push(&mut encoder, 3, "c");
+        encoder.abandon();
+        encoder.forget(&TenantId::default_tenant(), 3);
+        encoder.abandon();
+        push(&mut encoder, 2, "b");
+        assert_eq!(take(encoder.finish(u64::MAX).expect("a sample")), 1);
+        push(&mut encoder, 2, "b");
+        let block = encoder.finish(u64::MAX).expect("a sample");
+        assert!(
+            !decoder
+                .decode(&block)
+                .expect("it fits")
+                .ops
+                .iter()
+                .any(|op| matches!(op, Op::Drop { .. }))
+        );
     }
 
     /// The shard may not know that it was forgotten: a frame of the new one must not fit the old one.

@@ -45,6 +45,12 @@ impl Symbols {
         self.encoded.len()
     }
 
+    /// Forgets the texts.
+    pub(super) fn clear(&mut self) {
+        self.ids.clear();
+        self.encoded.clear();
+    }
+
     /// Appends the texts and forgets them.
     pub(super) fn drain_to(&mut self, out: &mut Vec<u8>) {
         put_varint(out, self.ids.len() as u64);

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use pando_integration_tests::cluster::Cluster;
+use pando_integration_tests::door::Door;
 use pando_integration_tests::load::{Load, check_ledger};
+use pando_integration_tests::peers::S3;
 use pando_integration_tests::writer::{Ledger, raw_samples};
 use pando_integration_tests::{eventually, http, peers};
 
@@ -17,10 +19,10 @@ const FAST: [&str; 2] = ["--ingester.cut-interval=2s", "--ingester.query-timeout
 const UNCOMMITTED: &str = "pando_ingester_generations_uncommitted";
 const FAILURES: &str = "pando_ingester_commit_failures_total";
 
-/// Waits until a metric of the process is as `wanted`.
+/// Waits until a metric, added up over all members, is as `wanted`.
 async fn metric_is(cluster: &Cluster, name: &str, wanted: impl Fn(f64) -> bool) -> Result<f64> {
     eventually(name, || async {
-        let value = cluster.named("all").metric(name).await?;
+        let value = cluster.metric_of("all", name).await?;
         ensure!(wanted(value), "{name} {value}");
         Ok(Some(value))
     })
@@ -33,37 +35,70 @@ async fn an_unreachable_store_stops_uploads_alone() -> Result<()> {
     let Some(s3) = peers::start_s3(folder.path()).await? else { return Ok(()) };
     let (door, flag) = through_a_door(&s3, folder.path()).await?;
     let cluster = one_process("global: {}\n", &[FAST[0], FAST[1], &flag]).await?;
-    let base = cluster.url("all", "");
-    let load = Load::start(vec![base.clone()], "outage");
-    let blocks = |more: f64| metric_is(&cluster, "pando_controller_blocks", move |v| v >= more);
-    let mut committed = blocks(2.0).await?;
+    outage(&cluster, &s3, &door).await
+}
+
+/// The leader alone builds and uploads: the others answer with what they hold.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unreachable_store_stops_uploads_alone_of_three_equals() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let Some(s3) = peers::start_s3(folder.path()).await? else { return Ok(()) };
+    let (door, flag) = through_a_door(&s3, folder.path()).await?;
+    let objstore = flag.split_once('=').context("a flag")?.1;
+    let mut cluster = Cluster::new()?;
+    cluster.add_equals(3, Path::new(objstore))?;
+    cluster.give("all", &FAST);
+    cluster.start()?;
+    cluster.ready().await?;
+    outage(&cluster, &s3, &door).await
+}
+
+/// A store that refuses connections, and then one that hangs, under writes and queries of every member.
+async fn outage(cluster: &Cluster, s3: &S3, door: &Door) -> Result<()> {
+    let bases: Vec<String> = cluster.members.iter().map(|member| member.url("")).collect();
+    let load = Load::start(bases.clone(), "outage");
+    let check = async |when: &str| -> Result<()> {
+        for base in &bases {
+            load.check(base).await.with_context(|| format!("a query {when}: {base}"))?;
+        }
+        Ok(())
+    };
+    let members = bases.len() as f64;
+    // Every controller counts them.
+    let blocks =
+        |more: f64| metric_is(cluster, "pando_controller_blocks", move |v| v >= more * members);
+    let mut committed = blocks(2.0).await? / members;
     // Refused connections first, then a store that takes them and says nothing.
     for hangs in [false, true] {
-        let failures = cluster.named("all").metric(FAILURES).await?;
+        let failures = cluster.metric_of("all", FAILURES).await?;
         match hangs {
             true => s3.process.signal("STOP")?,
             false => door.close(),
         }
         load.goes_on(30).await.context("writes during the outage")?;
-        load.check(&base).await.context("a query during the outage")?;
+        check("during the outage").await?;
         // A store that hangs fails only when patience with it ends; what waits shows either way.
-        metric_is(&cluster, UNCOMMITTED, |v| v >= 1.0).await?;
+        metric_is(cluster, UNCOMMITTED, |v| v >= 1.0).await?;
         if !hangs {
             ensure!(door.was_asked(), "nobody has tried to upload");
-            metric_is(&cluster, FAILURES, |v| v > failures).await?;
+            metric_is(cluster, FAILURES, |v| v > failures).await?;
         }
         load.goes_on(10).await?;
-        load.check(&base).await.context("a later query during the outage")?;
+        check("later in the outage").await?;
         match hangs {
             true => s3.process.signal("CONT")?,
             false => door.open(),
         }
-        committed = blocks(committed + 2.0).await.context("uploads after the outage")?;
-        load.check(&base).await.context("a query after the outage")?;
+        let more = blocks(committed + 2.0).await.context("uploads after the outage")?;
+        committed = more / members;
+        check("after the outage").await?;
     }
     let ledger = load.end().await?;
-    metric_is(&cluster, UNCOMMITTED, |v| v == 0.0).await.context("everything is uploaded")?;
-    check_ledger(&base, "outage", &ledger).await.map(drop)
+    metric_is(cluster, UNCOMMITTED, |v| v == 0.0).await.context("everything is uploaded")?;
+    for base in &bases {
+        check_ledger(base, "outage", &ledger).await.with_context(|| base.clone())?;
+    }
+    Ok(())
 }
 
 /// All objects of blocks in a bucket's folder.

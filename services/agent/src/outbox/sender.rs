@@ -265,10 +265,6 @@ impl Sender {
                             .spooled
                             .inc_by((batch.samples.len() as u64).saturating_sub(refused));
                     }
-                    Err(error) if error.kind() == pando_model::ErrorKind::LimitExceeded => {
-                        tracing::error!(%error, "samples are dropped");
-                        metrics.dropped("buffer_refused", batch.samples.len() as u64);
-                    }
                     Err(error) => {
                         tracing::error!(%error, "samples stay in memory");
                         left.push((number, batch));
