@@ -1,4 +1,4 @@
-//! Where targets come from: the four kinds of discovery that Pando does, and the names of all
+//! Where targets come from: the four kinds of discovery that Pando does, and what is kept of all
 //! others.
 
 use std::collections::BTreeMap;
@@ -7,47 +7,12 @@ use std::path::Path;
 use pando_model::duration::format_duration;
 
 use crate::http_client::{HttpClientConfig, join_dir};
+use crate::inert;
+use crate::inert_discovery;
 use crate::render::{Fields, Yaml};
 use crate::secret::RedactedUrl;
 use crate::section::{Findings, Section, Value};
 use crate::target_group::TargetGroup;
-
-/// The kinds that Prometheus 3.14 knows and Pando does not do, by their keys.
-const OTHER_KINDS: [&str; 33] = [
-    "aws_sd_configs",
-    "azure_sd_configs",
-    "consul_sd_configs",
-    "digitalocean_sd_configs",
-    "docker_sd_configs",
-    "dockerswarm_sd_configs",
-    "ec2_sd_configs",
-    "ecs_sd_configs",
-    "elasticache_sd_configs",
-    "eureka_sd_configs",
-    "gce_sd_configs",
-    "hetzner_sd_configs",
-    "ionos_sd_configs",
-    "kubernetes_sd_configs",
-    "kuma_sd_configs",
-    "lightsail_sd_configs",
-    "linode_sd_configs",
-    "marathon_sd_configs",
-    "msk_sd_configs",
-    "nerve_sd_configs",
-    "nomad_sd_configs",
-    "oci_sd_configs",
-    "openstack_sd_configs",
-    "outscale_sd_configs",
-    "ovhcloud_sd_configs",
-    "puppetdb_sd_configs",
-    "rds_sd_configs",
-    "scaleway_sd_configs",
-    "serverset_sd_configs",
-    "stackit_sd_configs",
-    "triton_sd_configs",
-    "uyuni_sd_configs",
-    "vultr_sd_configs",
-];
 
 /// `file_sd_configs`: files with target groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,8 +87,8 @@ pub struct DnsSd {
 pub(crate) struct OtherSd {
     /// The key, such as `kubernetes_sd_configs`.
     key: &'static str,
-    /// What it holds, without its secrets.
-    shown: Vec<Yaml>,
+    /// What its sections show.
+    shown: Vec<Fields>,
 }
 
 /// All discovery of one scrape config.
@@ -155,14 +120,14 @@ impl Discovery {
         discovery.http = urls.iter().map(|item| HttpSd::read(item, cx)).collect();
         let names = items(s, "dns_sd_configs", cx);
         discovery.dns = names.iter().map(|item| DnsSd::read(item, cx)).collect();
-        for key in OTHER_KINDS {
-            if let Some(value) = s.given(key) {
-                let kind = key.trim_end_matches("_sd_configs");
-                let reason = format!("{kind} discovery is not supported, its targets are missing");
+        for kind in inert_discovery::kinds() {
+            if let Some(value) = s.given(kind.key) {
+                let name = kind.key.trim_end_matches("_sd_configs");
+                let reason = format!("{name} discovery is not supported, its targets are missing");
                 value.ignore(cx, format!("{reason}; see file_sd_configs and http_sd_configs"));
-                let items = value.items(cx, "a list");
-                let shown = items.iter().map(|item| Yaml::of_node(item.node)).collect();
-                discovery.other.push(OtherSd { key, shown });
+                let sections = items(s, kind.key, cx);
+                let shown = sections.iter().map(|item| kind.read(item, cx)).collect();
+                discovery.other.push(OtherSd { key: kind.key, shown });
             }
         }
         discovery
@@ -172,6 +137,8 @@ impl Discovery {
         let files = self.file.iter_mut().flat_map(|sd| &mut sd.files);
         files.for_each(|file| join_dir(dir, file));
         self.http.iter_mut().for_each(|sd| sd.http.set_directory(dir));
+        let others = self.other.iter_mut().flat_map(|sd| &mut sd.shown);
+        others.for_each(|fields| inert::set_directory(fields, dir));
     }
 
     pub(crate) fn put_fields(&self, fields: &mut Fields) {
@@ -180,7 +147,7 @@ impl Discovery {
         kinds.insert("file_sd_configs", self.file.iter().map(FileSd::yaml).collect());
         kinds.insert("http_sd_configs", self.http.iter().map(HttpSd::yaml).collect());
         for other in &self.other {
-            kinds.insert(other.key, other.shown.clone());
+            kinds.insert(other.key, other.shown.iter().cloned().map(Yaml::Map).collect());
         }
         let groups = self.static_configs.iter().map(TargetGroup::yaml).collect();
         kinds.insert("static_configs", groups);
@@ -267,7 +234,8 @@ impl HttpSd {
     }
 }
 
-fn check_url(text: &str) -> Result<(), String> {
+/// Checks an absolute `http` or `https` URL.
+pub(crate) fn check_url(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("URL is missing".to_string());
     }

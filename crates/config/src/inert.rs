@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use pando_model::duration::format_duration;
+use pando_model::number::go_quote;
 use pando_model::relabel::NameScheme;
 
 use crate::discovery::Discovery;
@@ -48,6 +49,9 @@ pub(crate) enum Type {
     Duration,
     Size,
     Texts,
+    Urls,
+    /// Texts by names of any kind.
+    TextMap,
     LabelMap,
     /// Headers, of which some are reserved.
     Headers,
@@ -55,13 +59,25 @@ pub(crate) enum Type {
     Rules(&'static str),
     /// One of these texts; the function says what is wrong with another.
     OneOf(&'static [&'static str], fn(&str) -> String),
+    /// One of these texts, which the fault lists.
+    Word(&'static [&'static str]),
     Section(&'static Table),
+    /// A list of sections.
+    Sections(&'static Table),
     Tls,
     /// The HTTP client settings, with the default of `enable_http2`.
     Http(bool),
     /// The keys of service discovery.
     Discovery,
 }
+
+/// A row; see [`Row`].
+pub(crate) const fn row(key: &'static str, of: Type, default: &'static str) -> Row {
+    Row { key, of, default }
+}
+
+/// The check of a table whose rows say everything.
+pub(crate) fn nothing(_: &mut Section<'_>, _: &Shown, _: &mut Findings) {}
 
 /// What a section shows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,6 +106,11 @@ impl Shown {
 
     pub(crate) fn has(&self, key: &str) -> bool {
         self.fields.0.iter().any(|(name, _)| name == key)
+    }
+
+    /// Whether `key` shows false.
+    pub(crate) fn is_off(&self, key: &str) -> bool {
+        self.raw(key) == Some("false")
     }
 
     fn raw(&self, key: &str) -> Option<&str> {
@@ -167,7 +188,9 @@ fn show(value: &Value<'_>, of: &Type, scheme: NameScheme, cx: &mut Findings) -> 
         Type::Float => raw(value.float(cx)?.to_string()),
         Type::Duration => raw(format_duration(value.duration_ms(cx)?)),
         Type::Size => raw(format_size(value.size(cx)?)),
-        Type::Texts => Some(value.strings(cx)).filter(|list| !list.is_empty()).map(|l| texts(&l)),
+        Type::Texts => some_texts(value.strings(cx)),
+        Type::Urls => some_texts(value.strings(cx).iter().map(|url| redact_url(url)).collect()),
+        Type::TextMap => text_map(value.string_map(cx)),
         Type::LabelMap => text_map(read_label_set(value, cx)),
         Type::Headers => {
             for (name, header) in value.entries(cx, "map[string]string") {
@@ -190,13 +213,29 @@ fn show(value: &Value<'_>, of: &Type, scheme: NameScheme, cx: &mut Findings) -> 
             };
             value.parse(cx, "string", check)
         }
+        Type::Word(known) => {
+            let check = |text: &str| match known.contains(&text) {
+                true => Ok(Yaml::Text(text.to_string())),
+                false => Err(format!("{} is none of {}", go_quote(text), known.join(", "))),
+            };
+            value.parse(cx, "string", check)
+        }
         Type::Section(table) => Some(Yaml::Map(read(value, table, scheme, cx).fields)),
+        Type::Sections(table) => {
+            let items = value.items(cx, "a list");
+            let items = items.iter().map(|item| Yaml::Map(read(item, table, scheme, cx).fields));
+            Some(Yaml::List(items.collect())).filter(|list| *list != Yaml::List(Vec::new()))
+        }
         Type::Tls => {
             let fields = crate::tls::TlsConfig::read(value, cx).fields();
             (!fields.0.is_empty()).then_some(Yaml::Map(fields))
         }
         Type::Rules(_) | Type::Http(_) | Type::Discovery => None,
     }
+}
+
+fn some_texts(list: Vec<String>) -> Option<Yaml> {
+    (!list.is_empty()).then(|| texts(&list))
 }
 
 fn text_map(entries: impl IntoIterator<Item = (String, String)>) -> Option<Yaml> {

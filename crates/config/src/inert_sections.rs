@@ -3,15 +3,9 @@
 
 use pando_model::number::go_quote;
 
-use crate::inert::{Row, Shown, Table, Type};
+use crate::inert::{Shown, Table, Type, nothing, row};
 use crate::node::Kind;
 use crate::section::{Findings, Section};
-
-const fn row(key: &'static str, of: Type, default: &'static str) -> Row {
-    Row { key, of, default }
-}
-
-fn nothing(_: &mut Section<'_>, _: &Shown, _: &mut Findings) {}
 
 /// `runtime`: settings of the Go runtime.
 pub(crate) static RUNTIME: Table = Table {

@@ -14,6 +14,7 @@ mod expand;
 mod global;
 mod http_client;
 mod inert;
+mod inert_discovery;
 mod inert_sections;
 mod limits;
 mod node;

@@ -387,9 +387,9 @@ scrape_configs:
   scrape_native_histograms: true
   scrape_failure_log_file: f.log
   kubernetes_sd_configs:
-  - role: pod
-    bearer_token: hunter2
-    tls_config: {key: hunter2, ca_file: ca}
+  - {role: pod, api_server: 'https://u:hunter2@k',
+     bearer_token: hunter2,
+     tls_config: {cert: c, key: hunter2, ca_file: ca}}
   relabel_configs:
   - {source_labels: [__meta_kubernetes_pod_name], target_label: pod}
 - job_name: o
