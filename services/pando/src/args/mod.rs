@@ -1,5 +1,6 @@
 //! The command line: one subcommand a role, with Prometheus' flags where a flag has the same meaning.
 
+mod foreign;
 mod refused;
 mod shared;
 
@@ -7,7 +8,6 @@ use std::collections::BTreeMap;
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-pub(crate) use refused::refuse_prometheus_flags;
 pub(crate) use shared::{
     AgentArgs, ClusterArgs, ControllerArgs, GrpcArgs, IngesterArgs, LogArgs, QueryArgs,
     StorageArgs, StoreArgs, TlsArgs, WebArgs,
@@ -242,6 +242,13 @@ pub(crate) struct LimitsCommand {
     /// Bytes of one label's value, up to 1 MiB.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub(crate) max_label_value_bytes: Option<u32>,
+}
+
+/// The message for the first argument that clap would only call unexpected, although more is known of it.
+pub(crate) fn refuse_flags(args: impl Iterator<Item = String>) -> Result<(), String> {
+    let args: Vec<String> = args.collect();
+    refused::refuse_prometheus_flags(&args)?;
+    foreign::refuse_flags_of_others(&args)
 }
 
 /// What was asked for on the command line. Ends the process where that makes no sense, as clap does.

@@ -77,11 +77,12 @@ const REFUSED_FAMILIES: [(&str, &str); 7] = [
     ("auto-gomemlimit", GO),
 ];
 
-/// The message for the first argument that is a flag of Prometheus without a meaning here.
-pub(crate) fn refuse_prometheus_flags(args: impl Iterator<Item = String>) -> Result<(), String> {
+/// The message for the first of `args`, the program's name before them, that is a flag of Prometheus without a meaning
+/// here.
+pub(super) fn refuse_prometheus_flags(args: &[String]) -> Result<(), String> {
     let mut known = BTreeSet::new();
     collect_flags(&Cli::command(), &mut known);
-    for arg in args.take_while(|arg| arg != "--") {
+    for arg in args.iter().take_while(|arg| *arg != "--") {
         let Some(flag) = arg.strip_prefix("--") else { continue };
         let name = flag.split('=').next().unwrap_or(flag);
         // Prometheus' boolean flags have a `--no-` form.
@@ -104,12 +105,17 @@ fn instead_of(name: &str) -> Option<&'static str> {
     exact.or_else(family).map(|(_, instead)| *instead)
 }
 
+/// The long names of a command's own flags, without dashes.
+pub(super) fn long_names(command: &Command) -> impl Iterator<Item = &str> {
+    command.get_arguments().flat_map(|argument| {
+        let aliases = argument.get_all_aliases().unwrap_or_default();
+        argument.get_long().into_iter().chain(aliases)
+    })
+}
+
 /// The long names of all flags of a command and of those below it.
 fn collect_flags(command: &Command, known: &mut BTreeSet<String>) {
-    for argument in command.get_arguments() {
-        let aliases = argument.get_all_aliases().unwrap_or_default();
-        known.extend(argument.get_long().into_iter().chain(aliases).map(str::to_string));
-    }
+    known.extend(long_names(command).map(str::to_string));
     command.get_subcommands().for_each(|below| collect_flags(below, known));
 }
 
@@ -145,7 +151,7 @@ mod tests {
         enable-feature log.level log.format";
 
     fn check(args: &[&str]) -> Result<(), String> {
-        refuse_prometheus_flags(args.iter().map(|s| s.to_string()))
+        refuse_prometheus_flags(&args.iter().map(|s| s.to_string()).collect::<Vec<_>>())
     }
 
     #[test]
