@@ -12,6 +12,7 @@ use pando_proto::v1::ingester_client::IngesterClient;
 use pando_rpc::{Channels, Identity};
 use pando_runtime::Rng;
 
+use super::output::Output;
 use crate::args::{AdminCommand, AdminDoor, AdminTarget, LimitsCommand};
 
 /// A cut waits until its block is in the catalog.
@@ -29,6 +30,7 @@ pub(crate) async fn run(command: &AdminCommand) -> Result<()> {
 async fn cut(target: &AdminTarget) -> Result<()> {
     let (client, channels) = connect(&target.door).await?;
     let routing = routing(&client).await?;
+    let mut out = Output::stdout();
     for shard in open_shards(&routing, target)? {
         let info = routing.shard(shard).context("the shard was there a moment ago")?;
         let mut trouble = "it has no member".to_string();
@@ -43,10 +45,12 @@ async fn cut(target: &AdminTarget) -> Result<()> {
                 Ok(answer) => {
                     let generations = answer.into_inner().generations;
                     if generations.is_empty() {
-                        println!("shard {shard} has nothing to cut");
+                        out.line(format_args!("shard {shard} has nothing to cut"))?;
                     }
                     for name in generations {
-                        println!("shard {} generation {} is in a block", name.shard, name.cut);
+                        let text =
+                            format!("shard {} generation {} is in a block", name.shard, name.cut);
+                        out.line(text)?;
                     }
                     done = true;
                     break;
@@ -67,11 +71,13 @@ async fn cut(target: &AdminTarget) -> Result<()> {
 async fn seal(target: &AdminTarget, split: bool) -> Result<()> {
     let (client, _) = connect(&target.door).await?;
     let routing = routing(&client).await?;
+    let mut out = Output::stdout();
     for shard in open_shards(&routing, target)? {
         let answer = client.seal_shard(shard, split).await;
         let answer = answer.map_err(|s| anyhow::anyhow!("shard={shard}: {}", s.message()))?;
         let successors: Vec<String> = answer.successors.iter().map(u64::to_string).collect();
-        println!("shard {shard} is sealed; successors: {}", successors.join(", "));
+        let successors = successors.join(", ");
+        out.line(format_args!("shard {shard} is sealed; successors: {successors}"))?;
     }
     Ok(())
 }
@@ -83,8 +89,8 @@ async fn limits(command: &LimitsCommand) -> Result<()> {
         client.propose(&change).await?;
     }
     let view = routing(&client).await?;
-    println!("{}", describe(&tenant, &view.limits(&tenant), view.retention_ms(&tenant)));
-    Ok(())
+    let shown = describe(&tenant, &view.limits(&tenant), view.retention_ms(&tenant));
+    Output::stdout().line(shown)
 }
 
 /// What `command` changes of a tenant. What it does not name stays as it is; once a tenant has limits of its

@@ -12,20 +12,22 @@ use pando_block::error::ReadError;
 use pando_block::{BlockReader, LocalFile, RangeReader, inspect_block, verify_block};
 use pando_model::{BlockId, ErrorKind};
 
+use super::output::Output;
 use crate::args::{BlockCommand, BlockTarget};
 use crate::object_stores;
 
 /// Looks and prints.
 pub(crate) async fn run(command: &BlockCommand) -> Result<()> {
+    let mut out = Output::stdout();
     match command {
         BlockCommand::Inspect(target) => {
             let (reader, _) = open(target).await?;
-            println!("{}", inspect_block(&reader));
+            out.line(inspect_block(&reader))
         }
         BlockCommand::Verify(target) => {
             let (reader, io) = open(target).await?;
             let report = verify_block(reader.record(), io).await?;
-            println!(
+            out.line(format_args!(
                 "block {} is whole: {} rows, {} series, {} samples, {} histograms, {} exemplars",
                 reader.record().id,
                 report.rows,
@@ -33,10 +35,9 @@ pub(crate) async fn run(command: &BlockCommand) -> Result<()> {
                 report.digest.samples,
                 report.histograms,
                 report.exemplars
-            );
+            ))
         }
     }
-    Ok(())
 }
 
 async fn open(target: &BlockTarget) -> Result<(BlockReader, Arc<dyn RangeReader>)> {

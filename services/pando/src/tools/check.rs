@@ -2,15 +2,17 @@
 
 use anyhow::Result;
 
+use super::output::Output;
 use crate::config_file;
 
 /// Checks the file; prints what no part acts on.
 pub(crate) fn config(file: &str) -> Result<()> {
     let loaded = config_file::load(file)?;
-    println!("SUCCESS: {file} is valid prometheus config file syntax");
-    println!("  {} scrape configs", loaded.config.scrape_configs.len());
+    let mut out = Output::stdout();
+    out.line(format_args!("SUCCESS: {file} is valid prometheus config file syntax"))?;
+    out.line(format_args!("  {} scrape configs", loaded.config.scrape_configs.len()))?;
     for key in &loaded.ignored {
-        println!("  ignored: line {}: {}: {}", key.line, key.path, key.reason);
+        out.line(format_args!("  ignored: line {}: {}: {}", key.line, key.path, key.reason))?;
     }
     Ok(())
 }

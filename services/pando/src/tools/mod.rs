@@ -1,7 +1,7 @@
 //! The command line tools: they print to standard output and end.
-#![allow(clippy::print_stdout, reason = "a command line tool talks to its user")]
 
 pub(crate) mod admin;
 pub(crate) mod block;
 pub(crate) mod check;
+mod output;
 pub(crate) mod query;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use pando_model::Labels;
 use serde_json::Value;
 
+use super::output::Output;
 use crate::args::QueryCommand;
 
 /// How long a server may take to take the connection.
@@ -54,13 +55,14 @@ pub(crate) async fn run(command: &QueryCommand) -> Result<()> {
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_string();
         bail!("{}: {}", text("errorType"), text("error"));
     }
+    let mut out = Output::stdout();
     for kind in ["warnings", "infos"] {
         for message in answer[kind].as_array().into_iter().flatten() {
-            println!("{}: {}", kind.trim_end_matches('s'), message.as_str().unwrap_or_default());
+            let message = message.as_str().unwrap_or_default();
+            out.line(format_args!("{}: {message}", kind.trim_end_matches('s')))?;
         }
     }
-    print!("{}", render(&answer["data"]));
-    Ok(())
+    out.print(render(&answer["data"]))
 }
 
 /// The Unix seconds of a time as the API takes it: seconds, or RFC 3339.
