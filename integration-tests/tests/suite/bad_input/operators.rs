@@ -1,5 +1,7 @@
 //! What an operator sets and a tenant then meets; and a start while the store is away.
 
+use std::process::{Command, Stdio};
+
 use anyhow::{Context, Result, ensure};
 use pando_integration_tests::load::{Load, check_ledger};
 use pando_integration_tests::writer::{Writer, Written};
@@ -56,4 +58,24 @@ async fn a_restart_needs_no_store() -> Result<()> {
     cluster.admin(&["cut"]).await.context("uploads when it is back")?;
     let ledger = load.end().await?;
     check_ledger(&base, "restarted", &ledger).await.map(drop)
+}
+
+#[test]
+fn a_tool_ends_quietly_when_its_reader_has_seen_enough() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("prometheus.yml");
+    std::fs::write(&file, "scrape_configs: [{job_name: a}]\nrule_files: [a.yml]\n")?;
+    let check = |stdout: Stdio| -> Result<(Option<i32>, String)> {
+        let mut pando = Command::new(peers::pando());
+        let output = pando.args(["check", "config"]).arg(&file).stdout(stdout).output()?;
+        Ok((output.status.code(), String::from_utf8(output.stderr)?))
+    };
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let ended = check(writer.into())?;
+    ensure!(ended == (Some(0), String::new()), "a closed pipe is no fault: {ended:?}");
+    let full = std::fs::File::options().write(true).open("/dev/full")?;
+    let (code, text) = check(full.into())?;
+    ensure!(code == Some(1) && text.contains("cannot write to standard output"), "{code:?} {text}");
+    Ok(())
 }
