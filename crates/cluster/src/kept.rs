@@ -10,7 +10,7 @@ use bytes::Bytes;
 use pando_catalog::{BlocksView, CatalogError, RoutingView};
 use pando_runtime::disk::Disk;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// What is kept.
 pub(crate) trait KeptView: Default + Send + Sync + 'static {
@@ -82,17 +82,18 @@ impl Kept {
 pub(crate) struct Keeper<'a, V: KeptView> {
     kept: &'a Kept,
     view: watch::Receiver<Arc<V>>,
-    /// A view is written at most this often.
-    interval: Duration,
+    /// When a view may be written.
+    pace: Interval,
     /// Whether what was seen last is not written yet.
     dirty: bool,
-    written: Option<Instant>,
 }
 
 impl<'a, V: KeptView> Keeper<'a, V> {
-    /// A keeper of what `view` holds from its next change on.
+    /// A keeper of what `view` holds from its next change on, which is written at most once an `interval`.
     pub(crate) fn new(kept: &'a Kept, view: &watch::Sender<Arc<V>>, interval: Duration) -> Self {
-        Keeper { kept, view: view.subscribe(), interval, dirty: false, written: None }
+        let mut pace = tokio::time::interval(interval);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Keeper { kept, view: view.subscribe(), pace, dirty: false }
     }
 
     /// Writes each change once its time has come; never returns. May be dropped at any await.
@@ -104,9 +105,7 @@ impl<'a, V: KeptView> Keeper<'a, V> {
                 }
                 self.dirty = true;
             }
-            if let Some(written) = self.written {
-                tokio::time::sleep_until(written + self.interval).await;
-            }
+            self.pace.tick().await;
             self.write();
         }
     }
@@ -114,7 +113,7 @@ impl<'a, V: KeptView> Keeper<'a, V> {
     fn write(&mut self) {
         let view = self.view.borrow_and_update().clone();
         self.kept.write(&*view);
-        (self.dirty, self.written) = (false, Some(Instant::now()));
+        self.dirty = false;
     }
 }
 
