@@ -66,7 +66,7 @@ pub async fn watch_bucket(
     store: &Arc<dyn ObjectStore>,
     file: &ClusterFile,
 ) -> Result<(), ControllerError> {
-    let mut told = false;
+    let mut told = String::new();
     loop {
         match bucket::read_cluster(store.as_ref()).await {
             Ok(Some(found)) if found == *file => return Ok(()),
@@ -80,7 +80,7 @@ pub async fn watch_bucket(
                 let (bucket, who) = (store.to_string(), "this data directory".to_string());
                 return Err(ControllerError::NotTheBucket { bucket, who, cluster: file.cluster });
             }
-            Err(error) if is_unreachable(&error) => tell(&mut told, &with_source(&error)),
+            Err(error) if is_unreachable(&error) => tell(&mut told, with_source(&error)),
             Err(error) => return Err(ControllerError::Bucket(error)),
         }
         tokio::time::sleep(LOOK_PAUSE).await;
@@ -99,7 +99,7 @@ struct Founding<'a> {
 impl Founding<'_> {
     /// The file of the bucket, once it is there.
     async fn until_there(&self) -> Result<ClusterFile, ControllerError> {
-        let (mut told, mut probed) = (false, false);
+        let (mut told, mut probed) = (String::new(), false);
         loop {
             let trouble = match self.found_or_trouble(&mut probed).await {
                 Ok(Ok(file)) => return Ok(file),
@@ -114,7 +114,7 @@ impl Founding<'_> {
                 let bucket = self.store.to_string();
                 return Err(ControllerError::NotTheBucket { bucket, who, cluster });
             }
-            tell(&mut told, &trouble);
+            tell(&mut told, trouble);
             tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
@@ -196,9 +196,11 @@ fn with_source(error: &CatalogError) -> String {
     }
 }
 
-fn tell(told: &mut bool, trouble: &str) {
-    if !std::mem::replace(told, true) {
+/// Says what is waited for, whenever it is something else.
+fn tell(told: &mut String, trouble: String) {
+    if *told != trouble {
         tracing::warn!(trouble, "waiting to find the cluster in the bucket");
+        *told = trouble;
     }
 }
 

@@ -34,7 +34,7 @@ pub async fn run(controller: Arc<Controller>, store: Arc<dyn ObjectStore>, rng: 
             tokio::time::sleep(pause).await;
         }
     });
-    let mut runner = Runner { controller, led: false, checkpoint_at: 0 };
+    let mut runner = Runner { controller, led: false, checkpoint_at: 0, told: String::new() };
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -47,6 +47,8 @@ struct Runner {
     controller: Arc<Controller>,
     led: bool,
     checkpoint_at: u64,
+    /// Why no shard could be opened when that was last tried.
+    told: String,
 }
 
 impl Runner {
@@ -68,7 +70,7 @@ impl Runner {
     }
 
     /// What only the leader does.
-    async fn lead(&self) -> Result<(), tonic::Status> {
+    async fn lead(&mut self) -> Result<(), tonic::Status> {
         let controller = self.controller.clone();
         self.found().await?;
         self.settle_members().await?;
@@ -81,7 +83,7 @@ impl Runner {
         });
         match opened {
             Some(Ok(commands)) => controller.carry_out(commands).await?,
-            Some(Err(error)) => tracing::debug!(%error, "no shard can be opened yet"),
+            Some(Err(error)) => self.tell_once(error.to_string()),
             None => {}
         }
         let plan = controller.state().read(|catalog| heal(catalog, &presence, &settings));
@@ -93,6 +95,13 @@ impl Runner {
         }
         let closable = controller.state().read(|catalog| closable_shards(catalog, now_ms));
         controller.carry_out(closable).await
+    }
+
+    fn tell_once(&mut self, error: String) {
+        if self.told != error {
+            tracing::warn!(error, "no shard can be opened yet");
+            self.told = error;
+        }
     }
 
     /// The first command of a cluster, and the settings that this controller was started with.

@@ -151,6 +151,19 @@ fn local(directory: &Path) -> Result<Arc<dyn ObjectStore>> {
 }
 
 fn s3(config: S3) -> Result<(Arc<dyn ObjectStore>, String)> {
+    if config.bucket.is_empty() {
+        bail!("bucket is empty");
+    }
+    if config.access_key.is_empty() != config.secret_key.is_empty() {
+        bail!("access_key and secret_key belong together: one of them is empty");
+    }
+    let in_environment = |name: &str| std::env::var_os(name).is_some();
+    let credentials = ["AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"];
+    if config.access_key.is_empty() && !credentials.into_iter().any(in_environment) {
+        tracing::info!(
+            "no S3 keys are given: the machine's or the container's role is asked for them"
+        );
+    }
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(&config.bucket)
         .with_client_options(client_options(config.insecure))
@@ -250,5 +263,14 @@ mod tests {
         let unknown_key =
             parse("type: S3\nconfig: {bucket: b, buket: c}\n").err().expect("unknown");
         assert!(format!("{unknown_key:#}").contains("buket"));
+        for (config, fault) in [
+            ("{bucket: ''}", "bucket"),
+            ("{bucket: b, access_key: a}", "secret_key"),
+            ("{bucket: b, secret_key: s}", "access_key"),
+            ("{bucket: b, endpoint: 'http://h:1'}", "insecure"),
+        ] {
+            let error = parse(&format!("type: S3\nconfig: {config}\n")).err().expect(config);
+            assert!(format!("{error:#}").contains(fault), "{config}: {error:#}");
+        }
     }
 }

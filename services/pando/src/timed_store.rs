@@ -64,7 +64,24 @@ async fn within<T>(
     what: &str,
     request: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    tokio::time::timeout(time, request).await.unwrap_or_else(|_| Err(late(time, what)))
+    let answer = tokio::time::timeout(time, request).await;
+    answer.unwrap_or_else(|_| Err(late(time, what))).map_err(explained)
+}
+
+/// The error with all of its causes in words: what others print of it ends before the one that says why (a refused
+/// connection, an unknown host, a certificate).
+fn explained(error: Error) -> Error {
+    let Error::Generic { store, source } = error else { return error };
+    let mut text = source.to_string();
+    let mut cause = source.source();
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = next.source();
+    }
+    Error::Generic { store, source: text.into() }
 }
 
 fn late(time: Duration, what: &str) -> Error {
@@ -84,7 +101,7 @@ fn paced<T: Send + 'static>(
         async move {
             let mut rest = rest?;
             match tokio::time::timeout(time, rest.next()).await {
-                Ok(item) => Some((item?, Some(rest))),
+                Ok(item) => Some((item?.map_err(explained), Some(rest))),
                 Err(_) => Some((Err(late(time, &what)), None)),
             }
         }
@@ -206,5 +223,17 @@ mod tests {
         let items: Vec<_> = paced(body, Duration::from_millis(5), "a".to_string()).collect().await;
         assert_eq!(items.len(), 2);
         assert!(items[0].is_ok() && items[1].is_err());
+    }
+
+    #[test]
+    fn an_error_says_its_cause_once() {
+        let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "refused");
+        let middle =
+            anyhow::Error::new(refused).context("tcp connect").context("error: tcp connect");
+        let below = Error::Generic { store: "S3", source: middle.into() };
+        let text = explained(below).to_string();
+        assert_eq!(text, "Generic S3 error: error: tcp connect: refused");
+        let missing = Error::NotFound { path: "a".into(), source: "gone".into() };
+        assert!(matches!(explained(missing), Error::NotFound { .. }));
     }
 }

@@ -26,6 +26,18 @@ impl Pacing {
         self.floor(now_ms) + self.interval_ms
     }
 
+    /// When the scrape after the one that was due at `due_ms` is due, at `now_ms`: at the next time of the grid, or at
+    /// once where one has passed meanwhile, as when a target took all of its interval to answer. Of several that have
+    /// passed one is made up for. A clock that was set back must not stop the scrapes.
+    pub(crate) fn due_after(self, due_ms: i64, now_ms: i64) -> i64 {
+        let passed_ms = self.floor(now_ms);
+        if passed_ms > due_ms {
+            return passed_ms;
+        }
+        let next_ms = self.next_after(now_ms);
+        if next_ms == due_ms { self.next_after(due_ms) } else { next_ms }
+    }
+
     /// The time that a scrape which begins at `now_ms` bears.
     pub(crate) fn stamp(self, now_ms: i64) -> i64 {
         let late = now_ms - self.floor(now_ms);
@@ -58,6 +70,17 @@ mod tests {
         assert_eq!(pacing.next_after(-20_000), -19_877);
         let other = Pacing::new(15_000, 40_123, 77);
         assert_ne!(other.next_after(0), pacing.next_after(0));
+    }
+
+    #[test]
+    fn a_scrape_that_took_its_whole_interval_is_followed_at_once() {
+        let pacing = Pacing::new(5_000, 0, 0);
+        let due = |now_ms| pacing.due_after(10_000, now_ms);
+        assert_eq!((due(10_020), due(14_999)), (15_000, 15_000));
+        assert_eq!((due(15_000), due(15_003)), (15_000, 15_000), "its time has come meanwhile");
+        assert_eq!(due(31_000), 30_000, "one for all that were missed");
+        assert_eq!(due(9_999), 15_000, "it was early");
+        assert_eq!(due(2_000), 5_000, "the clock was set back");
     }
 
     #[test]

@@ -72,10 +72,7 @@ impl ScrapeLoop {
                     _ = left => return Order::Leave,
                 }
             }
-            // A clock that was set back must not stop the scrapes.
-            let now_ms = self.now_ms();
-            let next_ms = self.pacing.next_after(now_ms);
-            due_ms = if next_ms == due_ms { self.pacing.next_after(due_ms) } else { next_ms };
+            due_ms = self.pacing.due_after(due_ms, self.now_ms());
         }
     }
 

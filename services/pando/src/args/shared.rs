@@ -186,8 +186,6 @@ pub(crate) struct ControllerArgs {
     /// Key ranges that a new tenant begins with.
     #[arg(long = "controller.tenant-ranges", default_value_t = 1)]
     pub(crate) tenant_ranges: usize,
-    #[command(flatten)]
-    pub(crate) limits: LimitArgs,
     /// How often the bucket is searched for blocks of uploads that died, which are deleted when they are three
     /// days old; 0s for never.
     #[arg(long = "controller.orphan-interval", default_value = "24h")]
@@ -199,6 +197,9 @@ pub(crate) struct ControllerArgs {
     /// Blocks younger than this are left alone: members serve them from their own caches.
     #[arg(long = "compactor.min-block-age", default_value = "3h")]
     pub(crate) min_block_age: String,
+    // Last: its heading holds for what follows.
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
 }
 
 /// Of tenants without limits of their own (`pando admin limits`).

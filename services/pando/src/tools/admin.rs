@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use pando_catalog::{Command, RoutingView, ShardStage, TenantLimits, wire};
 use pando_cluster::ControllerClient;
-use pando_model::duration::parse_duration;
+use pando_model::duration::{format_duration, parse_duration};
 use pando_model::{CatalogVersion, ClusterId, NodeId, ShardId, TenantId};
 use pando_proto::v1::CutRequest;
 use pando_proto::v1::ingester_client::IngesterClient;
@@ -18,6 +18,9 @@ use crate::args::{AdminCommand, AdminDoor, AdminTarget, LimitsCommand};
 /// A cut waits until its block is in the catalog.
 const CUT_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// A controller hears of what its leader has decided by then.
+const NEWS_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Runs one command.
 pub(crate) async fn run(command: &AdminCommand) -> Result<()> {
     match command {
@@ -29,7 +32,7 @@ pub(crate) async fn run(command: &AdminCommand) -> Result<()> {
 
 async fn cut(target: &AdminTarget) -> Result<()> {
     let (client, channels) = connect(&target.door).await?;
-    let routing = routing(&client).await?;
+    let routing = routing(&client, CatalogVersion(0)).await?;
     let mut out = Output::stdout();
     for shard in open_shards(&routing, target)? {
         let info = routing.shard(shard).context("the shard was there a moment ago")?;
@@ -70,25 +73,36 @@ async fn cut(target: &AdminTarget) -> Result<()> {
 
 async fn seal(target: &AdminTarget, split: bool) -> Result<()> {
     let (client, _) = connect(&target.door).await?;
-    let routing = routing(&client).await?;
-    let mut out = Output::stdout();
+    let routing = routing(&client, CatalogVersion(0)).await?;
+    let (mut out, mut failed) = (Output::stdout(), Vec::new());
     for shard in open_shards(&routing, target)? {
-        let answer = client.seal_shard(shard, split).await;
-        let answer = answer.map_err(|s| anyhow::anyhow!("shard={shard}: {}", s.message()))?;
-        let successors: Vec<String> = answer.successors.iter().map(u64::to_string).collect();
-        let successors = successors.join(", ");
-        out.line(format_args!("shard {shard} is sealed; successors: {successors}"))?;
+        match client.seal_shard(shard, split).await {
+            Ok(answer) => out.line(sealed(shard, split, &answer.successors))?,
+            // The others can be sealed all the same.
+            Err(status) => failed.push(format!("shard={shard}: {}", status.message())),
+        }
+    }
+    if !failed.is_empty() {
+        bail!("not sealed: {}", failed.join("; "));
     }
     Ok(())
+}
+
+fn sealed(shard: ShardId, split: bool, successors: &[u64]) -> String {
+    let whole = split && successors.len() == 1;
+    let why = if whole { " (it holds too few series to be split)" } else { "" };
+    let successors: Vec<String> = successors.iter().map(u64::to_string).collect();
+    format!("shard {shard} is sealed; successors: {}{why}", successors.join(", "))
 }
 
 async fn limits(command: &LimitsCommand) -> Result<()> {
     let tenant = TenantId::parse(&command.tenant).context("tenant")?;
     let (client, _) = connect(&command.door).await?;
-    for change in changes(command, &tenant, &routing(&client).await?)? {
-        client.propose(&change).await?;
+    let mut version = CatalogVersion(0);
+    for change in changes(command, &tenant, &routing(&client, version).await?)? {
+        (_, version) = client.propose(&change).await?;
     }
-    let view = routing(&client).await?;
+    let view = routing(&client, version).await?;
     let shown = describe(&tenant, &view.limits(&tenant), view.retention_ms(&tenant));
     Output::stdout().line(shown)
 }
@@ -135,12 +149,13 @@ fn changes(command: &LimitsCommand, tenant: &TenantId, view: &RoutingView) -> Re
 
 fn describe(tenant: &TenantId, limits: &TenantLimits, retention_ms: u64) -> String {
     format!(
-        "tenant {tenant}: samples_per_second={} max_series={} retention_ms={retention_ms} \
-         out_of_order_time_window_ms={} max_labels_per_series={} max_label_name_bytes={} \
+        "tenant {tenant}: samples_per_second={} max_series={} retention={} \
+         out_of_order_time_window={} max_labels_per_series={} max_label_name_bytes={} \
          max_label_value_bytes={} (0: no limit)",
         limits.samples_per_s_max,
         limits.series_max,
-        limits.ooo_window_ms,
+        format_duration(i64::try_from(retention_ms).unwrap_or(i64::MAX)),
+        format_duration(i64::try_from(limits.ooo_window_ms).unwrap_or(i64::MAX)),
         limits.labels_per_series_max,
         limits.label_name_bytes_max,
         limits.label_value_bytes_max,
@@ -175,13 +190,22 @@ async fn connect(target: &AdminDoor) -> Result<(ControllerClient, Channels)> {
     Ok((client, channels))
 }
 
-async fn routing(client: &ControllerClient) -> Result<RoutingView> {
+/// The view of the controller that is asked, at least at `version`: it may follow another one.
+async fn routing(client: &ControllerClient, version: CatalogVersion) -> Result<RoutingView> {
     let failed = |status: tonic::Status| anyhow::anyhow!("catalog: {}", status.message());
     let mut deltas = client.watch_routing(CatalogVersion(0)).await.map_err(failed)?;
-    let delta = deltas.next().await.map_err(failed)?;
     let mut view = RoutingView::new();
-    view.apply(&wire::decode_routing_delta(&delta)?)?;
-    Ok(view)
+    let reached = async {
+        loop {
+            let delta = deltas.next().await.map_err(failed)?;
+            view.apply(&wire::decode_routing_delta(&delta)?)?;
+            if view.version() >= version {
+                return Ok::<RoutingView, anyhow::Error>(view);
+            }
+        }
+    };
+    let late = || format!("the controller does not hear of its leader's news: version={version}");
+    tokio::time::timeout(NEWS_TIMEOUT, reached).await.with_context(late)?
 }
 
 #[cfg(test)]
@@ -231,6 +255,13 @@ mod tests {
         let mut view = RoutingView::new();
         view.apply(&catalog.routing_since(CatalogVersion(0)).expect("full")).expect("fits");
         assert!(changes(&parsed(&["--retention=soon"]), &tenant, &view).is_err());
+    }
+
+    #[test]
+    fn a_split_that_was_none_is_told() {
+        assert_eq!(sealed(ShardId(3), true, &[4, 5]), "shard 3 is sealed; successors: 4, 5");
+        assert_eq!(sealed(ShardId(3), false, &[4]), "shard 3 is sealed; successors: 4");
+        assert!(sealed(ShardId(3), true, &[4]).ends_with("(it holds too few series to be split)"));
     }
 
     #[test]
