@@ -19,8 +19,9 @@ pub mod query;
 pub mod steps;
 pub mod syntax;
 
-pub use annotations::Note;
+pub use annotations::{HistogramOperation, Note};
 pub use budget::{Budget, CancelFlag, SAMPLES_MAX};
+pub use engine::aggregate::HistogramColumn;
 pub use engine::range::RangeFunction;
 pub use error::QueryError;
 pub use fragment::{

@@ -22,6 +22,11 @@ impl LabelSetIndex {
         }
     }
 
+    /// The number of `labels`, where they have one.
+    pub(crate) fn find(&self, labels: &Labels) -> Option<usize> {
+        self.numbers.get(labels).copied()
+    }
+
     /// Adds `labels`; false where it was there.
     pub(crate) fn insert(&mut self, labels: &Labels) -> bool {
         let before = self.numbers.len();

@@ -11,6 +11,7 @@ use super::plan::{FragmentPlan, Read};
 use crate::annotations::Note;
 use crate::budget::{Budget, CancelFlag, Ledger};
 use crate::engine::aggregate::Aggregator;
+use crate::engine::histogram::drop_buckets;
 use crate::engine::range::{RangeArgs, RangeCall};
 use crate::engine::select;
 use crate::engine::vector::{StepVector, histogram_bytes, same_labelset};
@@ -118,7 +119,10 @@ impl FragmentExecution {
         Ok(())
     }
 
-    fn push_series(&mut self, series: SeriesSamples) -> Result<(), QueryError> {
+    fn push_series(&mut self, mut series: SeriesSamples) -> Result<(), QueryError> {
+        if self.plan.statistics {
+            drop_buckets(&mut series.histograms);
+        }
         if let Output::Raw(kept) = &mut self.output {
             if let Some(part) = within(series, &self.plan) {
                 self.ledger.hold(part.len(), series_bytes(&part))?;
@@ -139,7 +143,10 @@ impl FragmentExecution {
             return Err(same_labelset());
         }
         match &mut self.output {
-            Output::Aggregated(aggregator) => aggregator.add(&vector),
+            Output::Aggregated(aggregator) => {
+                aggregator.add(&vector);
+                Ok(())
+            }
             Output::Series(kept) => {
                 self.ledger.hold(vector.samples(), vector.bytes())?;
                 kept.push(PartialGroup {

@@ -83,6 +83,9 @@ pub struct FragmentPlan {
     pub aggregation: Option<Aggregation>,
     /// Whether names that functions drop stay until the query ends (experimental in Prometheus).
     pub delayed_name_removal: bool,
+    /// Whether of histograms only count, sum and counter resets are needed: buckets are dropped as they are read.
+    /// An executor that does not know of it keeps them, which does no harm.
+    pub statistics: bool,
 }
 
 impl FragmentPlan {

@@ -13,17 +13,18 @@ use crate::fragment::{FragmentId, FragmentPlan, FragmentSpec, Read};
 use crate::query::QueryParams;
 use crate::steps::Steps;
 use crate::syntax::ast::{
-    Aggregate, AtModifier, Binary, Call, Duration, Subquery, UnaryOp, VectorSelector,
+    Aggregate, AggregateOp, AtModifier, Binary, Call, Duration, Subquery, UnaryOp, VectorSelector,
 };
 use crate::syntax::durations::{DurationContext, fold, fold_positive};
-use crate::syntax::{Expr, ExprKind, PosRange};
+use crate::syntax::{Expr, ExprKind, PosRange, quote};
 
 /// The most steps of a subquery's grid; more could never be held within any budget.
 const GRID_STEPS_MAX: usize = 10_000_000;
 
 /// Plans `expr`, which was read from `text`.
 pub(crate) fn build(expr: &Expr, text: &str, params: &QueryParams) -> Result<Plan, QueryError> {
-    let mut builder = Builder { text, params, fragments: Vec::new(), uses: Vec::new() };
+    let (fragments, uses) = Default::default();
+    let mut builder = Builder { text, params, statistics: false, fragments, uses };
     let root = builder.root(expr)?;
     Ok(Plan { root, fragments: builder.fragments, uses: builder.uses })
 }
@@ -31,6 +32,8 @@ pub(crate) fn build(expr: &Expr, text: &str, params: &QueryParams) -> Result<Pla
 pub(super) struct Builder<'a> {
     text: &'a str,
     pub(super) params: &'a QueryParams,
+    /// Whether what is planned is asked for counts and sums of histograms only.
+    statistics: bool,
     fragments: Vec<FragmentSpec>,
     uses: Vec<u32>,
 }
@@ -65,9 +68,18 @@ impl Builder<'_> {
 
     /// The node of `expr`, evaluated at `steps`.
     pub(super) fn node(&mut self, expr: &Expr, steps: Steps) -> Result<Node, QueryError> {
+        let around = self.statistics;
+        self.statistics = asks_for_statistics(expr) || (around && passes_statistics(expr));
+        let node = self.node_within(expr, steps);
+        self.statistics = around;
+        node
+    }
+
+    fn node_within(&mut self, expr: &Expr, steps: Steps) -> Result<Node, QueryError> {
         match &expr.kind {
             ExprKind::Number(n) => Ok(Node::Constant(n.value)),
             ExprKind::String(s) => Ok(Node::Text(s.clone())),
+            ExprKind::Bytes(s) => Ok(Node::Text(String::from_utf8_lossy(s).into_owned())),
             ExprKind::Paren(inner) | ExprKind::Unary(UnaryOp::Plus, inner) => {
                 self.node(inner, steps)
             }
@@ -105,6 +117,11 @@ impl Builder<'_> {
     }
 
     fn aggregate(&mut self, aggregate: &Aggregate, steps: Steps) -> Result<Node, QueryError> {
+        if let (AggregateOp::CountValues, Some(param)) = (aggregate.op, &aggregate.param)
+            && let ExprKind::Bytes(label) = &param.unwrapped().kind
+        {
+            return Err(QueryError::execution(format!("invalid label name {}", quote(label))));
+        }
         let param = aggregate.param.as_ref().map(|p| self.node(p, steps)).transpose()?;
         if let Some(leaf) = self.pushed_aggregate(aggregate, param.as_ref(), steps)? {
             return Ok(Node::Fragment(leaf));
@@ -148,6 +165,7 @@ impl Builder<'_> {
             let message = format!("function is not supported yet: function={name}");
             return Err(QueryError::execution(message));
         }
+        check_label_names(call)?;
         let args = call.args.iter().map(|a| self.node(a, steps)).collect::<Result<Vec<_>, _>>()?;
         let arg_pos = call.args.iter().map(|a| a.pos).collect();
         Ok(Node::Call(Box::new(CallNode { function: call.function, args, pos, arg_pos })))
@@ -295,6 +313,7 @@ impl Builder<'_> {
             read,
             aggregation: None,
             delayed_name_removal: self.params.features.delayed_name_removal,
+            statistics: self.statistics,
         }
     }
 
@@ -377,6 +396,52 @@ impl Builder<'_> {
             None => (steps, false),
         };
         Ok(When { steps: base.shifted(offset_ms), spread, offset_ms, fixed: fixed.is_some() })
+    }
+}
+
+/// Refuses names of labels that are no UTF-8.
+fn check_label_names(call: &Call) -> Result<(), QueryError> {
+    let name = call.function.name;
+    for (i, arg) in call.args.iter().enumerate() {
+        let ExprKind::Bytes(bytes) = &arg.unwrapped().kind else { continue };
+        let what = match (name, i) {
+            ("label_replace" | "label_join", 1) => "destination",
+            ("label_join", 3..) => "source",
+            _ => continue,
+        };
+        let label = String::from_utf8_lossy(bytes);
+        let message = format!("invalid {what} label name in {name}(): {label}");
+        return Err(QueryError::execution(message));
+    }
+    Ok(())
+}
+
+/// Whether `expr` is a function that looks at counts and sums of histograms only.
+fn asks_for_statistics(expr: &Expr) -> bool {
+    let ExprKind::Call(call) = &expr.kind else { return false };
+    matches!(call.function.name, "histogram_count" | "histogram_sum" | "histogram_avg")
+}
+
+/// Whether the counts and sums of its argument are all that `expr` needs to have right counts and sums itself. A
+/// subquery leaves samples out, so that resets have to be found out between those that are left.
+fn passes_statistics(expr: &Expr) -> bool {
+    use RangeFunction as R;
+    match &expr.kind {
+        ExprKind::Paren(_) | ExprKind::Unary(..) | ExprKind::Vector(_) => true,
+        ExprKind::Aggregate(aggregate) => {
+            matches!(aggregate.op, AggregateOp::Sum | AggregateOp::Avg)
+        }
+        ExprKind::Call(call) => {
+            let range = call.args.first().map(|arg| &arg.unwrapped().kind);
+            let function = RangeFunction::from_name(call.function.name);
+            let computes = matches!(
+                function,
+                Some(R::Rate | R::Increase | R::Delta | R::Irate | R::Idelta)
+                    | Some(R::Sum | R::Avg | R::Last | R::First)
+            );
+            computes && matches!(range, Some(ExprKind::Matrix(_)))
+        }
+        _ => false,
     }
 }
 

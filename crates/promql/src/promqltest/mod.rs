@@ -4,7 +4,9 @@
 //! range query and with `@` on every selector at other evaluation times.
 
 mod compare;
+mod hints;
 mod histogram;
+mod nhcb;
 mod points;
 mod runner;
 mod script;

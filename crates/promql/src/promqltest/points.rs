@@ -6,6 +6,7 @@ use pando_model::number::parse_go_float;
 use pando_model::{Histogram, Labels, STALE_NAN, SampleValue};
 
 use super::histogram;
+use crate::engine::histogram::{HistogramSum, Incompatible};
 
 /// The most values of one line: scripts are written by hand.
 const POINTS_MAX: usize = 10_000_000;
@@ -119,11 +120,21 @@ fn push_histograms(body: &str, times: usize, out: &mut Vec<Point>) -> Result<(),
     let mut value: Histogram = first;
     for i in 0..=times {
         if let (Some((step, sign)), true) = (&step, i > 0) {
-            value = histogram::add(&value, step, *sign).ok_or("histograms do not add up")?;
+            value = next(&value, step, *sign)?;
         }
         out.push(Some(SampleValue::Histogram(Arc::new(value.clone()))));
     }
     Ok(())
+}
+
+/// `value` and one more `step`, added or subtracted.
+fn next(value: &Histogram, step: &Histogram, sign: f64) -> Result<Histogram, &'static str> {
+    let mut sum = HistogramSum::of(value);
+    let added = if sign < 0.0 { sum.subtract(step) } else { sum.add(step) };
+    match added {
+        Ok(_) => Ok(sum.finish()),
+        Err(Incompatible) => Err("exponential and custom buckets do not add up"),
+    }
 }
 
 #[cfg(test)]

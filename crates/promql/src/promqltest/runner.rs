@@ -3,6 +3,7 @@
 use pando_model::{Labels, SampleValue};
 
 use super::compare::{self, Rows, floats_equal};
+use super::hints;
 use super::points::Point;
 use super::script::{self, Command, Eval, EvalTime, Expect, TextTest};
 use super::storage::MemorySource;
@@ -86,7 +87,8 @@ pub fn run_script_with(text: &str, engine: Engine) -> Result<Report, String> {
         match command {
             Command::Clear => source = MemorySource::new(),
             Command::Load { step_ms, series } => {
-                for (labels, points) in series {
+                for (labels, mut points) in series {
+                    hints::as_stored(&mut points);
                     for (i, value) in points.into_iter().enumerate() {
                         if let Some(value) = value {
                             source.add(&labels, step_ms.saturating_mul(i as i64), value);

@@ -4,6 +4,7 @@ use pando_model::duration::parse_duration;
 use pando_model::number::parse_go_float;
 use pando_model::{GoRegex, Labels};
 
+use super::nhcb;
 use super::points::{Point, series_line};
 
 /// A command of a script.
@@ -118,8 +119,9 @@ fn duration(text: &str) -> Result<i64, String> {
 }
 
 fn load(line: &str, body: &[(usize, &str)]) -> Result<Command, String> {
-    let step = line.split_whitespace().nth(1).unwrap_or_default();
-    let step_ms = duration(step)?;
+    let mut words = line.split_whitespace();
+    let with_nhcb = words.next() == Some("load_with_nhcb");
+    let step_ms = duration(words.next().unwrap_or_default())?;
     let mut series = Vec::new();
     for (number, line) in body {
         // A line of start timestamps for the next one: the engine does not use them yet.
@@ -127,6 +129,9 @@ fn load(line: &str, body: &[(usize, &str)]) -> Result<Command, String> {
             continue;
         }
         series.push(series_line(line).map_err(|e| format!("{e} line={number}"))?);
+    }
+    if with_nhcb {
+        series.extend(nhcb::converted(&series)?);
     }
     Ok(Command::Load { step_ms, series })
 }

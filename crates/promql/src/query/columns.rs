@@ -1,13 +1,21 @@
 //! Columns to samples and to the rows of an answer.
 
-use pando_model::{SampleValue, SeriesSamples};
+use std::sync::Arc;
+
+use pando_model::{Histogram, ResetHint, SampleValue, SeriesSamples};
 
 use super::output::MatrixSeries;
 use crate::engine::vector::StepVector;
 use crate::steps::Steps;
 
-/// The points of a column as samples.
-pub(super) fn samples_of(series: StepVector, steps: &Steps) -> SeriesSamples {
+/// The points of a column as samples. What histograms knew of a reset before them they knew of the sample before,
+/// which need not be the point before: it is to be found out anew.
+pub(super) fn samples_of(mut series: StepVector, steps: &Steps) -> SeriesSamples {
+    for (_, h) in &mut series.histograms {
+        if matches!(h.reset_hint, ResetHint::Reset | ResetHint::NotReset) {
+            *h = Arc::new(Histogram { reset_hint: ResetHint::Unknown, ..Histogram::clone(h) });
+        }
+    }
     let points = series.presence();
     let values = points.iter().filter_map(|i| Some((steps.at(i), series.value(i)?)));
     SeriesSamples::from_values(series.labels.clone(), Default::default(), values)

@@ -129,6 +129,9 @@ pub(crate) fn is_supported(name: &str) -> bool {
                 | "histogram_count"
                 | "histogram_sum"
                 | "histogram_avg"
+                | "histogram_stddev"
+                | "histogram_stdvar"
+                | "histogram_fraction"
                 | "min_of"
                 | "max_of"
         )
@@ -181,9 +184,9 @@ pub(crate) fn call(
         "label_join" => labels::join(&mut args),
         "histogram_quantile" => histograms::quantile(&mut args, context),
         "histogram_quantiles" => histograms::quantiles(&mut args, context),
-        "histogram_count" | "histogram_sum" | "histogram_avg" => {
-            histograms::summary(name, &mut args, context)
-        }
+        "histogram_fraction" => histograms::fraction(&mut args, context),
+        "histogram_count" | "histogram_sum" | "histogram_avg" | "histogram_stddev"
+        | "histogram_stdvar" => histograms::summary(name, &mut args, context),
         _ => Err(QueryError::Internal(format!("unplanned function: function={name}"))),
     }
 }

@@ -25,34 +25,67 @@ pub(super) fn extrapolated(
             result += before;
         }
     }
-    let range_start_ms = end_ms.saturating_sub(range_ms);
-    let mut to_start = times[0].saturating_sub(range_start_ms) as f64 / 1000.0;
-    let mut to_end = end_ms.saturating_sub(times[last]) as f64 / 1000.0;
-    let sampled = times[last].saturating_sub(times[0]) as f64 / 1000.0;
-    let average = sampled / last as f64;
-    // A gap this much longer than the usual distance is taken as the series' beginning or end.
-    let threshold = average * 1.1;
-    if to_start >= threshold {
-        to_start = average / 2.0;
-    }
-    if counter {
-        // A counter starts at zero: never extrapolate to before that.
-        let mut to_zero = to_start;
-        if result > 0.0 && values[0] >= 0.0 {
-            to_zero = sampled * (values[0] / result);
+    let ends = Ends {
+        first_ms: times[0],
+        last_ms: times[last],
+        samples: values.len(),
+        first: values[0],
+        increase: result,
+    };
+    Some(result * ends.factor(end_ms, range_ms, counter, per_second))
+}
+
+/// The ends of a window, and what it grew by between them.
+pub(super) struct Ends {
+    pub(super) first_ms: i64,
+    pub(super) last_ms: i64,
+    /// How many samples there are, at least two.
+    pub(super) samples: usize,
+    /// The first value, or count of observations.
+    pub(super) first: f64,
+    /// By how much that grew, resets included.
+    pub(super) increase: f64,
+}
+
+impl Ends {
+    /// What the increase is to be multiplied by, so that it is that of the whole window.
+    pub(super) fn factor(
+        &self,
+        end_ms: i64,
+        range_ms: i64,
+        counter: bool,
+        per_second: bool,
+    ) -> f64 {
+        let Ends { first_ms, last_ms, samples, first, increase } = *self;
+        let range_start_ms = end_ms.saturating_sub(range_ms);
+        let mut to_start = first_ms.saturating_sub(range_start_ms) as f64 / 1000.0;
+        let mut to_end = end_ms.saturating_sub(last_ms) as f64 / 1000.0;
+        let sampled = last_ms.saturating_sub(first_ms) as f64 / 1000.0;
+        let average = sampled / (samples - 1) as f64;
+        // A gap this much longer than the usual distance is taken as the series' beginning or end.
+        let threshold = average * 1.1;
+        if to_start >= threshold {
+            to_start = average / 2.0;
         }
-        if to_zero < to_start {
-            to_start = to_zero;
+        if counter {
+            // A counter starts at zero: never extrapolate to before that.
+            let mut to_zero = to_start;
+            if increase > 0.0 && first >= 0.0 {
+                to_zero = sampled * (first / increase);
+            }
+            if to_zero < to_start {
+                to_start = to_zero;
+            }
         }
+        if to_end >= threshold {
+            to_end = average / 2.0;
+        }
+        let mut factor = (sampled + to_start + to_end) / sampled;
+        if per_second {
+            factor /= range_ms as f64 / 1000.0;
+        }
+        factor
     }
-    if to_end >= threshold {
-        to_end = average / 2.0;
-    }
-    let mut factor = (sampled + to_start + to_end) / sampled;
-    if per_second {
-        factor /= range_ms as f64 / 1000.0;
-    }
-    Some(result * factor)
 }
 
 /// `irate` (per second, with a reset counted from zero) and `idelta` of the last two samples.

@@ -5,6 +5,7 @@
 //! the ends only never touch what is between.
 
 mod counters;
+mod histograms;
 mod overtime;
 mod regression;
 
@@ -96,38 +97,6 @@ impl RangeFunction {
     pub fn drops_name(self) -> bool {
         !matches!(self, RangeFunction::Last | RangeFunction::First)
     }
-
-    /// What histograms in the window do to it.
-    fn with_histograms(self) -> WithHistograms {
-        use RangeFunction as R;
-        match self {
-            R::Count | R::Last | R::Present | R::First | R::TsOfFirst | R::TsOfLast => {
-                WithHistograms::Counts
-            }
-            R::Min | R::Max | R::Stddev | R::Stdvar | R::Quantile | R::Deriv => {
-                WithHistograms::Ignores
-            }
-            R::PredictLinear | R::Mad | R::Smoothing | R::TsOfMax | R::TsOfMin => {
-                WithHistograms::Ignores
-            }
-            R::Rate | R::Increase | R::Delta => WithHistograms::Refuses(2),
-            R::Irate | R::Idelta => WithHistograms::Last,
-            R::Avg | R::Sum => WithHistograms::Refuses(1),
-            R::Changes | R::Resets => WithHistograms::Refuses(2),
-        }
-    }
-}
-
-/// What histograms in a window do to a function.
-enum WithHistograms {
-    /// They count as samples.
-    Counts,
-    /// They are ignored, with an info where there are floats too.
-    Ignores,
-    /// What the last two samples are decides.
-    Last,
-    /// With floats: a warning and no result; alone and this many: not supported yet.
-    Refuses(usize),
 }
 
 /// The float samples of one window.
@@ -198,7 +167,9 @@ impl RangeCall<'_> {
             self.floats(&samples, &bounds, &mut out);
         } else {
             let name = series.labels.metric_name();
-            self.mixed(&samples, name, windows, &mut out, notes)?;
+            let mixed = histograms::Mixed { call: self, samples: &samples, name };
+            let bounds = mixed.run(windows, &mut out, notes);
+            self.floats(&samples, &bounds, &mut out);
         }
         self.note_counter(series, &out, notes);
         Ok(out)
@@ -212,99 +183,6 @@ impl RangeCall<'_> {
         let counter = ["_total", "_sum", "_count", "_bucket"].iter().any(|s| name.ends_with(s));
         if !name.is_empty() && !counter && out.present.any() {
             push_note(notes, Note::PossibleNonCounter(name.to_string()));
-        }
-    }
-
-    /// A series that holds histograms: windows of both kinds, then whatever the function makes of them.
-    fn mixed(
-        &self,
-        samples: &Samples<'_>,
-        name: &str,
-        windows: &mut WindowCache,
-        out: &mut StepVector,
-        notes: &mut Vec<Note>,
-    ) -> Result<(), QueryError> {
-        let floats = windows.uncached(&samples.times, self.steps, self.range_ms);
-        let histograms = windows.uncached(&samples.histogram_times, self.steps, self.range_ms);
-        let mut float_bounds = floats.to_vec();
-        for (i, (f, h)) in floats.iter().zip(histograms.iter()).enumerate() {
-            if h.is_empty() {
-                continue;
-            }
-            match self.function.with_histograms() {
-                WithHistograms::Counts => {
-                    self.count_mixed(samples, i, *f, *h, out);
-                    float_bounds[i] = Bound::NONE;
-                }
-                WithHistograms::Ignores if f.is_empty() => {}
-                WithHistograms::Ignores => {
-                    push_note(notes, Note::HistogramIgnoredInMixedRange(name.to_string()));
-                }
-                WithHistograms::Last => match last_two(samples, *f, *h) {
-                    0 => {}
-                    1 => {
-                        push_note(notes, Note::MixedFloatsHistograms(name.to_string()));
-                        float_bounds[i] = Bound::NONE;
-                    }
-                    _ => return Err(self.unsupported(name)),
-                },
-                WithHistograms::Refuses(_) if !f.is_empty() => {
-                    push_note(notes, Note::MixedFloatsHistograms(name.to_string()));
-                    float_bounds[i] = Bound::NONE;
-                }
-                WithHistograms::Refuses(least) if h.len() >= least => {
-                    return Err(self.unsupported(name));
-                }
-                WithHistograms::Refuses(_) => {
-                    // A single histogram: nothing to compare with, but still no change and no reset.
-                    if matches!(self.function, RangeFunction::Changes | RangeFunction::Resets) {
-                        out.set(i, 0.0);
-                    }
-                }
-            }
-        }
-        self.floats(samples, &float_bounds, out);
-        Ok(())
-    }
-
-    fn unsupported(&self, name: &str) -> QueryError {
-        let function = self.function.as_str();
-        QueryError::execution(format!(
-            "{function} over native histograms is not supported yet: metric={name}"
-        ))
-    }
-
-    /// Functions to which a histogram is a sample like any other.
-    fn count_mixed(
-        &self,
-        samples: &Samples<'_>,
-        step: usize,
-        f: Bound,
-        h: Bound,
-        out: &mut StepVector,
-    ) {
-        let first_h = samples.histogram_times[h.lo()];
-        let last_h = samples.histogram_times[h.hi() - 1];
-        let first_f = (!f.is_empty()).then(|| samples.times[f.lo()]);
-        let last_f = (!f.is_empty()).then(|| samples.times[f.hi() - 1]);
-        let seconds = |ms: i64| ms as f64 / 1000.0;
-        match self.function {
-            RangeFunction::Count => out.set(step, (f.len() + h.len()) as f64),
-            RangeFunction::Present => out.set(step, 1.0),
-            RangeFunction::TsOfFirst => {
-                out.set(step, seconds(first_f.map_or(first_h, |t| t.min(first_h))));
-            }
-            RangeFunction::TsOfLast => {
-                out.set(step, seconds(last_f.map_or(last_h, |t| t.max(last_h))));
-            }
-            RangeFunction::Last => match last_f {
-                Some(t) if t > last_h => out.set(step, samples.values[f.hi() - 1]),
-                _ => out.histograms.push((step as u32, samples.histograms[h.hi() - 1].clone())),
-            },
-            _ => match first_f {
-                Some(t) if t < first_h => out.set(step, samples.values[f.lo()]),
-                _ => out.histograms.push((step as u32, samples.histograms[h.lo()].clone())),
-            },
         }
     }
 
@@ -385,21 +263,6 @@ impl RangeCall<'_> {
             }
         }
     }
-}
-
-/// How many of the last two samples of a window are histograms; 0 where the window has one sample only.
-fn last_two(samples: &Samples<'_>, f: Bound, h: Bound) -> usize {
-    let floats = &samples.times[f.lo()..f.hi()];
-    let histograms = &samples.histogram_times[h.lo()..h.hi()];
-    if floats.len() + histograms.len() < 2 {
-        return 0;
-    }
-    let later = |back: usize| {
-        let time = histograms.len().checked_sub(back + 1).map(|i| histograms[i]);
-        let before = floats.len().checked_sub(2 - back).map(|i| floats[i]);
-        time.is_some_and(|t| before.is_none_or(|b| t > b))
-    };
-    usize::from(later(0)) + usize::from(later(1))
 }
 
 /// Adds `note` unless it is the last one already: series of one metric say the same one after the other.

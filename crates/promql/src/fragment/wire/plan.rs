@@ -56,7 +56,7 @@ impl FragmentPlan {
             without: a.without,
         };
         let message = PlanMessage {
-            version: WIRE_VERSION,
+            version: self.wire_version(),
             matchers: self.matchers.iter().map(matcher).collect(),
             start_ms: self.steps.start_ms(),
             step_ms: self.steps.step_ms(),
@@ -67,8 +67,21 @@ impl FragmentPlan {
             args,
             aggregation: self.aggregation.as_ref().map(aggregation),
             delayed_name_removal: self.delayed_name_removal,
+            statistics: self.statistics,
         };
         message.encode_to_vec()
+    }
+
+    /// The version of its message: the lowest that knows its answer over floats and histograms.
+    fn wire_version(&self) -> u32 {
+        use RangeFunction as R;
+        let adds = |a: &Aggregation| matches!(a.op, AggregateOp::Sum | AggregateOp::Avg);
+        let computes = matches!(
+            self.function(),
+            Some(R::Rate | R::Increase | R::Delta | R::Irate | R::Idelta)
+                | Some(R::Sum | R::Avg | R::Changes | R::Resets)
+        );
+        if computes || self.aggregation.as_ref().is_some_and(adds) { WIRE_VERSION } else { 1 }
     }
 
     /// Reads a plan.
@@ -77,7 +90,7 @@ impl FragmentPlan {
     /// `Unsupported` for another version or an unknown node, `Corrupt` for what is no plan.
     pub fn decode(bytes: &[u8]) -> Result<Self, QueryError> {
         let message = PlanMessage::decode(bytes).map_err(|e| corrupt(e.to_string()))?;
-        if message.version != WIRE_VERSION {
+        if !(1..=WIRE_VERSION).contains(&message.version) {
             return Err(unsupported("fragment plan", message.version, WIRE_VERSION));
         }
         let matchers =
@@ -101,8 +114,8 @@ impl FragmentPlan {
             other => return Err(unsupported("fragment read", other, 4)),
         };
         let aggregation = message.aggregation.map(aggregation).transpose()?;
-        let delayed_name_removal = message.delayed_name_removal;
-        Ok(FragmentPlan { matchers, steps, read, aggregation, delayed_name_removal })
+        let PlanMessage { delayed_name_removal, statistics, .. } = message;
+        Ok(FragmentPlan { matchers, steps, read, aggregation, delayed_name_removal, statistics })
     }
 }
 
