@@ -3,6 +3,7 @@
 
 mod build;
 mod pushdown;
+mod statistics;
 
 use pando_model::Labels;
 

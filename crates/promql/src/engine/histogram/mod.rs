@@ -24,6 +24,7 @@ mod equality;
 mod fraction;
 mod mean;
 mod quantile;
+mod reconcile;
 mod resets;
 mod scale;
 mod statistics;

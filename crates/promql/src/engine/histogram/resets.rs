@@ -2,7 +2,7 @@
 
 use pando_model::{Histogram, ResetHint};
 
-use super::sum::{common_bounds, rebound_index};
+use super::reconcile::{common_bounds, rebound_index};
 use super::{HistogramSum, bounds, cells};
 
 /// Whether there was a reset between `previous` and `current`: any count, but not the sum, fell. A finer schema or
