@@ -1,6 +1,6 @@
 //! Counter resets: whether a histogram counts less than the one before it.
 
-use pando_model::{Histogram, ResetHint};
+use pando_model::{Histogram, ResetHint, Span};
 
 use super::reconcile::{common_bounds, rebound_index};
 use super::{HistogramSum, bounds, cells};
@@ -50,11 +50,8 @@ fn side_falls(current: &Histogram, previous: &Histogram, positive: bool) -> bool
             && current.zero_threshold > 0.0
             && bounds::exponential(index, current.schema) <= current.zero_threshold
     };
-    let layout = |h: &Histogram| match positive {
-        true => (h.positive_spans.clone(), h.positive_buckets.len()),
-        false => (h.negative_spans.clone(), h.negative_buckets.len()),
-    };
-    if current.schema == previous.schema && layout(current) == layout(previous) {
+    let (now, then) = (layout(current, positive), layout(previous, positive));
+    if current.schema == previous.schema && now == then {
         // The ordinary case of a scraped series: nothing to unroll.
         let pairs = cells::side(current, positive).zip(cells::side(previous, positive));
         return pairs.into_iter().any(|((index, now), (_, then))| now < then && !inside(index));
@@ -70,6 +67,14 @@ fn side_falls(current: &Histogram, previous: &Histogram, positive: bool) -> bool
             _ => count != 0.0,
         }
     })
+}
+
+/// Which buckets one side has, as long as spans and counts agree.
+fn layout(h: &Histogram, positive: bool) -> (&[Span], usize) {
+    match positive {
+        true => (&h.positive_spans, h.positive_buckets.len()),
+        false => (&h.negative_spans, h.negative_buckets.len()),
+    }
 }
 
 /// Custom bounds differ: what lies between the bounds that both have is compared.

@@ -90,12 +90,6 @@ impl HistogramSum {
         }
     }
 
-    /// The sum of nothing, in the layout of `h`.
-    pub(crate) fn nothing_like(h: &Histogram) -> Self {
-        let custom_values = h.custom_values.clone();
-        Self::of(&Histogram { schema: h.schema, custom_values, ..Histogram::default() })
-    }
-
     /// Whether it is one that additions lead to; others come from outside only.
     pub(crate) fn is_sound(&self) -> bool {
         let tidy = |cells: &[(i32, Kahan)]| {
@@ -185,6 +179,14 @@ impl HistogramSum {
             add_cells(kept, cells::side(h, positive).map(&mapped), halvings);
         }
         Ok(Added { collision, reconciled: false })
+    }
+
+    /// Reconciles schema and custom bounds with those of `h`, of which nothing is added.
+    pub(crate) fn match_layout(&mut self, h: &Histogram) -> Result<Added, Incompatible> {
+        let (schema, custom_values) = (h.schema, h.custom_values.clone());
+        let reset_hint = self.hint;
+        let empty = Histogram { schema, custom_values, reset_hint, ..Histogram::default() };
+        self.add(&empty)
     }
 
     /// Adds another sum.

@@ -8,9 +8,7 @@ use pando_model::{Histogram, ResetHint};
 use super::super::{RangeFunction, counters, push_note};
 use super::{Mixed, note_reconciled};
 use crate::annotations::{HistogramOperation, Note};
-use crate::engine::histogram::{
-    HistogramSum, Incompatible, difference, divided, is_reset, multiplied,
-};
+use crate::engine::histogram::{HistogramSum, difference, divided, is_reset, multiplied};
 use crate::engine::window::Bound;
 
 impl Mixed<'_> {
@@ -79,15 +77,13 @@ impl Mixed<'_> {
     ) -> Option<Histogram> {
         let from = resets.partition_point(|at| *at <= lo);
         let upto = resets.partition_point(|at| *at < lo + window.len());
-        let mut resets = &resets[from..upto];
-        let last = &window[window.len() - 1];
         // Before a reset right behind the first sample, that one counts for nothing, its layout neither.
-        let skipped = resets.first() == Some(&(lo + 1));
-        let first = if skipped { &window[1] } else { &window[0] };
-        if skipped {
-            resets = &resets[1..];
-        }
+        let (skipped, resets) = match resets[from..upto].split_first() {
+            Some((at, rest)) if *at == lo + 1 => (true, rest),
+            _ => (false, &resets[from..upto]),
+        };
         let relevant = &window[usize::from(skipped)..];
+        let (first, last) = (&relevant[0], &relevant[relevant.len() - 1]);
         if relevant.iter().any(|h| h.uses_custom_buckets() != last.uses_custom_buckets()) {
             push_note(notes, Note::MixedExponentialCustom(self.name.to_string()));
             return None;
@@ -95,24 +91,15 @@ impl Mixed<'_> {
         if window.iter().any(|h| h.reset_hint == ResetHint::Gauge) {
             push_note(notes, Note::NotCounter(self.name.to_string()));
         }
-        let result = || -> Result<HistogramSum, Incompatible> {
-            let mut sum = HistogramSum::of(last);
-            if !skipped {
-                note_reconciled(sum.subtract(first)?, HistogramOperation::Subtraction, notes);
-            } else if first.custom_values != last.custom_values {
-                let added = sum.merge(HistogramSum::nothing_like(first))?;
-                note_reconciled(added, HistogramOperation::Subtraction, notes);
-            }
-            for at in resets {
-                let before = &self.samples.histograms[at - 1];
-                note_reconciled(sum.add(before)?, HistogramOperation::Addition, notes);
-            }
-            relevant.iter().for_each(|h| sum.coarsen(h.schema));
-            Ok(sum)
-        }();
-        // Kinds of buckets were compared above.
-        let result = result.ok()?.finish();
-        Some(Histogram { reset_hint: ResetHint::Gauge, ..result })
+        let mut sum = HistogramSum::of(last);
+        let less = if skipped { sum.match_layout(first) } else { sum.subtract(first) };
+        note_reconciled(less.ok()?, HistogramOperation::Subtraction, notes);
+        for at in resets {
+            let more = sum.add(&self.samples.histograms[at - 1]);
+            note_reconciled(more.ok()?, HistogramOperation::Addition, notes);
+        }
+        relevant.iter().for_each(|h| sum.coarsen(h.schema));
+        Some(Histogram { reset_hint: ResetHint::Gauge, ..sum.finish() })
     }
 
     /// `irate` and `idelta` of the last two histograms.
