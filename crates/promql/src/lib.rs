@@ -21,7 +21,7 @@ pub mod syntax;
 
 pub use annotations::Note;
 pub use budget::{Budget, CancelFlag, SAMPLES_MAX};
-pub use engine::range::RangeFunction;
+pub use engine::range::{Edges, RangeFunction, RangeRules};
 pub use error::QueryError;
 pub use fragment::{
     Aggregation, FragmentExecution, FragmentId, FragmentPlan, FragmentResult, FragmentSpec,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use pando_model::{Histogram, SeriesSamples, is_stale_nan};
 
+use super::range::starts::Started;
+
 /// The samples of a series that count. Borrowed where the series holds nothing but ordinary floats.
 pub(crate) struct Samples<'a> {
     /// Times of the floats, ms.
@@ -15,6 +17,8 @@ pub(crate) struct Samples<'a> {
     pub(crate) histogram_times: Vec<i64>,
     /// The histograms.
     pub(crate) histograms: Vec<Arc<Histogram>>,
+    /// The floats' start timestamps, ms, where they count and any is known; else empty.
+    pub(crate) starts: Cow<'a, [i64]>,
 }
 
 impl<'a> Samples<'a> {
@@ -26,6 +30,7 @@ impl<'a> Samples<'a> {
                 values: Cow::Borrowed(&series.floats),
                 histogram_times: Vec::new(),
                 histograms: Vec::new(),
+                starts: Cow::Borrowed(&[]),
             };
         }
         let (mut times, mut values) = (Vec::new(), Vec::new());
@@ -47,6 +52,7 @@ impl<'a> Samples<'a> {
             values: Cow::Owned(values),
             histogram_times,
             histograms,
+            starts: Cow::Borrowed(&[]),
         }
     }
 
@@ -55,10 +61,23 @@ impl<'a> Samples<'a> {
         matches!(self.times, Cow::Borrowed(_))
     }
 
-    /// Where the floats fall, and the value before; empty for most series.
+    /// Where the floats fall, or a start timestamp tells of a reset, and the value before; empty for most series.
     pub(crate) fn resets(&self) -> Vec<(u32, f64)> {
+        if let Some(started) = Started::of(self) {
+            let before = |i: usize| self.values[i - 1];
+            let reset = started.resets().map(|i| (i as u32, before(i)));
+            let mut found: Vec<(u32, f64)> = reset.collect();
+            found.extend(self.falls());
+            found.sort_unstable_by_key(|(i, _)| *i);
+            found.dedup_by_key(|(i, _)| *i);
+            return found;
+        }
+        self.falls().collect()
+    }
+
+    fn falls(&self) -> impl Iterator<Item = (u32, f64)> {
         let falls = |(_, w): &(usize, &[f64])| w[1] < w[0];
         let found = self.values.windows(2).enumerate().filter(falls);
-        found.map(|(i, w)| (i as u32 + 1, w[0])).collect()
+        found.map(|(i, w)| (i as u32 + 1, w[0]))
     }
 }

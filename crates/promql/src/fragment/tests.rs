@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::budget::{Budget, CancelFlag};
-use crate::engine::range::RangeFunction;
+use crate::engine::range::{Edges, RangeFunction, RangeRules};
 use crate::error::QueryError;
 use crate::query::{Query, QueryParams};
 use crate::steps::Steps;
@@ -73,7 +73,10 @@ fn aggregations() -> Vec<Option<Aggregation>> {
 }
 
 fn reads() -> Vec<Read> {
-    let range = |function, args| Read::Range { range_ms: 50_000, function, args };
+    let range = |function, args| {
+        let rules = RangeRules::default();
+        Read::Range { range_ms: 50_000, rules, function, args }
+    };
     vec![
         Read::Instant { lookback_ms: 30_000, timestamp: false },
         Read::Instant { lookback_ms: 30_000, timestamp: true },

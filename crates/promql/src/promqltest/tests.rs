@@ -52,6 +52,7 @@ const FEATURES: Features = Features {
     extended_range_selectors: true,
     fill_modifiers: true,
     delayed_name_removal: true,
+    start_timestamps: true,
 };
 
 /// Evals whose answer depends on names being dropped late, or on the type and unit labels of its matching.

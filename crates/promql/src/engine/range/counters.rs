@@ -15,16 +15,7 @@ pub(super) fn extrapolated(
 ) -> Option<f64> {
     let FloatWindow { times, values, end_ms, range_ms } = window;
     let last = values.len().checked_sub(1).filter(|n| *n > 0)?;
-    let mut result = values[last] - values[0];
-    if counter && !resets.is_empty() {
-        let from = resets.partition_point(|(at, _)| (*at as usize) <= lo);
-        for (at, before) in &resets[from..] {
-            if *at as usize > lo + last {
-                break;
-            }
-            result += before;
-        }
-    }
+    let result = difference(values, if counter { resets } else { &[] }, lo)?;
     let range_start_ms = end_ms.saturating_sub(range_ms);
     let mut to_start = times[0].saturating_sub(range_start_ms) as f64 / 1000.0;
     let mut to_end = end_ms.saturating_sub(times[last]) as f64 / 1000.0;
@@ -53,6 +44,23 @@ pub(super) fn extrapolated(
         factor /= range_ms as f64 / 1000.0;
     }
     Some(result * factor)
+}
+
+/// The difference of the last value and the first, with what was lost in `resets` in between.
+#[inline]
+pub(super) fn difference(values: &[f64], resets: &[(u32, f64)], lo: usize) -> Option<f64> {
+    let last = values.len().checked_sub(1)?;
+    let mut result = values[last] - values[0];
+    if !resets.is_empty() {
+        let from = resets.partition_point(|(at, _)| (*at as usize) <= lo);
+        for (at, before) in &resets[from..] {
+            if *at as usize > lo + last {
+                break;
+            }
+            result += before;
+        }
+    }
+    Some(result)
 }
 
 /// `irate` (per second, with a reset counted from zero) and `idelta` of the last two samples.

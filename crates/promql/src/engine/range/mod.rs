@@ -5,10 +5,16 @@
 //! the ends only never touch what is between.
 
 mod counters;
+mod edges;
+mod extended;
 mod overtime;
 mod regression;
+pub(crate) mod starts;
 
 use pando_model::SeriesSamples;
+
+pub use edges::{Edges, RangeRules};
+pub(crate) use extended::samples_at_edges;
 
 use super::samples::Samples;
 use super::vector::StepVector;
@@ -148,6 +154,7 @@ pub(crate) struct FloatWindow<'a> {
 pub(crate) struct RangeCall<'a> {
     pub(crate) function: RangeFunction,
     pub(crate) range_ms: i64,
+    pub(crate) rules: RangeRules,
     /// Ends of the windows.
     pub(crate) steps: &'a Steps,
     pub(crate) args: RangeArgs<'a>,
@@ -189,16 +196,23 @@ impl RangeCall<'_> {
         };
         let mut out = StepVector::empty(labels, self.steps.len());
         out.drop_name = drops && self.delayed_name_removal;
-        let samples = Samples::of(series);
-        if samples.histogram_times.is_empty() {
+        let name = series.labels.metric_name();
+        let mut samples = Samples::of(series);
+        if self.rules.starts {
+            samples.starts = starts::of_floats(series, &samples);
+        }
+        if self.rules.edges != Edges::Plain {
+            self.extended(series, &samples, windows, &mut out, notes)?;
+        } else if samples.histogram_times.is_empty() {
             let bounds = match samples.shared_axis() {
                 true => windows.bounds(&series.axis, self.steps, self.range_ms),
                 false => windows.uncached(&samples.times, self.steps, self.range_ms),
             };
-            self.floats(&samples, &bounds, &mut out);
+            self.floats(&samples, &bounds, name, &mut out, notes);
         } else {
-            let name = series.labels.metric_name();
-            self.mixed(&samples, name, windows, &mut out, notes)?;
+            let floats = windows.uncached(&samples.times, self.steps, self.range_ms);
+            let histograms = windows.uncached(&samples.histogram_times, self.steps, self.range_ms);
+            self.mixed(&samples, name, (&floats, &histograms), &mut out, notes)?;
         }
         self.note_counter(series, &out, notes);
         Ok(out)
@@ -220,12 +234,10 @@ impl RangeCall<'_> {
         &self,
         samples: &Samples<'_>,
         name: &str,
-        windows: &mut WindowCache,
+        (floats, histograms): (&[Bound], &[Bound]),
         out: &mut StepVector,
         notes: &mut Vec<Note>,
     ) -> Result<(), QueryError> {
-        let floats = windows.uncached(&samples.times, self.steps, self.range_ms);
-        let histograms = windows.uncached(&samples.histogram_times, self.steps, self.range_ms);
         let mut float_bounds = floats.to_vec();
         for (i, (f, h)) in floats.iter().zip(histograms.iter()).enumerate() {
             if h.is_empty() {
@@ -263,7 +275,7 @@ impl RangeCall<'_> {
                 }
             }
         }
-        self.floats(samples, &float_bounds, out);
+        self.floats(samples, &float_bounds, name, out, notes);
         Ok(())
     }
 
@@ -309,8 +321,18 @@ impl RangeCall<'_> {
     }
 
     /// Runs the function over all windows of floats.
-    fn floats(&self, samples: &Samples<'_>, bounds: &[Bound], out: &mut StepVector) {
+    fn floats(
+        &self,
+        samples: &Samples<'_>,
+        bounds: &[Bound],
+        name: &str,
+        out: &mut StepVector,
+        notes: &mut Vec<Note>,
+    ) {
         use RangeFunction as R;
+        if self.rules.starts && starts::floats(self, samples, bounds, name, out, notes) {
+            return;
+        }
         match self.function {
             R::Rate | R::Increase => {
                 let resets = samples.resets();

@@ -364,6 +364,7 @@ fn encode_note((site, note): &(NoteSite, Note)) -> NoteMessage {
         Note::HistogramIgnoredInAggregation(op) => (3, op),
         Note::HistogramIgnoredInMixedRange(name) => (4, name),
         Note::InvalidQuantile(q) => (5, q),
+        Note::StartTimeOverlap(name) => (20, name),
         // The frontend alone makes the others.
         _ => (0, &String::new()),
     };
@@ -386,8 +387,9 @@ fn decode_note(message: NoteMessage) -> Result<(NoteSite, Note), QueryError> {
         3 => Note::HistogramIgnoredInAggregation(text),
         4 => Note::HistogramIgnoredInMixedRange(text),
         5 => Note::InvalidQuantile(text),
+        20 => Note::StartTimeOverlap(text),
         other => {
-            let (got, known) = (other.into(), 5);
+            let (got, known) = (other.into(), 20);
             return Err(QueryError::Unsupported { what: "note", got, known });
         }
     };
