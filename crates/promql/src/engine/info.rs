@@ -49,10 +49,49 @@ impl InfoSelector<'_> {
     }
 }
 
-/// The info series of one name and one target.
+/// The info series of one name and one target, by their numbers. Mostly one.
 struct Slot {
-    /// The number of the series that stands for it at each step.
-    winners: Vec<Option<u32>>,
+    series: Vec<u32>,
+}
+
+impl Slot {
+    /// The series with the newest sample at `step`; `tie` is told of two with equal times.
+    fn newest(
+        &self,
+        info: &[StepVector],
+        step: usize,
+        mut tie: impl FnMut(u32, u32),
+    ) -> Option<u32> {
+        let mut newest: Option<(u32, f64)> = None;
+        for &n in &self.series {
+            let Some(time) = info[n as usize].float(step) else { continue };
+            match newest {
+                Some((_, other)) if other > time => {}
+                Some((m, other)) if other == time => tie(m, n),
+                _ => newest = Some((n, time)),
+            }
+        }
+        newest.map(|(n, _)| n)
+    }
+
+    /// Notes two series of equal times at any of the steps `present`.
+    fn check(&self, info: &[StepVector], present: &Bitmap, fault: &mut FirstFault) {
+        if self.series.len() < 2 {
+            return;
+        }
+        for i in present.iter() {
+            self.newest(info, i, |old, new| {
+                let (old, new) = (&info[old as usize], &info[new as usize]);
+                fault.note(i, || {
+                    let t = new.values[i] as i64;
+                    format!(
+                        "found duplicate series for info metric: existing {} @ {t}, new {} @ {t}",
+                        old.labels, new.labels
+                    )
+                });
+            });
+        }
+    }
 }
 
 /// The first error by its step: what Prometheus, which works step by step, would say.
@@ -88,7 +127,8 @@ pub(crate) fn join(
     let mut present = Bitmap::zeros(steps);
     base.iter().for_each(|s| present.or_with(&s.presence()));
     let mut fault = FirstFault::default();
-    let slots = Slots::of(&info, &present, steps, &mut fault);
+    let slots = Slots::of(&info);
+    slots.of_target.iter().flatten().for_each(|slot| slot.check(&info, &present, &mut fault));
     let mut out = Vec::with_capacity(base.len());
     for series in base {
         if selector.is_info(&series.labels) {
@@ -138,7 +178,7 @@ struct Slots {
 }
 
 impl Slots {
-    fn of(info: &[StepVector], present: &Bitmap, steps: usize, fault: &mut FirstFault) -> Self {
+    fn of(info: &[StepVector]) -> Self {
         let mut targets = LabelSetIndex::default();
         let mut of_target: Vec<Vec<(&str, Slot)>> = Vec::new();
         for (n, series) in info.iter().enumerate() {
@@ -147,27 +187,9 @@ impl Slots {
                 of_target.push(Vec::new());
             }
             let (slots, name) = (&mut of_target[at], series.labels.metric_name());
-            let place = slots.binary_search_by(|(other, _)| (*other).cmp(name));
-            let place = place.unwrap_or_else(|place| {
-                slots.insert(place, (name, Slot { winners: vec![None; steps] }));
-                place
-            });
-            let winners = &mut slots[place].1.winners;
-            for i in series.present.iter().filter(|i| present.get(*i)) {
-                let Some(other) = winners[i].map(|n| &info[n as usize]) else {
-                    winners[i] = Some(n as u32);
-                    continue;
-                };
-                if series.values[i] > other.values[i] {
-                    winners[i] = Some(n as u32);
-                } else if series.values[i] == other.values[i] {
-                    fault.note(i, || {
-                        let (t, old, new) = (series.values[i] as i64, &other.labels, &series.labels);
-                        format!(
-                            "found duplicate series for info metric: existing {old} @ {t}, new {new} @ {t}"
-                        )
-                    });
-                }
+            match slots.binary_search_by(|(other, _)| (*other).cmp(name)) {
+                Ok(place) => slots[place].1.series.push(n as u32),
+                Err(place) => slots.insert(place, (name, Slot { series: vec![n as u32] })),
             }
         }
         let unnamed = |slots: Vec<(_, Slot)>| slots.into_iter().map(|(_, slot)| slot).collect();
@@ -202,7 +224,7 @@ fn enrich(
     let mut latest: Vec<u32> = Vec::new();
     for i in series.presence().iter() {
         latest.clear();
-        latest.extend(slots.iter().filter_map(|slot| slot.winners[i]));
+        latest.extend(slots.iter().filter_map(|slot| slot.newest(info, i, |_, _| {})));
         let at = match numbers.get(&latest) {
             Some(at) => *at,
             None => {
@@ -213,14 +235,15 @@ fn enrich(
         };
         sets[at].1.set(i);
     }
-    for (set, mask) in sets {
+    let copies = std::iter::repeat_n(series, sets.len());
+    for ((set, mask), mut part) in sets.into_iter().zip(copies) {
         if set.is_empty() && selector.requires() {
             continue;
         }
         let winners = set.iter().map(|n| &info[*n as usize].labels);
-        match with_data_labels(&series.labels, winners, selector) {
+        match with_data_labels(&part.labels, winners, selector) {
             Ok(labels) => {
-                let mut part = StepVector { labels, ..series.clone() };
+                part.labels = labels;
                 part.keep(&mask);
                 out.push(part);
             }

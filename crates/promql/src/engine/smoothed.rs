@@ -9,7 +9,7 @@ use pando_model::{ResetHint, SeriesSamples};
 use super::range::push_note;
 use super::samples::Samples;
 use super::vector::StepVector;
-use super::window::WindowCache;
+use super::window::{Bound, WindowCache};
 use crate::annotations::Note;
 use crate::error::QueryError;
 use crate::steps::Steps;
@@ -31,8 +31,13 @@ pub(crate) fn values(
         true => windows.bounds(&series.axis, &ends, reach),
         false => windows.uncached(&samples.times, &ends, reach),
     };
-    let histograms = windows.uncached(&samples.histogram_times, &ends, reach);
-    for (i, (f, h)) in floats.iter().zip(histograms.iter()).enumerate() {
+    // Most series have none, and then no bounds either.
+    let histograms = match samples.histogram_times.is_empty() {
+        true => Vec::new(),
+        false => windows.uncached(&samples.histogram_times, &ends, reach).to_vec(),
+    };
+    let histograms = histograms.iter().chain(std::iter::repeat(&Bound::NONE));
+    for (i, (f, h)) in floats.iter().zip(histograms).enumerate() {
         let t = steps.at(i);
         match (f.is_empty(), h.is_empty()) {
             (true, true) => {}

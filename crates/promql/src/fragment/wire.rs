@@ -9,7 +9,8 @@
 //! Columns are `f64`, little endian, in one `bytes` field; only steps whose presence bit is set have a value,
 //! so that a sparse column costs its bits. Presence is always written in full: what a decoder allocates is at
 //! most 64 times what it was sent, and [`DECODED_VALUES_MAX`] values. A message of another version, or with a
-//! node that this process does not know, is `Unsupported`: the caller asks again for raw series.
+//! node that this process does not know, is `Unsupported`: the caller asks again for raw series. What changes the
+//! meaning of a node is a node of its own, then, never a field that an older process would overlook.
 
 mod batch;
 mod messages;

@@ -43,7 +43,11 @@ impl RangeCall<'_> {
             true => windows.bounds(&series.axis, &ends, range_ms),
             false => windows.uncached(&samples.times, &ends, range_ms),
         };
-        let histograms = windows.uncached(&samples.histogram_times, &ends, range_ms);
+        // Most series have none: then the list is empty.
+        let histograms = match samples.histogram_times.is_empty() {
+            true => Vec::new(),
+            false => windows.uncached(&samples.histogram_times, &ends, range_ms).to_vec(),
+        };
         match self.function {
             RangeFunction::Changes | RangeFunction::Resets => {
                 let (floats, histograms) = self.anchored(samples, &floats, &histograms);
@@ -69,6 +73,7 @@ impl RangeCall<'_> {
         floats: &[Bound],
         histograms: &[Bound],
     ) -> (Vec<Bound>, Vec<Bound>) {
+        let histograms = histograms.iter().chain(std::iter::repeat(&Bound::NONE));
         let cut = |(i, (f, h)): (usize, (&Bound, &Bound))| {
             let start = self.start_ms(i);
             let (mut f_from, f_anchor) = split(&samples.times, *f, start);
