@@ -14,16 +14,19 @@ const POINTS_MAX: usize = 10_000_000;
 /// A value of a sequence; `None` where it is omitted (`_`).
 pub(super) type Point = Option<SampleValue>;
 
+/// A start timestamp relative to its sample's own time, ms; `None` where it is unknown.
+pub(super) type Start = Option<i64>;
+
 /// A series of a `load`.
 pub(super) struct SeriesLine {
     pub(super) labels: Labels,
     pub(super) points: Vec<Point>,
-    /// Start timestamps relative to the samples' own times, ms: one per point, or none at all.
-    pub(super) starts: Vec<Option<i64>>,
+    /// One per point, or none at all.
+    pub(super) starts: Vec<Start>,
 }
 
 /// Labels and start timestamps of a line `metric{a="b"}@st _ -30s-1mx2`; `None` for any other line.
-pub(super) fn start_line(line: &str) -> Option<Result<(Labels, Vec<Option<i64>>), String>> {
+pub(super) fn start_line(line: &str) -> Option<Result<(Labels, Vec<Start>), String>> {
     // A label's value may hold the same letters, a sequence never does.
     let at = line.rfind("@st ")?;
     let rest = line[at + "@st ".len()..].trim();
@@ -34,7 +37,7 @@ pub(super) fn start_line(line: &str) -> Option<Result<(Labels, Vec<Option<i64>>)
     Some(labels.and_then(|(labels, _)| Ok((labels, starts(rest)?))))
 }
 
-fn starts(text: &str) -> Result<Vec<Option<i64>>, String> {
+fn starts(text: &str) -> Result<Vec<Start>, String> {
     let mut out = Vec::new();
     for item in text.split_whitespace() {
         let wrong = |why: &str| format!("{why}: item={item:?}");

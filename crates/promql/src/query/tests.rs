@@ -1,5 +1,8 @@
 //! The public way through: parse, execute, evaluate, with a default server's features.
 
+mod edges;
+mod info;
+
 use pando_model::{ErrorKind, Labels, SampleValue};
 
 use super::*;
