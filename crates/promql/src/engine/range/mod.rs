@@ -2,7 +2,8 @@
 //!
 //! A series becomes [`Samples`] (stale markers gone, floats and histograms apart), a step becomes a pair of
 //! positions in it ([`super::window`]), and a function sees one [`FloatWindow`] at a time. Functions that need
-//! the ends only never touch what is between.
+//! the ends only never touch what is between. `anchored` and `smoothed` windows are wider than their range and
+//! take a way of their own ([`extended`]); start timestamps tell of resets that values do not show ([`starts`]).
 
 mod counters;
 mod edges;

@@ -136,3 +136,48 @@ fn the_nodes_of_rules_are_pinned() {
     let plans = ruled_reads().into_iter().flat_map(|r| plan(r, None).encode());
     assert_eq!(xxhash_rust::xxh3::xxh3_64(&plans.collect::<Vec<_>>()), 1_016_980_585_950_026_618);
 }
+
+fn extreme_times() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        Just(i64::MIN),
+        Just(i64::MIN + 1),
+        Just(i64::MAX - 1),
+        Just(i64::MAX),
+        -3i64..3,
+        any::<i64>(),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn no_time_is_too_far_away(
+        axis in proptest::collection::btree_set(extreme_times(), 0..6),
+        at in extreme_times(), lookback in extreme_times(), range in extreme_times(),
+    ) {
+        let samples: Vec<(i64, f64)> = axis.iter().map(|t| (*t, 1.0)).collect();
+        let mut one = series("m_total", 1, &samples);
+        one.starts = axis.iter().map(|t| t.wrapping_mul(3)).collect();
+        let (lookback_ms, range_ms) = (lookback.saturating_abs(), range.saturating_abs());
+        for read in ruled_reads() {
+            let read = match read {
+                Read::Smoothed { .. } => Read::Smoothed { lookback_ms },
+                Read::StartTimestamp { .. } => Read::StartTimestamp { lookback_ms },
+                Read::SampleTime { .. } => Read::SampleTime { lookback_ms },
+                Read::Range { mut rules, function, args, .. } => {
+                    rules.edges = match rules.edges {
+                        Edges::Plain => Edges::Plain,
+                        Edges::Anchored { .. } => Edges::Anchored { lookback_ms },
+                        Edges::Smoothed { .. } => Edges::Smoothed { lookback_ms },
+                    };
+                    Read::Range { range_ms, rules, function, args }
+                }
+                other => other,
+            };
+            let plan = FragmentPlan { steps: Steps::instant(at), ..plan(read, None) };
+            prop_assert!(run(&plan, vec![one.clone()]).is_ok());
+            prop_assert!(run(&plan.raw(), vec![one.clone()]).is_ok());
+        }
+    }
+}
