@@ -32,6 +32,8 @@ pub enum Note {
     ForcedMonotonicity(String),
     /// `sort` in a range query.
     SortInRangeQuery,
+    /// A sample's start timestamp contradicts the sample before; the metric's name.
+    StartTimeOverlap(String),
     /// Operands that the operator cannot take: operator, left type, right type.
     IncompatibleTypes(String, String, String),
     /// `rate`, `increase` or `irate` of gauge histograms; the metric's name.
@@ -147,6 +149,10 @@ impl Note {
             Note::ForcedMonotonicity(name) => format!(
                 "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){}",
                 of(name)
+            ),
+            Note::StartTimeOverlap(name) => format!(
+                "PromQL warning: sample has start time that overlaps with previous sample timestamp for metric {}",
+                go_quote(name)
             ),
             Note::SortInRangeQuery => "PromQL warning: sort is ineffective for range queries since results are always ordered by labels".to_string(),
             Note::IncompatibleTypes(op, left, right) => format!(

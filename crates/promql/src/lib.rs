@@ -22,7 +22,7 @@ pub mod syntax;
 pub use annotations::{HistogramOperation, Note};
 pub use budget::{Budget, CancelFlag, SAMPLES_MAX};
 pub use engine::aggregate::HistogramColumn;
-pub use engine::range::RangeFunction;
+pub use engine::range::{Edges, RangeFunction, RangeRules};
 pub use error::QueryError;
 pub use fragment::{
     Aggregation, FragmentExecution, FragmentId, FragmentPlan, FragmentResult, FragmentSpec,

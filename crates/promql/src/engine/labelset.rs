@@ -22,8 +22,8 @@ impl LabelSetIndex {
         }
     }
 
-    /// The number of `labels`, where they have one.
-    pub(crate) fn find(&self, labels: &Labels) -> Option<usize> {
+    /// The number of `labels`, if it has one.
+    pub(crate) fn get(&self, labels: &Labels) -> Option<usize> {
         self.numbers.get(labels).copied()
     }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::budget::{Budget, CancelFlag};
 use crate::engine::histogram::testdata::{anything, close, custom, exponential};
-use crate::engine::range::RangeFunction;
+use crate::engine::range::{RangeFunction, RangeRules};
 use crate::error::QueryError;
 use crate::steps::Steps;
 use crate::syntax::ast::AggregateOp;
@@ -59,7 +59,8 @@ fn assert_same(a: &FragmentResult, b: &FragmentResult, context: &str) {
 fn plans() -> Vec<FragmentPlan> {
     use AggregateOp as A;
     use RangeFunction as R;
-    let range = |function| Read::Range { range_ms: 50_000, function, args: vec![] };
+    let rules = RangeRules::default();
+    let range = |function| Read::Range { range_ms: 50_000, rules, function, args: vec![] };
     let mut reads = vec![Read::Instant { lookback_ms: 30_000, timestamp: false }];
     reads.extend([R::Rate, R::Delta, R::Irate, R::Avg, R::Sum, R::Changes, R::Last].map(range));
     let mut aggregations = vec![None];

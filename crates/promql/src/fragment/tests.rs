@@ -1,5 +1,7 @@
 //! What is split and merged must answer as what is whole; what goes over the wire must come back.
 
+mod ruled;
+
 use std::sync::Arc;
 
 use pando_model::{Histogram, Labels, Matcher, SampleValue, SeriesKey, SeriesSamples};
@@ -7,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::budget::{Budget, CancelFlag};
-use crate::engine::range::RangeFunction;
+use crate::engine::range::{RangeFunction, RangeRules};
 use crate::error::QueryError;
 use crate::query::{Query, QueryParams};
 use crate::steps::Steps;
@@ -52,7 +54,7 @@ fn assert_same(a: &FragmentResult, b: &FragmentResult, context: &str) {
         assert_eq!(x.histograms, y.histograms, "{context}");
         for i in x.present.iter() {
             let (v, w) = (x.values[i], y.values[i]);
-            let close = (v - w).abs() <= 1e-12 * (v.abs() + w.abs());
+            let close = (v - w).abs() <= 1e-12 * (v.abs() + w.abs()) || v.is_nan() && w.is_nan();
             assert!(v.to_bits() == w.to_bits() || close, "{context} {} {i}: {v} {w}", x.labels);
         }
     }
@@ -73,7 +75,10 @@ fn aggregations() -> Vec<Option<Aggregation>> {
 }
 
 fn reads() -> Vec<Read> {
-    let range = |function, args| Read::Range { range_ms: 50_000, function, args };
+    let range = |function, args| {
+        let rules = RangeRules::default();
+        Read::Range { range_ms: 50_000, rules, function, args }
+    };
     vec![
         Read::Instant { lookback_ms: 30_000, timestamp: false },
         Read::Instant { lookback_ms: 30_000, timestamp: true },

@@ -7,7 +7,7 @@ use pando_model::histogram::{CUSTOM_BUCKETS_SCHEMA, Span};
 use pando_model::number::parse_go_float;
 use pando_model::{Histogram, Labels, METRIC_NAME, SampleValue};
 
-use super::points::Point;
+use super::points::{Point, SeriesLine};
 
 /// One classic histogram at one time: cumulative buckets (upper bound, count), count and sum.
 #[derive(Clone, Default)]
@@ -25,11 +25,9 @@ enum Part {
 }
 
 /// The native histograms of all classic ones in `series`, under their names without suffix.
-pub(super) fn converted(
-    series: &[(Labels, Vec<Point>)],
-) -> Result<Vec<(Labels, Vec<Point>)>, String> {
+pub(super) fn converted(series: &[SeriesLine]) -> Result<Vec<SeriesLine>, String> {
     let mut found: BTreeMap<Labels, Vec<Option<Classic>>> = BTreeMap::new();
-    for (labels, points) in series {
+    for SeriesLine { labels, points, .. } in series {
         let Some((labels, part)) = part(labels) else { continue };
         let all = found.entry(labels).or_default();
         all.resize(all.len().max(points.len()), None);
@@ -48,7 +46,7 @@ pub(super) fn converted(
         let native = all.into_iter().map(|classic| classic.map(native).transpose());
         let points =
             native.collect::<Result<Vec<Point>, _>>().map_err(|e| format!("{e}: {labels}"))?;
-        out.push((labels, points));
+        out.push(SeriesLine { labels, points, starts: Vec::new() });
     }
     Ok(out)
 }

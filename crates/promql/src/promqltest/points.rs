@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pando_model::duration::parse_duration;
 use pando_model::number::parse_go_float;
 use pando_model::{Histogram, Labels, STALE_NAN, SampleValue};
 
@@ -13,6 +14,58 @@ const POINTS_MAX: usize = 10_000_000;
 
 /// A value of a sequence; `None` where it is omitted (`_`).
 pub(super) type Point = Option<SampleValue>;
+
+/// A start timestamp relative to its sample's own time, ms; `None` where it is unknown.
+pub(super) type Start = Option<i64>;
+
+/// A series of a `load`.
+pub(super) struct SeriesLine {
+    pub(super) labels: Labels,
+    pub(super) points: Vec<Point>,
+    /// One per point, or none at all.
+    pub(super) starts: Vec<Start>,
+}
+
+/// Labels and start timestamps of a line `metric{a="b"}@st _ -30s-1mx2`; `None` for any other line.
+pub(super) fn start_line(line: &str) -> Option<Result<(Labels, Vec<Start>), String>> {
+    // A label's value may hold the same letters, a sequence never does.
+    let at = line.rfind("@st ")?;
+    let rest = line[at + "@st ".len()..].trim();
+    if rest.contains(['"', '{', '\'']) {
+        return None;
+    }
+    let labels = crate::syntax::parse_series(&line[..at]).map_err(|e| e.to_string());
+    Some(labels.and_then(|(labels, _)| Ok((labels, starts(rest)?))))
+}
+
+fn starts(text: &str) -> Result<Vec<Start>, String> {
+    let mut out = Vec::new();
+    for item in text.split_whitespace() {
+        let wrong = |why: &str| format!("{why}: item={item:?}");
+        let (body, times) = split_times(item).map_err(wrong)?;
+        if out.len().saturating_add(times) > POINTS_MAX {
+            return Err(wrong("too many repetitions"));
+        }
+        if body == "_" {
+            out.extend(std::iter::repeat_n(None, times.max(1)));
+            continue;
+        }
+        let sign = body.char_indices().skip(1).find(|(_, c)| matches!(c, '+' | '-'));
+        let (first, step) = sign.map_or((body, "0"), |(at, _)| body.split_at(at));
+        let (first, step) = (signed(first).map_err(wrong)?, signed(step).map_err(wrong)?);
+        let later = |i: usize| first.saturating_add(step.saturating_mul(i as i64));
+        out.extend((0..=times).map(|i| Some(later(i))));
+    }
+    Ok(out)
+}
+
+fn signed(text: &str) -> Result<i64, &'static str> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    parse_duration(digits).map(|ms| sign * ms).map_err(|_| "not a duration")
+}
 
 /// Reads a series line: its labels and values.
 pub(super) fn series_line(line: &str) -> Result<(Labels, Vec<Point>), String> {
@@ -140,6 +193,17 @@ fn next(value: &Histogram, step: &Histogram, sign: f64) -> Result<Histogram, &'s
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn start_timestamps_unfold() {
+        let line = start_line(r#"m{a="@st "}@st _ -30s-1mx2 _x2 0-1msx1 +5ms"#);
+        let (labels, starts) = line.expect("a line of starts").expect("which is right");
+        assert_eq!(labels.to_string(), r#"{__name__="m", a="@st "}"#);
+        let wanted = [i64::MIN, -30_000, -90_000, -150_000, i64::MIN, i64::MIN, 0, -1, 5];
+        assert_eq!(starts, wanted.map(|ms| (ms != i64::MIN).then_some(ms)));
+        assert!(start_line(r#"m{a="@st "} 1 2"#).is_none());
+        assert!(start_line("m@st 1 x").expect("a line of starts").is_err());
+    }
 
     #[test]
     fn sequences_unfold() {

@@ -63,6 +63,7 @@ pub fn run_script(text: &str) -> Result<Report, String> {
         extended_range_selectors: true,
         fill_modifiers: true,
         delayed_name_removal: true,
+        start_timestamps: true,
     };
     run_script_with(text, Engine { features, push_down: true })
 }
@@ -87,11 +88,14 @@ pub fn run_script_with(text: &str, engine: Engine) -> Result<Report, String> {
         match command {
             Command::Clear => source = MemorySource::new(),
             Command::Load { step_ms, series } => {
-                for (labels, mut points) in series {
-                    hints::as_stored(&mut points);
-                    for (i, value) in points.into_iter().enumerate() {
+                for mut line in series {
+                    hints::as_stored(&mut line.points);
+                    let mut starts = line.starts.into_iter();
+                    for (i, value) in line.points.into_iter().enumerate() {
+                        let t_ms = step_ms.saturating_mul(i as i64);
+                        let start = starts.next().flatten().map(|s| t_ms.saturating_add(s));
                         if let Some(value) = value {
-                            source.add(&labels, step_ms.saturating_mul(i as i64), value);
+                            source.add_with_start(&line.labels, t_ms, value, start.unwrap_or(0));
                         }
                     }
                 }

@@ -5,12 +5,12 @@ use pando_model::number::parse_go_float;
 use pando_model::{GoRegex, Labels};
 
 use super::nhcb;
-use super::points::{Point, series_line};
+use super::points::{Point, SeriesLine, series_line, start_line};
 
 /// A command of a script.
 pub(super) enum Command {
     /// Adds samples, `step_ms` apart, from time 0 on.
-    Load { step_ms: i64, series: Vec<(Labels, Vec<Point>)> },
+    Load { step_ms: i64, series: Vec<SeriesLine> },
     /// Forgets all samples.
     Clear,
     /// Evaluates and compares.
@@ -122,13 +122,26 @@ fn load(line: &str, body: &[(usize, &str)]) -> Result<Command, String> {
     let mut words = line.split_whitespace();
     let with_nhcb = words.next() == Some("load_with_nhcb");
     let step_ms = duration(words.next().unwrap_or_default())?;
-    let mut series = Vec::new();
+    let (mut series, mut pending) = (Vec::new(), None);
     for (number, line) in body {
-        // A line of start timestamps for the next one: the engine does not use them yet.
-        if line.contains("@st ") {
+        let at = |why: String| format!("{why} line={number}");
+        // Start timestamps stand in a line of their own before the samples that they belong to.
+        if let Some(starts) = start_line(line) {
+            if pending.replace(starts.map_err(at)?).is_some() {
+                return Err(at("start timestamps without samples".to_string()));
+            }
             continue;
         }
-        series.push(series_line(line).map_err(|e| format!("{e} line={number}"))?);
+        let (labels, points) = series_line(line).map_err(at)?;
+        let starts = match pending.take() {
+            None => Vec::new(),
+            Some((name, starts)) if name == labels && starts.len() == points.len() => starts,
+            Some(_) => return Err(at("start timestamps do not fit the samples".to_string())),
+        };
+        series.push(SeriesLine { labels, points, starts });
+    }
+    if pending.is_some() {
+        return Err("start timestamps without samples".to_string());
     }
     if with_nhcb {
         series.extend(nhcb::converted(&series)?);

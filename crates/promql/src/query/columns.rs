@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use pando_model::{Histogram, ResetHint, SampleValue, SeriesSamples};
+use pando_model::{Histogram, ResetHint, SampleValue, SeriesSamples, Window};
 
 use super::output::MatrixSeries;
+use crate::engine::range::{Edges, samples_at_edges};
 use crate::engine::vector::StepVector;
+use crate::error::QueryError;
 use crate::steps::Steps;
 
 /// The points of a column as samples. What histograms knew of a reset before them they knew of the sample before,
@@ -31,6 +33,24 @@ pub(super) fn matrix_of_samples(series: &SeriesSamples) -> MatrixSeries {
         }
     }
     MatrixSeries { labels: series.labels.clone(), floats, histograms }
+}
+
+/// The samples of a range with edges that are not plain. Series without a sample that counts are left out.
+pub(super) fn matrix_at_edges(
+    raw: &[SeriesSamples],
+    edges: Edges,
+    window: Window,
+) -> Result<Vec<MatrixSeries>, QueryError> {
+    let range_ms = window.upto_ms.saturating_sub(window.after_ms);
+    let mut out = Vec::with_capacity(raw.len());
+    for series in raw {
+        let floats = samples_at_edges(series, edges, window.upto_ms, range_ms)?;
+        if !floats.is_empty() {
+            let (labels, histograms) = (series.labels.clone(), Vec::new());
+            out.push(MatrixSeries { labels, floats, histograms });
+        }
+    }
+    Ok(out)
 }
 
 /// Columns as a matrix, sorted by labels.

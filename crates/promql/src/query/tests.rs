@@ -1,5 +1,8 @@
 //! The public way through: parse, execute, evaluate, with a default server's features.
 
+mod edges;
+mod info;
+
 use std::sync::Arc;
 
 use pando_model::{ErrorKind, Histogram, Labels, ResetHint, SampleValue, Span};

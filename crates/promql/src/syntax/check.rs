@@ -116,7 +116,8 @@ fn check_info_selector(expr: &Expr) -> Result<(), Fault> {
     if selector.name.is_some() {
         return refuse("expected label selectors only, got vector selector instead");
     }
-    if selector.offset.is_some() || selector.at.is_some() {
+    let extended = selector.anchored || selector.smoothed;
+    if selector.offset.is_some() || selector.at.is_some() || extended {
         return refuse("expected label selectors only, got a modifier");
     }
     Ok(())

@@ -118,6 +118,7 @@ pub(crate) fn is_supported(name: &str) -> bool {
                 | "scalar"
                 | "vector"
                 | "timestamp"
+                | "start_timestamp"
                 | "sort"
                 | "sort_desc"
                 | "sort_by_label"
@@ -165,6 +166,8 @@ pub(crate) fn call(
             });
             context.drop_names(times.collect()).map(Value::Vector)
         }
+        // What a selector reads is a fragment's matter; other vectors have no start timestamps.
+        "start_timestamp" => Ok(Value::Vector(Vec::new())),
         "min_of" | "max_of" => {
             let (a, b) = (args.scalar()?, args.scalar()?);
             let pick = |(a, b): (&f64, &f64)| {

@@ -12,7 +12,8 @@ pub(super) struct PlanMessage {
     pub(super) step_ms: i64,
     #[prost(uint32, tag = "5")]
     pub(super) steps: u32,
-    /// 1 instant, 2 timestamp, 3 range, 4 raw.
+    /// 1 instant, 2 timestamp, 3 range, 4 raw; version 2: 5 range by rules, 6 smoothed, 7 start timestamp,
+    /// 8 sample time.
     #[prost(uint32, tag = "6")]
     pub(super) read: u32,
     #[prost(sint64, tag = "7")]
@@ -25,8 +26,16 @@ pub(super) struct PlanMessage {
     pub(super) aggregation: Option<AggregationMessage>,
     #[prost(bool, tag = "11")]
     pub(super) delayed_name_removal: bool,
+    /// A hint: who does not know it sends more than is needed.
     #[prost(bool, tag = "12")]
     pub(super) statistics: bool,
+    /// Of a range by rules: 0 plain, 1 anchored, 2 smoothed.
+    #[prost(uint32, tag = "13")]
+    pub(super) edges: u32,
+    #[prost(sint64, tag = "14")]
+    pub(super) lookback_ms: i64,
+    #[prost(bool, tag = "15")]
+    pub(super) start_timestamps: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -15,6 +15,7 @@ pub(super) fn is_of_version_two(note: &Note) -> bool {
             | Note::MixedExponentialCustom(_)
             | Note::CounterResetCollision(_)
             | Note::MismatchedCustomBuckets(_)
+            | Note::StartTimeOverlap(_)
     )
 }
 
@@ -31,6 +32,7 @@ pub(super) fn encode((site, note): &(NoteSite, Note)) -> NoteMessage {
         Note::MixedExponentialCustom(name) => (8, name),
         Note::CounterResetCollision(operation) => (9, &operation.as_str().to_string()),
         Note::MismatchedCustomBuckets(operation) => (10, &operation.as_str().to_string()),
+        Note::StartTimeOverlap(name) => (11, name),
         // The frontend alone makes the others.
         _ => (0, &String::new()),
     };
@@ -59,8 +61,9 @@ pub(super) fn decode(message: NoteMessage) -> Result<(NoteSite, Note), QueryErro
         8 => Note::MixedExponentialCustom(text),
         9 => Note::CounterResetCollision(operation(&text)?),
         10 => Note::MismatchedCustomBuckets(operation(&text)?),
+        11 => Note::StartTimeOverlap(text),
         other => {
-            let (got, known) = (other.into(), 10);
+            let (got, known) = (other.into(), 11);
             return Err(QueryError::Unsupported { what: "note", got, known });
         }
     };

@@ -208,7 +208,7 @@ fn split(vector: Vec<StepVector>, arg: usize, context: &mut Context<'_>) -> Spli
         one.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
     for series in &mut native {
-        let Some(one) = index.find(&series.labels).and_then(|at| classic.get_mut(at)) else {
+        let Some(one) = index.get(&series.labels).and_then(|at| classic.get_mut(at)) else {
             continue;
         };
         if drop_conflicts(series, one) {

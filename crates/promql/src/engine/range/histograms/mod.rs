@@ -4,13 +4,15 @@
 //! and have no answer where a window holds both. What compares neighbours (`rate`, `changes`, `resets`) compares
 //! each pair of the series once, whatever windows it lies in.
 
+mod extended;
 mod rates;
 
 use std::sync::Arc;
 
 use pando_model::{Histogram, ResetHint};
 
-use super::{RangeCall, RangeFunction, push_note};
+use super::starts::Started;
+use super::{OneSeries, RangeFunction, push_note};
 use crate::annotations::{HistogramOperation, Note};
 use crate::engine::histogram::{Added, HistogramMean, is_reset, same};
 use crate::engine::samples::Samples;
@@ -43,32 +45,21 @@ fn kind(function: RangeFunction) -> Kind {
     }
 }
 
-/// A function over one series that holds histograms.
-pub(super) struct Mixed<'a> {
-    pub(super) call: &'a RangeCall<'a>,
-    pub(super) samples: &'a Samples<'a>,
-    /// The metric's name, for notes.
-    pub(super) name: &'a str,
-}
-
-impl Mixed<'_> {
+impl OneSeries<'_> {
     /// Sets all values that histograms have a part in. Returns the windows that are left to the floats.
-    pub(super) fn run(
+    pub(super) fn with_histograms(
         &self,
-        windows: &mut WindowCache,
+        windows: &WindowCache,
         out: &mut StepVector,
         notes: &mut Vec<Note>,
     ) -> Vec<Bound> {
         let bounds = |times: &[i64]| windows.uncached(times, self.call.steps, self.call.range_ms);
         let kind = kind(self.call.function);
         if matches!(kind, Kind::Compares) {
-            let (times, differs) = self.neighbours();
-            for (i, bound) in bounds(&times).iter().enumerate().filter(|(_, b)| !b.is_empty()) {
-                out.set(i, f64::from(differs[bound.hi() - 1] - differs[bound.lo()]));
-            }
-            return vec![Bound::NONE; self.call.steps.len()];
+            self.compare(|times| bounds(times).to_vec(), out);
+            return Vec::new();
         }
-        let resets = self.resets();
+        let counter = self.counter();
         let mut floats = bounds(&self.samples.times).to_vec();
         let histograms = bounds(&self.samples.histogram_times);
         for (i, h) in histograms.iter().enumerate().filter(|(_, h)| !h.is_empty()) {
@@ -80,7 +71,7 @@ impl Mixed<'_> {
                 }
                 Kind::Ignores if f.is_empty() => {}
                 Kind::Ignores => {
-                    push_note(notes, Note::HistogramIgnoredInMixedRange(self.name.to_string()));
+                    push_note(notes, Note::HistogramIgnoredInMixedRange(self.name()));
                 }
                 Kind::Last => {
                     let of_last_two = last_two(self.samples, f, *h);
@@ -88,7 +79,7 @@ impl Mixed<'_> {
                         0 => continue,
                         2 => self.instant(*h, notes),
                         _ => {
-                            self.mixed(notes);
+                            self.note_mixed(notes);
                             None
                         }
                     };
@@ -98,12 +89,12 @@ impl Mixed<'_> {
                 Kind::Computes if f.is_empty() => {
                     let result = match self.call.function {
                         RangeFunction::Avg | RangeFunction::Sum => self.aggregate(*h, notes),
-                        _ => self.extrapolated(i, *h, &resets, notes),
+                        _ => self.extrapolated(i, *h, &counter, notes),
                     };
                     push_histogram(out, i, result);
                 }
                 Kind::Computes | Kind::Compares => {
-                    self.mixed(notes);
+                    self.note_mixed(notes);
                     floats[i] = Bound::NONE;
                 }
             }
@@ -111,15 +102,21 @@ impl Mixed<'_> {
         floats
     }
 
-    fn mixed(&self, notes: &mut Vec<Note>) {
-        push_note(notes, Note::MixedFloatsHistograms(self.name.to_string()));
+    /// `changes` and `resets` over windows of all samples, which are at the times that `bounds` is told.
+    pub(super) fn compare(&self, bounds: impl FnOnce(&[i64]) -> Vec<Bound>, out: &mut StepVector) {
+        let (times, differs) = self.neighbours();
+        for (i, bound) in bounds(&times).iter().enumerate().filter(|(_, b)| !b.is_empty()) {
+            out.set(i, f64::from(differs[bound.hi() - 1] - differs[bound.lo()]));
+        }
     }
 
     /// The times of all samples, and for each how many up to it differ from the one before: are a change, or a
     /// reset. Another kind of sample is both.
     fn neighbours(&self) -> (Vec<i64>, Vec<u32>) {
-        let Samples { times, values, histogram_times, histograms } = self.samples;
+        let Samples { times, values, histogram_times, histograms, .. } = self.samples;
         let resets = self.call.function == RangeFunction::Resets;
+        // Neighbours of one kind are neighbours among the samples of that kind, too.
+        let (floats, others) = (Started::floats(self.samples), Started::histograms(self.samples));
         let (mut f, mut h, mut before_is_float) = (0usize, 0usize, None);
         let (mut all, mut differs, mut count) = (Vec::new(), Vec::new(), 0u32);
         while f < times.len() || h < histogram_times.len() {
@@ -129,12 +126,14 @@ impl Mixed<'_> {
             };
             let differ = match (before_is_float, is_float) {
                 (None, _) => false,
-                (Some(true), true) if resets => values[f] < values[f - 1],
+                (Some(true), true) if resets => values[f] < values[f - 1] || floats.is_reset(f),
                 (Some(true), true) => {
                     let (a, b) = (values[f - 1], values[f]);
                     a != b && !(a.is_nan() && b.is_nan())
                 }
-                (Some(false), false) if resets => is_reset(&histograms[h], &histograms[h - 1]),
+                (Some(false), false) if resets => {
+                    others.is_reset(h) || is_reset(&histograms[h], &histograms[h - 1])
+                }
                 (Some(false), false) => !same(&histograms[h], &histograms[h - 1]),
                 _ => true,
             };
@@ -150,7 +149,7 @@ impl Mixed<'_> {
 
     /// Functions to which a histogram is a sample like any other.
     fn count(&self, step: usize, f: Bound, h: Bound, out: &mut StepVector) {
-        let Samples { times, values, histogram_times, histograms } = self.samples;
+        let Samples { times, values, histogram_times, histograms, .. } = self.samples;
         let (first_h, last_h) = (histogram_times[h.lo()], histogram_times[h.hi() - 1]);
         let first_f = (!f.is_empty()).then(|| times[f.lo()]);
         let last_f = (!f.is_empty()).then(|| times[f.hi() - 1]);
@@ -184,7 +183,7 @@ impl Mixed<'_> {
         for h in rest {
             let added = if average { mean.add(h) } else { mean.sum.add(h) };
             let Ok(added) = added else {
-                push_note(notes, Note::MixedExponentialCustom(self.name.to_string()));
+                self.note_incompatible(notes);
                 return None;
             };
             reconciled |= added.reconciled;
@@ -204,6 +203,16 @@ fn note_reconciled(added: Added, operation: HistogramOperation, notes: &mut Vec<
     if added.reconciled {
         push_note(notes, Note::MismatchedCustomBuckets(operation));
     }
+}
+
+/// The histogram of an interpolation; what there is to say of it is added to `notes`.
+pub(crate) fn note_interpolated(
+    (h, [less, more]): (Histogram, [Added; 2]),
+    notes: &mut Vec<Note>,
+) -> Histogram {
+    note_reconciled(less, HistogramOperation::Subtraction, notes);
+    note_reconciled(more, HistogramOperation::Addition, notes);
+    h
 }
 
 fn push_histogram(out: &mut StepVector, step: usize, h: Option<Histogram>) {
