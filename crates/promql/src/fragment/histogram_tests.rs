@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::budget::{Budget, CancelFlag};
 use crate::engine::histogram::testdata::{anything, close, custom, exponential};
-use crate::engine::range::{RangeFunction, RangeRules};
+use crate::engine::range::{Edges, RangeFunction, RangeRules};
 use crate::error::QueryError;
 use crate::steps::Steps;
 use crate::syntax::ast::AggregateOp;
@@ -86,6 +86,36 @@ fn plans() -> Vec<FragmentPlan> {
     out
 }
 
+/// Ranges with edges, start timestamps, values between samples.
+fn ruled_plans() -> Vec<FragmentPlan> {
+    use RangeFunction as R;
+    let lookback_ms = 35_000;
+    let (anchored, smoothed) = (Edges::Anchored { lookback_ms }, Edges::Smoothed { lookback_ms });
+    let calls = [
+        (R::Rate, smoothed, false),
+        (R::Increase, anchored, false),
+        (R::Delta, smoothed, false),
+        (R::Changes, anchored, false),
+        (R::Resets, anchored, true),
+        (R::Rate, Edges::Plain, true),
+        (R::Irate, Edges::Plain, true),
+        (R::Resets, Edges::Plain, true),
+    ];
+    let mut reads = vec![Read::Smoothed { lookback_ms }];
+    reads.extend(calls.map(|(function, edges, starts)| {
+        let rules = RangeRules { edges, starts };
+        Read::Range { range_ms: 50_000, rules, function, args: vec![] }
+    }));
+    let aggregated = plans().swap_remove(2).aggregation;
+    let plan = |read: Read, aggregation| FragmentPlan {
+        read,
+        aggregation,
+        statistics: false,
+        ..plans().swap_remove(0)
+    };
+    reads.into_iter().flat_map(|r| [plan(r.clone(), None), plan(r, aggregated.clone())]).collect()
+}
+
 type Points = Vec<(i64, SampleValue)>;
 
 fn points(
@@ -122,7 +152,12 @@ fn series(points: &[Points]) -> Vec<SeriesSamples> {
             ("instance", format!("i{i}")),
         ]);
         let key = SeriesKey(labels.hash64());
-        SeriesSamples::from_values(labels, key, points.iter().cloned())
+        let mut one = SeriesSamples::from_values(labels, key, points.iter().cloned());
+        if i % 3 > 0 {
+            let start = |(at, t): (usize, &i64)| [0, t - 500, t - 30_000, t + 5][(at + i) % 4];
+            one.starts = one.axis.iter().enumerate().map(start).collect();
+        }
+        one
     };
     points.iter().enumerate().map(one).collect()
 }
@@ -135,7 +170,7 @@ proptest! {
         let all = series(&data);
         let cut = cut.min(all.len());
         let parts = [all[cut..].to_vec(), all[..cut].to_vec()];
-        for plan in plans() {
+        for plan in plans().into_iter().chain(ruled_plans()) {
             let context = format!("{plan:?}");
             let whole = merged(&plan, &plan, std::slice::from_ref(&all)).expect("whole");
             assert_same(&whole, &merged(&plan, &plan, &parts).expect("split"), &context);
@@ -157,7 +192,7 @@ proptest! {
 
     #[test]
     fn no_histogram_panics_an_execution(data in proptest::collection::vec(points(anything()), 1..4)) {
-        for plan in plans() {
+        for plan in plans().into_iter().chain(ruled_plans()) {
             let mut execution =
                 FragmentExecution::new(plan.clone(), Budget::default(), CancelFlag::new());
             execution.push_batch(series(&data)).expect("within budget");

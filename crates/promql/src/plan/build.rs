@@ -7,7 +7,6 @@ use super::{
     AggregateNode, BinaryNode, CallNode, Leaf, Node, Plan, RangeNode, RangeSource, SubqueryNode,
 };
 use crate::engine::binary::scalar_op;
-use crate::engine::functions;
 use crate::engine::range::{Edges, RangeFunction, RangeRules};
 use crate::error::QueryError;
 use crate::fragment::{FragmentId, FragmentPlan, FragmentSpec, Read};
@@ -173,10 +172,6 @@ impl Builder<'_> {
                 }
             }
             _ => {}
-        }
-        if !functions::is_supported(name) {
-            let message = format!("function is not supported yet: function={name}");
-            return Err(QueryError::execution(message));
         }
         check_label_names(call)?;
         let args = call.args.iter().map(|a| self.node(a, steps)).collect::<Result<Vec<_>, _>>()?;

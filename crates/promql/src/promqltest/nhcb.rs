@@ -46,7 +46,7 @@ pub(super) fn converted(series: &[SeriesLine]) -> Result<Vec<SeriesLine>, String
         let native = all.into_iter().map(|classic| classic.map(native).transpose());
         let points =
             native.collect::<Result<Vec<Point>, _>>().map_err(|e| format!("{e}: {labels}"))?;
-        out.push(SeriesLine { labels, points, starts: Vec::new() });
+        out.push(SeriesLine { labels, points, hints: false, starts: Vec::new() });
     }
     Ok(out)
 }

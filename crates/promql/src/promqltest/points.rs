@@ -18,10 +18,12 @@ pub(super) type Point = Option<SampleValue>;
 /// A start timestamp relative to its sample's own time, ms; `None` where it is unknown.
 pub(super) type Start = Option<i64>;
 
-/// A series of a `load`.
+/// A series of a `load`, or an expected one.
 pub(super) struct SeriesLine {
     pub(super) labels: Labels,
     pub(super) points: Vec<Point>,
+    /// Whether counter reset hints are written, so that an unknown one is expected to be so.
+    pub(super) hints: bool,
     /// One per point, or none at all.
     pub(super) starts: Vec<Start>,
 }
@@ -68,9 +70,10 @@ fn signed(text: &str) -> Result<i64, &'static str> {
 }
 
 /// Reads a series line: its labels and values.
-pub(super) fn series_line(line: &str) -> Result<(Labels, Vec<Point>), String> {
+pub(super) fn series_line(line: &str) -> Result<SeriesLine, String> {
     let (labels, end) = crate::syntax::parse_series(line).map_err(|e| e.to_string())?;
-    Ok((labels, points(&line[end..])?))
+    let hints = line[end..].contains("counter_reset_hint");
+    Ok(SeriesLine { labels, points: points(&line[end..])?, hints, starts: Vec::new() })
 }
 
 /// Reads a sequence of values.
@@ -207,7 +210,7 @@ mod tests {
 
     #[test]
     fn sequences_unfold() {
-        let (labels, values) =
+        let SeriesLine { labels, points: values, .. } =
             series_line(r#"m{a="x y"} 1 2x1 _x2 1-2x2 -1e-1+1x1 stale"#).expect("a line");
         assert_eq!(labels.to_string(), r#"{__name__="m", a="x y"}"#);
         let floats: Vec<Option<f64>> = values
@@ -223,8 +226,7 @@ mod tests {
                 .map(|v: f64| (!v.is_nan()).then_some(v))
         );
         assert!(values[10].as_ref().is_some_and(SampleValue::is_stale));
-        let (_, histograms) =
-            series_line("{} {{schema:1 buckets:[1 2]}}+{{count:1}}x2").expect("h");
-        assert_eq!(histograms.len(), 3);
+        let histograms = series_line("{} {{schema:1 buckets:[1 2]}}+{{count:1}}x2").expect("h");
+        assert_eq!((histograms.points.len(), histograms.hints), (3, false));
     }
 }

@@ -1,11 +1,11 @@
 //! Test scripts as commands. Blocks are parted by blank lines; `#` begins a comment.
 
+use pando_model::GoRegex;
 use pando_model::duration::parse_duration;
 use pando_model::number::parse_go_float;
-use pando_model::{GoRegex, Labels};
 
 use super::nhcb;
-use super::points::{Point, SeriesLine, series_line, start_line};
+use super::points::{SeriesLine, series_line, start_line};
 
 /// A command of a script.
 pub(super) enum Command {
@@ -62,7 +62,7 @@ pub(super) struct Expect {
     /// The times of an expected range vector: first and step.
     pub(super) range_vector: Option<(i64, i64)>,
     pub(super) scalar: Option<f64>,
-    pub(super) series: Vec<(Labels, Vec<Point>)>,
+    pub(super) series: Vec<SeriesLine>,
 }
 
 /// Reads a script.
@@ -132,13 +132,14 @@ fn load(line: &str, body: &[(usize, &str)]) -> Result<Command, String> {
             }
             continue;
         }
-        let (labels, points) = series_line(line).map_err(at)?;
-        let starts = match pending.take() {
-            None => Vec::new(),
-            Some((name, starts)) if name == labels && starts.len() == points.len() => starts,
-            Some(_) => return Err(at("start timestamps do not fit the samples".to_string())),
-        };
-        series.push(SeriesLine { labels, points, starts });
+        let mut one = series_line(line).map_err(at)?;
+        if let Some((labels, starts)) = pending.take() {
+            if labels != one.labels || starts.len() != one.points.len() {
+                return Err(at("start timestamps do not fit the samples".to_string()));
+            }
+            one.starts = starts;
+        }
+        series.push(one);
     }
     if pending.is_some() {
         return Err("start timestamps without samples".to_string());

@@ -10,6 +10,7 @@ use pando_model::{ErrorKind, Histogram, Labels, ResetHint, SampleValue, Span};
 use super::*;
 use crate::local::evaluate_local;
 use crate::promqltest::MemorySource;
+use crate::syntax::ValueType;
 
 /// `name{l="v"} a+bxn` lines, a sample every 10 s from 0 on.
 fn source(lines: &[(&str, &str, f64, f64)]) -> MemorySource {
@@ -132,6 +133,29 @@ fn range_queries_refuse_ranges_and_strings() {
     );
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(Query::parse("\"a\"", params).is_err());
+}
+
+#[test]
+fn every_function_of_the_table_is_evaluated() {
+    let features =
+        Features { experimental_functions: true, start_timestamps: true, ..Features::default() };
+    let source = source(&[("m", "a", 0.0, 1.0)]);
+    for function in &crate::syntax::functions::FUNCTIONS {
+        let arg = |(i, of): (usize, &ValueType)| match of {
+            ValueType::Scalar => "0.5",
+            ValueType::String => "\"a\"",
+            ValueType::Matrix => "m[1m]",
+            ValueType::Vector if function.name == "info" && i == 1 => "{a=\"b\"}",
+            ValueType::Vector => "m",
+        };
+        let args: Vec<&str> = function.args.iter().enumerate().map(arg).collect();
+        let text = format!("{}({})", function.name, args.join(", "));
+        for push_down in [true, false] {
+            let base = QueryParams::instant(60_000).with_features(features);
+            let output = ask(&text, QueryParams { push_down, ..base }, &source);
+            output.unwrap_or_else(|e| panic!("{text}: {e}"));
+        }
+    }
 }
 
 #[test]

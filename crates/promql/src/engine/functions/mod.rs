@@ -105,39 +105,6 @@ impl Args {
     }
 }
 
-/// Whether [`call`] knows the function.
-pub(crate) fn is_supported(name: &str) -> bool {
-    math::simple(name).is_some()
-        || dates::part(name).is_some()
-        || matches!(
-            name,
-            "clamp"
-                | "clamp_max"
-                | "clamp_min"
-                | "round"
-                | "scalar"
-                | "vector"
-                | "timestamp"
-                | "start_timestamp"
-                | "sort"
-                | "sort_desc"
-                | "sort_by_label"
-                | "sort_by_label_desc"
-                | "label_replace"
-                | "label_join"
-                | "histogram_quantile"
-                | "histogram_quantiles"
-                | "histogram_count"
-                | "histogram_sum"
-                | "histogram_avg"
-                | "histogram_stddev"
-                | "histogram_stdvar"
-                | "histogram_fraction"
-                | "min_of"
-                | "max_of"
-        )
-}
-
 /// The value of `name(args)`.
 pub(crate) fn call(
     name: &str,

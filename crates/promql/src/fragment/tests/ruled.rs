@@ -168,9 +168,16 @@ proptest! {
     fn no_time_is_too_far_away(
         axis in proptest::collection::btree_set(extreme_times(), 0..6),
         at in extreme_times(), lookback in extreme_times(), range in extreme_times(),
+        histograms in prop_oneof![Just(0), Just(u8::MAX), any::<u8>()],
     ) {
-        let samples: Vec<(i64, f64)> = axis.iter().map(|t| (*t, 1.0)).collect();
-        let mut one = series("m_total", 1, &samples);
+        // All floats, all histograms, or some of each.
+        let value = |i: usize| match histograms >> (i % 8) & 1 {
+            0 => SampleValue::Float(1.0),
+            _ => SampleValue::Histogram(Arc::new(Histogram { count: 1.0, ..Default::default() })),
+        };
+        let values = axis.iter().enumerate().map(|(i, t)| (*t, value(i)));
+        let labels = Labels::from_pairs([("__name__", "m_total")]);
+        let mut one = SeriesSamples::from_values(labels, SeriesKey(1), values);
         one.starts = axis.iter().map(|t| t.wrapping_mul(3)).collect();
         let (lookback_ms, range_ms) = (lookback.saturating_abs(), range.saturating_abs());
         for read in ruled_reads() {

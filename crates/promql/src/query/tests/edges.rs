@@ -31,21 +31,32 @@ const EXPRESSIONS: [&str; 13] = [
 /// A sample: time since the last one, value, start relative to its own time.
 type Step = (i64, i32, i64);
 
-fn source_of(series: &[Vec<Step>]) -> MemorySource {
+fn series_of_steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
+    let steps = proptest::collection::vec((1i64..40, 0i32..20, -50i64..3), 0..10);
+    proptest::collection::vec(steps, 1..4)
+}
+
+/// A histogram that knows nothing but how much it counts.
+fn counting(count: f64) -> SampleValue {
+    SampleValue::Histogram(Arc::new(Histogram { count, sum: count, ..Histogram::default() }))
+}
+
+/// `value` says what the value of a series' sample is.
+fn source_of(series: &[Vec<Step>], value: impl Fn(usize, f64) -> SampleValue) -> MemorySource {
     let mut source = MemorySource::new();
     for (n, steps) in series.iter().enumerate() {
         let labels = [("__name__", "m_total".to_string()), ("l", ["a", "b"][n % 2].to_string())];
         let labels = Labels::from_pairs(labels.into_iter().chain([("n", n.to_string())]));
         let mut t = 0;
-        for (gap, value, start) in steps {
+        for (gap, number, start) in steps {
             t += gap * 1000;
             // A value in 20 is a stale marker, a start in 8 is unknown.
-            let value = match value {
+            let number = match number {
                 0 => pando_model::STALE_NAN,
                 v => f64::from(*v),
             };
             let start = if start % 8 == 0 { 0 } else { t + start * 1000 };
-            source.add_with_start(&labels, t, SampleValue::Float(value), start);
+            source.add_with_start(&labels, t, value(n, number), start);
         }
     }
     source
@@ -56,11 +67,14 @@ proptest! {
 
     #[test]
     fn pushed_down_is_as_evaluated_here(
-        series in proptest::collection::vec(
-            proptest::collection::vec((1i64..40, 0i32..20, -50i64..3), 0..10), 1..4),
+        series in series_of_steps(), histograms in 0usize..3,
         start in 0i64..100, step in 1i64..40,
     ) {
-        let source = source_of(&series);
+        // One of three has histograms; and it has some in between where all are even.
+        let source = source_of(&series, |n, number| match (n + histograms) % 3 == 0 {
+            true if histograms > 0 || number % 2.0 == 0.0 => counting(number),
+            _ => SampleValue::Float(number),
+        });
         for text in EXPRESSIONS {
             let base = QueryParams::range(start * 1000, (start + step * 6) * 1000, step * 1000);
             let base = base.expect("7 steps").with_features(ALL).with_lookback(25_000);
@@ -68,6 +82,45 @@ proptest! {
             let here = ask(text, QueryParams { push_down: false, ..base }, &source).expect(text);
             prop_assert_eq!(format!("{:?}", pushed.value), format!("{:?}", here.value), "{}", text);
             prop_assert_eq!((pushed.warnings, pushed.infos), (here.warnings, here.infos));
+        }
+    }
+
+    /// Both are counters by the same rules, however different their ways are.
+    #[test]
+    fn histograms_count_as_floats_do(
+        series in series_of_steps(), start in 0i64..100, step in 1i64..40,
+    ) {
+        let floats = source_of(&series, |_, number| SampleValue::Float(number));
+        let histograms = source_of(&series, |_, number| counting(number));
+        let mut calls = vec!["irate(m_total[1m])".to_string(), "idelta(m_total[1m])".to_string()];
+        for function in ["rate", "increase", "delta"] {
+            for edges in ["", " anchored", " smoothed"] {
+                calls.push(format!("{function}(m_total[1m]{edges})"));
+            }
+        }
+        let same = |call: &String| (call.clone(), format!("histogram_count({call})"));
+        let mut pairs: Vec<(String, String)> = calls.iter().map(same).collect();
+        for call in ["changes(m_total[1m])", "resets(m_total[1m])", "changes(m_total[40s] anchored)",
+            "resets(m_total[40s] anchored)"]
+        {
+            pairs.push((call.to_string(), call.to_string()));
+        }
+        let base = QueryParams::range(start * 1000, (start + step * 6) * 1000, step * 1000);
+        let base = base.expect("7 steps").with_features(ALL).with_lookback(25_000);
+        let points = |text: &str, source: &MemorySource| {
+            let output = ask(text, base.clone(), source).expect(text);
+            let QueryValue::Matrix(matrix) = output.value else { panic!("{text}: a matrix") };
+            matrix.into_iter().map(|s| (s.labels, s.floats)).collect::<Vec<_>>()
+        };
+        for (text, of_histograms) in pairs {
+            let (wanted, got) = (points(&text, &floats), points(&of_histograms, &histograms));
+            let equal = wanted.len() == got.len() && wanted.iter().zip(&got).all(|(a, b)| {
+                let close = |((t, v), (u, w)): (&(i64, f64), &(i64, f64))| {
+                    t == u && (v - w).abs() <= 1e-9 * (1.0 + v.abs())
+                };
+                a.0 == b.0 && a.1.len() == b.1.len() && a.1.iter().zip(&b.1).all(close)
+            });
+            prop_assert!(equal, "{text}: {wanted:?} {got:?}");
         }
     }
 }
@@ -140,6 +193,61 @@ fn start_timestamps_count_only_where_they_are_switched_on() {
     ] {
         let params = QueryParams::instant(60_000).with_features(features);
         let output = ask(text, params, &source).expect(text);
+        let QueryValue::Vector(vector) = output.value else { panic!("{text}: a vector") };
+        let value = vector.first().map(|s| s.value.clone());
+        assert_eq!(value, wanted.map(SampleValue::Float), "{text}");
+    }
+}
+
+#[test]
+fn what_edges_make_of_histograms_is_annotated() {
+    use pando_model::histogram::CUSTOM_BUCKETS_SCHEMA;
+    let custom = |bounds: &[f64]| Histogram {
+        schema: CUSTOM_BUCKETS_SCHEMA,
+        custom_values: bounds.to_vec(),
+        count: 1.0,
+        ..Histogram::default()
+    };
+    let mut source = MemorySource::new();
+    let mut add = |name: &str, t, h: Histogram| {
+        let labels = Labels::from_pairs([("__name__", name)]);
+        source.add(&labels, t, SampleValue::Histogram(Arc::new(h)));
+    };
+    for (t, bounds) in [(0, [1.0, 2.0]), (20_000, [1.0, 3.0]), (40_000, [1.0, 3.0])] {
+        add("bounds_total", t, custom(&bounds));
+    }
+    add("kinds_total", 0, custom(&[1.0]));
+    add("kinds_total", 20_000, Histogram { count: 2.0, ..Histogram::default() });
+    let bounds = "mismatched custom buckets";
+    let kinds = "mix of histograms with exponential and custom buckets";
+    for (text, series, said) in [
+        ("bounds_total smoothed", 1, bounds),
+        ("rate(bounds_total[20s] smoothed)", 1, bounds),
+        ("kinds_total smoothed", 0, kinds),
+        ("rate(kinds_total[20s] smoothed)", 0, kinds),
+        ("increase(kinds_total[30s] smoothed)", 0, kinds),
+    ] {
+        let output = instant(text, 10_000, &source).expect(text);
+        let QueryValue::Vector(vector) = output.value else { panic!("{text}: a vector") };
+        assert_eq!(vector.len(), series, "{text}");
+        let mut notes = output.warnings.iter().chain(&output.infos);
+        assert!(notes.any(|note| note.contains(said)), "{text}");
+    }
+}
+
+#[test]
+fn a_single_histogram_counts_from_its_start_on() {
+    let mut source = MemorySource::new();
+    let labels = Labels::from_pairs([("__name__", "m_total")]);
+    source.add_with_start(&labels, 50_000, counting(6.0), 20_000);
+    for (text, wanted) in [
+        ("increase(m_total[1m])", Some(6.0)),
+        ("rate(m_total[1m])", Some(0.1)),
+        ("increase(m_total[1m] anchored)", Some(0.0)),
+        // Its start is not in the range.
+        ("increase(m_total[40s])", None),
+    ] {
+        let output = instant(&format!("histogram_sum({text})"), 60_000, &source).expect(text);
         let QueryValue::Vector(vector) = output.value else { panic!("{text}: a vector") };
         let value = vector.first().map(|s| s.value.clone());
         assert_eq!(value, wanted.map(SampleValue::Float), "{text}");

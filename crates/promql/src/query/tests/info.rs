@@ -136,10 +136,11 @@ fn info_series_are_read_at_the_time_that_all_selectors_share() {
 
 #[test]
 fn the_second_argument_is_matchers_alone() {
-    for text in
-        ["info(m, n)", "info(m, {a=\"b\"} offset 1m)", "info(m, {a=\"b\"} @ 0)", "info(m, 1)"]
-    {
+    for text in ["info(m, n)", "info(m, ({a=\"b\"}))", "info(m, sum(n))", "info(m, 1)"] {
         assert!(Query::parse(text, params(0)).is_err(), "{text}");
     }
-    assert!(Query::parse("info(m, {})", params(0)).is_ok());
+    // Modifiers are read over.
+    for text in ["info(m, {})", "info(m, {a=\"b\"} offset 1m)", "info(m, {a=\"b\"} @ 0)"] {
+        assert!(Query::parse(text, params(0)).is_ok(), "{text}");
+    }
 }
