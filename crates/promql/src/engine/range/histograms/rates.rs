@@ -17,7 +17,7 @@ use crate::engine::window::Bound;
 #[derive(Default)]
 pub(super) struct Counter {
     /// Where it was reset: positions among the histograms.
-    pub(super) resets: Vec<usize>,
+    resets: Vec<usize>,
     /// Where start timestamps contradict the histograms before.
     overlaps: Vec<usize>,
 }
