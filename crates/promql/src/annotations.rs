@@ -12,8 +12,10 @@ use crate::syntax::{LineColumn, PosRange};
 pub enum Note {
     /// `rate` or `increase` of a metric whose name is not a counter's.
     PossibleNonCounter(String),
-    /// A range or group holds floats and histograms; the name may be empty.
+    /// A range holds floats and histograms; the metric's name.
     MixedFloatsHistograms(String),
+    /// A group holds floats and histograms.
+    MixedInAggregation,
     /// An aggregation that histograms take no part in: its name.
     HistogramIgnoredInAggregation(String),
     /// A range function ignored the histograms of a mixed range; the metric's name.
@@ -30,8 +32,56 @@ pub enum Note {
     ForcedMonotonicity(String),
     /// `sort` in a range query.
     SortInRangeQuery,
+    /// A sample's start timestamp contradicts the sample before; the metric's name.
+    StartTimeOverlap(String),
     /// Operands that the operator cannot take: operator, left type, right type.
     IncompatibleTypes(String, String, String),
+    /// `rate`, `increase` or `irate` of gauge histograms; the metric's name.
+    NotCounter(String),
+    /// `delta` or `idelta` of counter histograms; the metric's name.
+    NotGauge(String),
+    /// Exponential and custom buckets in one range or group; the metric's name.
+    MixedExponentialCustom(String),
+    /// Exponential and custom buckets as operands; the operator.
+    IncompatibleBuckets(String),
+    /// Histograms with a counter reset met histograms without one.
+    CounterResetCollision(HistogramOperation),
+    /// Custom bounds differed and were cut down to those in common.
+    MismatchedCustomBuckets(HistogramOperation),
+    /// A quantile is one of the NaN observations; the metric's name.
+    QuantileIsNan(String),
+    /// NaN observations moved a quantile up; the metric's name.
+    QuantileSkewedByNan(String),
+    /// NaN observations are in no fraction; the metric's name.
+    FractionWithoutNan(String),
+}
+
+/// What was done with histograms when there was something to say.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum HistogramOperation {
+    /// The operator `+`, or what a counter lost in a reset.
+    Addition,
+    /// The operator `-`, or a difference over time.
+    Subtraction,
+    /// An aggregation, over series or over time.
+    Aggregation,
+}
+
+impl HistogramOperation {
+    /// Its name in Prometheus' texts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HistogramOperation::Addition => "addition",
+            HistogramOperation::Subtraction => "subtraction",
+            HistogramOperation::Aggregation => "aggregation",
+        }
+    }
+
+    /// The operation called `name`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        use HistogramOperation as O;
+        [O::Addition, O::Subtraction, O::Aggregation].into_iter().find(|o| o.as_str() == name)
+    }
 }
 
 impl Note {
@@ -44,6 +94,10 @@ impl Note {
                 | Note::HistogramIgnoredInMixedRange(_)
                 | Note::ForcedMonotonicity(_)
                 | Note::IncompatibleTypes(..)
+                | Note::MismatchedCustomBuckets(_)
+                | Note::QuantileIsNan(_)
+                | Note::QuantileSkewedByNan(_)
+                | Note::FractionWithoutNan(_)
         )
     }
 
@@ -62,7 +116,7 @@ impl Note {
                 "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}",
                 go_quote(name)
             ),
-            Note::MixedFloatsHistograms(name) if name.is_empty() => {
+            Note::MixedInAggregation => {
                 "PromQL warning: encountered a mix of histograms and floats for aggregation"
                     .to_string()
             }
@@ -96,10 +150,49 @@ impl Note {
                 "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){}",
                 of(name)
             ),
+            Note::StartTimeOverlap(name) => format!(
+                "PromQL warning: sample has start time that overlaps with previous sample timestamp for metric {}",
+                go_quote(name)
+            ),
             Note::SortInRangeQuery => "PromQL warning: sort is ineffective for range queries since results are always ordered by labels".to_string(),
             Note::IncompatibleTypes(op, left, right) => format!(
                 "PromQL info: incompatible sample types encountered for binary operator {}: {left} {op} {right}",
                 go_quote(op)
+            ),
+            Note::NotCounter(name) => format!(
+                "PromQL warning: this native histogram metric is not a counter: {}",
+                go_quote(name)
+            ),
+            Note::NotGauge(name) => format!(
+                "PromQL warning: this native histogram metric is not a gauge: {}",
+                go_quote(name)
+            ),
+            Note::MixedExponentialCustom(name) => format!(
+                "PromQL warning: vector contains a mix of histograms with exponential and custom buckets schemas for metric name {}",
+                go_quote(name)
+            ),
+            Note::IncompatibleBuckets(op) => format!(
+                "PromQL warning: incompatible bucket layout encountered for binary operator {op}"
+            ),
+            Note::CounterResetCollision(operation) => format!(
+                "PromQL warning: conflicting counter resets during histogram {}",
+                operation.as_str()
+            ),
+            Note::MismatchedCustomBuckets(operation) => format!(
+                "PromQL info: mismatched custom buckets were reconciled during {}",
+                operation.as_str()
+            ),
+            Note::QuantileIsNan(name) => format!(
+                "PromQL info: input to histogram_quantile has NaN observations, result is NaN{}",
+                of(name)
+            ),
+            Note::QuantileSkewedByNan(name) => format!(
+                "PromQL info: input to histogram_quantile has NaN observations, result is skewed higher{}",
+                of(name)
+            ),
+            Note::FractionWithoutNan(name) => format!(
+                "PromQL info: input to histogram_fraction has NaN observations, which are excluded from all fractions{}",
+                of(name)
             ),
         }
     }

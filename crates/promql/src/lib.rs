@@ -19,9 +19,10 @@ pub mod query;
 pub mod steps;
 pub mod syntax;
 
-pub use annotations::Note;
+pub use annotations::{HistogramOperation, Note};
 pub use budget::{Budget, CancelFlag, SAMPLES_MAX};
-pub use engine::range::RangeFunction;
+pub use engine::aggregate::HistogramColumn;
+pub use engine::range::{Edges, RangeFunction, RangeRules};
 pub use error::QueryError;
 pub use fragment::{
     Aggregation, FragmentExecution, FragmentId, FragmentPlan, FragmentResult, FragmentSpec,

@@ -1,6 +1,7 @@
 //! The buckets of a native histogram with their bounds, as the HTTP API shows them.
 
 use pando_model::{Histogram, Span};
+use pando_promql::engine::histogram::bounds::upper;
 
 /// A bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,7 +17,7 @@ pub(crate) struct Bucket {
 pub(crate) fn buckets(h: &Histogram) -> Vec<Bucket> {
     let custom = h.uses_custom_buckets();
     let at = |positive: bool, index: i32, count: f64| {
-        let (below, above) = (bound(h, index.saturating_sub(1)), bound(h, index));
+        let (below, above) = (upper(h, index.saturating_sub(1)), upper(h, index));
         let (lower, upper) = if positive { (below, above) } else { (-above, -below) };
         let (with_lower, with_upper) =
             if custom { (index == 0, true) } else { (lower < 0.0, upper > 0.0) };
@@ -32,8 +33,8 @@ pub(crate) fn buckets(h: &Histogram) -> Vec<Bucket> {
     let mut all: Vec<Bucket> = negative.map(|(i, count)| at(false, i, *count)).collect();
     all.reverse();
     if !custom {
-        let upper = h.zero_threshold;
-        all.push(Bucket { rule: 3, lower: -upper, upper, count: h.zero_count });
+        let (edge, count) = (h.zero_threshold, h.zero_count);
+        all.push(Bucket { rule: 3, lower: -edge, upper: edge, count });
     }
     let positive = indexes(&h.positive_spans).zip(&h.positive_buckets);
     all.extend(positive.map(|(i, count)| at(true, i, *count)));
@@ -48,55 +49,6 @@ fn indexes(spans: &[Span]) -> impl Iterator<Item = i32> + '_ {
         next = first.wrapping_add(span.length as i32);
         (0..span.length).map(move |i| first.wrapping_add(i as i32))
     })
-}
-
-/// The upper bound of positive bucket `index`.
-fn bound(h: &Histogram, index: i32) -> f64 {
-    if h.uses_custom_buckets() {
-        return match usize::try_from(index) {
-            Err(_) => f64::NEG_INFINITY,
-            Ok(at) => h.custom_values.get(at).copied().unwrap_or(f64::INFINITY),
-        };
-    }
-    let (part, exponent) = match u32::try_from(h.schema) {
-        Err(_) => (0.5, i64::from(index) << h.schema.unsigned_abs().min(31)),
-        Ok(schema) => {
-            let schema = schema.min(8);
-            let place = index.rem_euclid(1 << schema) as usize;
-            (fraction(place << (8 - schema)), i64::from(index >> schema))
-        }
-    };
-    // The bucket below the one for infinite observations ends with the largest number.
-    if part == 0.5 && exponent == 1024 {
-        return f64::MAX;
-    }
-    scaled(2.0 * part, exponent)
-}
-
-/// How far Prometheus' table of bounds lies below the exact powers of two, in units of the last
-/// place and plus one, for schema 8; the others are parts of it. Clients compare bounds as texts,
-/// so that the table counts, not the exact value.
-const BELOW_EXACT: &[u8; 256] = b"\
-    1111112111211111112311222222222211211121122211221122102211221122\
-    1111112222332132112111211112111111121011213311221222112121332222\
-    2121223322322122222222323233323311221121223321332233212232332232\
-    2243223233433343333333444455435422322333324422333243223333543344";
-
-/// `2^(place / 256 - 1)` as Prometheus' table has it.
-fn fraction(place: usize) -> f64 {
-    let exact = 0.5 * (place as f64 / 256.0).exp2();
-    let below = BELOW_EXACT.get(place).map_or(0, |digit| i64::from(*digit) - i64::from(b'1'));
-    f64::from_bits(exact.to_bits().wrapping_add_signed(-below))
-}
-
-/// `v * 2^exponent`, through subnormal numbers and infinity.
-fn scaled(v: f64, exponent: i64) -> f64 {
-    let power = |exponent: i64| f64::from_bits(((exponent + 1023) as u64) << 52);
-    match exponent {
-        -1022..=1023 => v * power(exponent),
-        1024.. => f64::INFINITY,
-        _ => v * power(-1000) * power((exponent + 1000).max(-1022)),
-    }
 }
 
 #[cfg(test)]
@@ -124,27 +76,6 @@ mod tests {
         assert_eq!(uppers(with(0, 1024, &[1.0])), [f64::MAX]);
         assert_eq!(uppers(with(-4, 64, &[1.0])), [f64::MAX]);
     }
-
-    #[test]
-    fn bounds_are_those_of_prometheus_table() {
-        // Some of each schema, as they stand in its source.
-        let known = [
-            (2, 3, 0.8408964152537144),
-            (3, 7, 0.9170040432046711),
-            (4, 15, 0.9576032806985735),
-            (5, 3, 0.5335702003384117),
-            (5, 15, 0.6919549409819159),
-        ];
-        for (schema, place, want) in known {
-            assert_eq!(fraction(place << (8 - schema)), want, "schema={schema} place={place}");
-        }
-        let all = (0..256).fold(0u64, |sum, at| sum.wrapping_mul(31) ^ fraction(at).to_bits());
-        assert_eq!(all, PINNED_TABLE, "the platform's exp2 is another one");
-        assert!((1..256).all(|at| fraction(at - 1) < fraction(at)));
-        assert_eq!(scaled(1.0, -1074), f64::from_bits(1));
-        assert_eq!(scaled(1.5, 1023), 1.5 * 2f64.powi(1023));
-    }
-    const PINNED_TABLE: u64 = 11_525_374_375_449_367_517;
 
     #[test]
     fn custom_bounds_are_closed_above_and_the_first_below_too() {

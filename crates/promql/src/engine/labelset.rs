@@ -22,6 +22,11 @@ impl LabelSetIndex {
         }
     }
 
+    /// The number of `labels`, if it has one.
+    pub(crate) fn get(&self, labels: &Labels) -> Option<usize> {
+        self.numbers.get(labels).copied()
+    }
+
     /// Adds `labels`; false where it was there.
     pub(crate) fn insert(&mut self, labels: &Labels) -> bool {
         let before = self.numbers.len();

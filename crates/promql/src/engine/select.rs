@@ -39,6 +39,41 @@ pub(crate) fn instant(
     out
 }
 
+/// The start timestamps of the latest samples, seconds; 0 where they are unknown.
+pub(crate) fn start_timestamp(
+    series: &SeriesSamples,
+    steps: &Steps,
+    lookback_ms: i64,
+    windows: &mut WindowCache,
+) -> StepVector {
+    let mut out = instant(series, steps, lookback_ms, true, windows);
+    let bounds = windows.bounds(&series.axis, steps, lookback_ms);
+    for (i, bound) in bounds.iter().enumerate().filter(|(_, b)| !b.is_empty()) {
+        if out.present.get(i) {
+            let start = series.starts.get(bound.hi() - 1).copied().unwrap_or(0);
+            out.values[i] = start as f64 / 1000.0;
+        }
+    }
+    out
+}
+
+/// The times of the latest samples in ms, where they are floats; histograms as they are.
+pub(crate) fn sample_time(
+    series: &SeriesSamples,
+    steps: &Steps,
+    lookback_ms: i64,
+    windows: &mut WindowCache,
+) -> StepVector {
+    let mut out = instant(series, steps, lookback_ms, false, windows);
+    let bounds = windows.bounds(&series.axis, steps, lookback_ms);
+    for (i, bound) in bounds.iter().enumerate().filter(|(_, b)| !b.is_empty()) {
+        if out.present.get(i) {
+            out.values[i] = series.axis[bound.hi() - 1] as f64;
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -63,5 +98,23 @@ mod tests {
         assert_eq!(out.histograms.iter().map(|(i, _)| *i).collect::<Vec<_>>(), [4, 5]);
         let times = instant(&series, &steps, 20, true, &mut WindowCache::default());
         assert_eq!(times.float(4), Some(0.02));
+        let times = sample_time(&series, &steps, 20, &mut WindowCache::default());
+        assert_eq!((times.float(1), times.float(4), times.float(7)), (Some(0.0), None, Some(30.0)));
+        assert_eq!(times.histograms.len(), 2);
+    }
+
+    #[test]
+    fn start_timestamps_are_those_of_the_latest_samples_and_0_where_unknown() {
+        let samples =
+            [(10, 1.0), (20, STALE_NAN), (30, 3.0)].map(|(t, v)| (t, SampleValue::Float(v)));
+        let mut series = SeriesSamples::from_values(Labels::empty(), SeriesKey(0), samples);
+        let steps = Steps::range(0, 50, 10).expect("6 steps");
+        let read = |series: &SeriesSamples| {
+            let out = start_timestamp(series, &steps, 20, &mut WindowCache::default());
+            (0..6).map(|i| out.float(i)).collect::<Vec<_>>()
+        };
+        assert_eq!(read(&series), [None, Some(0.0), None, Some(0.0), Some(0.0), None]);
+        series.starts = vec![-500, 7, 28];
+        assert_eq!(read(&series), [None, Some(-0.5), None, Some(0.028), Some(0.028), None]);
     }
 }

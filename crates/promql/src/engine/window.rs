@@ -35,6 +35,11 @@ impl Bound {
     pub(crate) fn is_empty(self) -> bool {
         self.lo == self.hi
     }
+
+    /// What is left of it from position `lo` on.
+    pub(crate) fn starting_at(self, lo: usize) -> Bound {
+        Bound { lo: (lo as u32).clamp(self.lo, self.hi), hi: self.hi }
+    }
 }
 
 /// How many axes are remembered: scrape groups of one batch share few.

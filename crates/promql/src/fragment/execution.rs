@@ -11,10 +11,12 @@ use super::plan::{FragmentPlan, Read};
 use crate::annotations::Note;
 use crate::budget::{Budget, CancelFlag, Ledger};
 use crate::engine::aggregate::Aggregator;
+use crate::engine::histogram::drop_buckets;
+use crate::engine::names::drop_metadata_labels;
 use crate::engine::range::{RangeArgs, RangeCall};
-use crate::engine::select;
 use crate::engine::vector::{StepVector, histogram_bytes, same_labelset};
 use crate::engine::window::WindowCache;
+use crate::engine::{select, smoothed};
 use crate::error::QueryError;
 
 /// How many bytes of state one batch carries at most, unless a single group is larger.
@@ -118,7 +120,10 @@ impl FragmentExecution {
         Ok(())
     }
 
-    fn push_series(&mut self, series: SeriesSamples) -> Result<(), QueryError> {
+    fn push_series(&mut self, mut series: SeriesSamples) -> Result<(), QueryError> {
+        if self.plan.statistics {
+            drop_buckets(&mut series.histograms);
+        }
         if let Output::Raw(kept) = &mut self.output {
             if let Some(part) = within(series, &self.plan) {
                 self.ledger.hold(part.len(), series_bytes(&part))?;
@@ -139,7 +144,10 @@ impl FragmentExecution {
             return Err(same_labelset());
         }
         match &mut self.output {
-            Output::Aggregated(aggregator) => aggregator.add(&vector),
+            Output::Aggregated(aggregator) => {
+                aggregator.add(&vector);
+                Ok(())
+            }
             Output::Series(kept) => {
                 self.ledger.hold(vector.samples(), vector.bytes())?;
                 kept.push(PartialGroup {
@@ -155,30 +163,39 @@ impl FragmentExecution {
 
     fn read(&mut self, series: &SeriesSamples) -> Result<StepVector, QueryError> {
         let FragmentPlan { steps, read, delayed_name_removal, .. } = &self.plan;
-        match read {
+        Ok(match read {
             Read::Instant { lookback_ms, timestamp } => {
-                let mut vector =
+                let vector =
                     select::instant(series, steps, *lookback_ms, *timestamp, &mut self.windows);
-                if *timestamp {
-                    vector.drop_name = *delayed_name_removal;
-                    if !delayed_name_removal {
-                        vector.labels = crate::engine::names::drop_metadata_labels(&vector.labels);
-                    }
-                }
-                Ok(vector)
+                if *timestamp { nameless(vector, *delayed_name_removal) } else { vector }
             }
-            Read::Range { range_ms, function, args } => {
+            Read::StartTimestamp { lookback_ms } => {
+                let vector =
+                    select::start_timestamp(series, steps, *lookback_ms, &mut self.windows);
+                nameless(vector, *delayed_name_removal)
+            }
+            Read::SampleTime { lookback_ms } => {
+                select::sample_time(series, steps, *lookback_ms, &mut self.windows)
+            }
+            Read::Smoothed { lookback_ms } => {
+                let notes = &mut self.function_notes;
+                smoothed::values(series, steps, *lookback_ms, &mut self.windows, notes)
+            }
+            Read::Range { range_ms, rules, function, args } => {
                 let call = RangeCall {
                     function: *function,
                     range_ms: *range_ms,
+                    rules: *rules,
                     steps,
                     args: RangeArgs::Constant(args),
                     delayed_name_removal: *delayed_name_removal,
                 };
                 call.run(series, &mut self.windows, &mut self.function_notes)
             }
-            Read::Raw { .. } => Err(QueryError::Internal("raw fragments read no steps".into())),
-        }
+            Read::Raw { .. } => {
+                return Err(QueryError::Internal("raw fragments read no steps".into()));
+            }
+        })
     }
 
     /// The result as batches of bounded size, groups in the order of their labels. Never empty: the last batch
@@ -227,6 +244,15 @@ impl FragmentExecution {
         batches.push(PartialBatch { label_hashes, notes, ..PartialBatch::default() });
         Ok(batches)
     }
+}
+
+/// `vector` without its name, or marked to lose it when the query ends.
+fn nameless(mut vector: StepVector, delayed: bool) -> StepVector {
+    vector.drop_name = delayed;
+    if !delayed {
+        vector.labels = drop_metadata_labels(&vector.labels);
+    }
+    vector
 }
 
 fn in_batches(groups: Vec<PartialGroup>) -> Vec<PartialBatch> {

@@ -166,11 +166,12 @@ impl PartialMerge {
         }
         let series = match self.output {
             Output::Aggregated(mut aggregator) => {
-                for note in std::mem::take(&mut aggregator.notes) {
+                aggregator.sort_groups();
+                let (series, notes) = aggregator.finish();
+                for note in notes {
                     add_note(&mut self.notes, NoteSite::Aggregation, note);
                 }
-                aggregator.sort_groups();
-                aggregator.finish()
+                series
             }
             Output::Series { mut series, .. } => {
                 series.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -219,17 +220,21 @@ impl PartialGroup {
                     drop_name: v.drop_name,
                 })
             }
-            PartialState::Sum { sum, compensation, present } => PartialState::Sum {
+            PartialState::Sum { sum, compensation, present, histograms } => PartialState::Sum {
                 sum: column(sum),
                 compensation: column(compensation),
                 present: bits(&present),
+                histograms: histograms.shifted(first_step as u32),
             },
-            PartialState::Avg { value, compensation, count, incremental } => PartialState::Avg {
-                value: column(value),
-                compensation: column(compensation),
-                count: column(count),
-                incremental: bits(&incremental),
-            },
+            PartialState::Avg { value, compensation, count, incremental, histograms } => {
+                PartialState::Avg {
+                    value: column(value),
+                    compensation: column(compensation),
+                    count: column(count),
+                    incremental: bits(&incremental),
+                    histograms: histograms.shifted(first_step as u32),
+                }
+            }
             PartialState::Count { count } => PartialState::Count { count: column(count) },
         };
         Ok(PartialGroup { state, ..self })

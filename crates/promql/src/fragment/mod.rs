@@ -14,4 +14,6 @@ pub use plan::{Aggregation, FragmentId, FragmentPlan, FragmentSpec, Read};
 pub use wire::WIRE_VERSION;
 
 #[cfg(test)]
+mod histogram_tests;
+#[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use pando_model::{Labels, SeriesSamples};
 
 use crate::annotations::Note;
+use crate::engine::aggregate::HistogramColumn;
 use crate::engine::bitmap::Bitmap;
 use crate::engine::vector::StepVector;
 
@@ -54,6 +55,8 @@ pub enum PartialState {
         compensation: Vec<f64>,
         /// The steps with any float.
         present: Bitmap,
+        /// The steps with any histogram.
+        histograms: HistogramColumn,
     },
     /// A mean.
     Avg {
@@ -65,6 +68,8 @@ pub enum PartialState {
         count: Vec<f64>,
         /// The steps whose sum would have overflowed.
         incremental: Bitmap,
+        /// The steps with any histogram.
+        histograms: HistogramColumn,
     },
     /// A number of values.
     Count {
@@ -78,8 +83,10 @@ impl PartialGroup {
     pub fn bytes(&self) -> usize {
         let state = match &self.state {
             PartialState::Values(v) => v.bytes(),
-            PartialState::Sum { sum, .. } => sum.len() * 17,
-            PartialState::Avg { value, .. } => value.len() * 25,
+            PartialState::Sum { sum, histograms, .. } => sum.len() * 17 + histograms.size() * 20,
+            PartialState::Avg { value, histograms, .. } => {
+                value.len() * 25 + histograms.size() * 20
+            }
             PartialState::Count { count } => count.len() * 8,
         };
         state + self.labels.heap_bytes() + 64
@@ -89,8 +96,8 @@ impl PartialGroup {
     pub fn samples(&self) -> usize {
         match &self.state {
             PartialState::Values(v) => v.samples(),
-            PartialState::Sum { sum, .. } => sum.len(),
-            PartialState::Avg { value, .. } => value.len(),
+            PartialState::Sum { sum, histograms, .. } => sum.len() + histograms.size(),
+            PartialState::Avg { value, histograms, .. } => value.len() + histograms.size(),
             PartialState::Count { count } => count.len(),
         }
     }

@@ -4,7 +4,7 @@
 
 use pando_model::{METRIC_NAME, MatchOp, Matcher, TimeRange, Window};
 
-use crate::engine::range::RangeFunction;
+use crate::engine::range::{RangeFunction, RangeRules};
 use crate::steps::Steps;
 use crate::syntax::ast::AggregateOp;
 
@@ -33,10 +33,27 @@ pub enum Read {
         /// Whether its time in seconds is read instead of its value.
         timestamp: bool,
     },
+    /// The value at the step itself, on the line between the samples before and after it (`smoothed`).
+    Smoothed {
+        /// How far away a sample counts, ms.
+        lookback_ms: i64,
+    },
+    /// The start timestamp of the latest sample, seconds; 0 where it is unknown.
+    StartTimestamp {
+        /// How far back a sample counts, ms.
+        lookback_ms: i64,
+    },
+    /// The time of the latest sample, ms, where it is a float; a histogram as it is. What `info` joins by.
+    SampleTime {
+        /// How far back a sample counts, ms.
+        lookback_ms: i64,
+    },
     /// A function of the samples in `(step - range, step]`.
     Range {
         /// The range, ms.
         range_ms: i64,
+        /// Which samples stand at the range's edges, and whether start timestamps count.
+        rules: RangeRules,
         /// The function.
         function: RangeFunction,
         /// Its constant arguments.
@@ -83,19 +100,27 @@ pub struct FragmentPlan {
     pub aggregation: Option<Aggregation>,
     /// Whether names that functions drop stay until the query ends (experimental in Prometheus).
     pub delayed_name_removal: bool,
+    /// Whether of histograms only count, sum and counter resets are needed: buckets are dropped as they are read.
+    /// An executor that does not know of it keeps them, which does no harm.
+    pub statistics: bool,
 }
 
 impl FragmentPlan {
     /// The left-open window of samples that the fragment needs.
     pub fn window(&self) -> Window {
-        let back_ms = match &self.read {
-            Read::Instant { lookback_ms, .. } => *lookback_ms,
-            Read::Range { range_ms, .. } => *range_ms,
-            Read::Raw { window_ms } => *window_ms,
+        let (back_ms, ahead_ms) = match &self.read {
+            Read::Instant { lookback_ms, .. }
+            | Read::StartTimestamp { lookback_ms }
+            | Read::SampleTime { lookback_ms } => (*lookback_ms, 0),
+            Read::Smoothed { lookback_ms } => (*lookback_ms, *lookback_ms),
+            Read::Range { range_ms, rules, .. } => {
+                (range_ms.saturating_add(rules.edges.back_ms()), rules.edges.ahead_ms())
+            }
+            Read::Raw { window_ms } => (*window_ms, 0),
         };
         Window {
             after_ms: self.steps.start_ms().saturating_sub(back_ms),
-            upto_ms: self.steps.last_ms(),
+            upto_ms: self.steps.last_ms().saturating_add(ahead_ms),
         }
     }
 
@@ -108,8 +133,13 @@ impl FragmentPlan {
     /// plan itself over its result (`PartialMerge` does).
     pub fn raw(&self) -> FragmentPlan {
         let window = self.window();
-        let window_ms = self.steps.start_ms().saturating_sub(window.after_ms);
-        FragmentPlan { read: Read::Raw { window_ms }, aggregation: None, ..self.clone() }
+        // What is read past the last step is asked for as one later step.
+        let steps = match window.upto_ms == self.steps.last_ms() {
+            true => self.steps,
+            false => Steps::instant(window.upto_ms),
+        };
+        let window_ms = steps.start_ms().saturating_sub(window.after_ms);
+        FragmentPlan { steps, read: Read::Raw { window_ms }, aggregation: None, ..self.clone() }
     }
 
     /// The plan for the steps `first..first + count` only; `None` where the plan does not have them. Results
@@ -136,6 +166,8 @@ impl FragmentPlan {
     pub fn drops_name(&self) -> bool {
         match &self.read {
             Read::Instant { timestamp, .. } => *timestamp,
+            Read::StartTimestamp { .. } => true,
+            Read::Smoothed { .. } | Read::SampleTime { .. } => false,
             Read::Range { function, .. } => function.drops_name(),
             Read::Raw { .. } => false,
         }

@@ -8,15 +8,23 @@
 //!
 //! Columns are `f64`, little endian, in one `bytes` field; only steps whose presence bit is set have a value,
 //! so that a sparse column costs its bits. Presence is always written in full: what a decoder allocates is at
-//! most 64 times what it was sent, and [`DECODED_VALUES_MAX`] values. A message of another version, or with a
-//! node that this process does not know, is `Unsupported`: the caller asks again for raw series.
+//! most 64 times what it was sent, and [`DECODED_VALUES_MAX`] values. A message of a newer version, or with a
+//! node that this process does not know, is `Unsupported`: the caller asks again for raw series. What changes the
+//! meaning of a node is a node of its own, then, never a field that an older process would overlook.
+//!
+//! Version 2 computes with native histograms, which version 1 refuses to, and has the reads 5 to 8: ranges by
+//! rules, smoothed values, start timestamps, times of samples. Messages are written in the lowest version that has
+//! all that they say: a plan that version 1 cannot read, or whose answer over histograms it does not know, is of
+//! version 2, and so is a batch with such an answer. Raw series are the same in both.
 
 mod batch;
+mod histograms;
 mod messages;
+mod notes;
 mod plan;
 
-/// The version of both messages.
-pub const WIRE_VERSION: u32 = 1;
+/// The newest version of both messages. All older ones are read.
+pub const WIRE_VERSION: u32 = 2;
 
 /// The most step values that one batch may decode to.
 const DECODED_VALUES_MAX: usize = 1 << 26;

@@ -1,29 +1,30 @@
 //! From the syntax tree to the plan.
 
-use pando_model::{Labels, METRIC_NAME, MatchOp, Matcher};
+use pando_model::{Labels, METRIC_NAME, MatchOp, Matcher, Window};
 
+use super::statistics::{asks_for_statistics, passes_statistics};
 use super::{
     AggregateNode, BinaryNode, CallNode, Leaf, Node, Plan, RangeNode, RangeSource, SubqueryNode,
 };
 use crate::engine::binary::scalar_op;
-use crate::engine::functions;
-use crate::engine::range::RangeFunction;
+use crate::engine::range::{Edges, RangeFunction, RangeRules};
 use crate::error::QueryError;
 use crate::fragment::{FragmentId, FragmentPlan, FragmentSpec, Read};
 use crate::query::QueryParams;
 use crate::steps::Steps;
 use crate::syntax::ast::{
-    Aggregate, AtModifier, Binary, Call, Duration, Subquery, UnaryOp, VectorSelector,
+    Aggregate, AggregateOp, AtModifier, Binary, Call, Duration, Subquery, UnaryOp, VectorSelector,
 };
 use crate::syntax::durations::{DurationContext, fold, fold_positive};
-use crate::syntax::{Expr, ExprKind, PosRange};
+use crate::syntax::{Expr, ExprKind, PosRange, quote};
 
 /// The most steps of a subquery's grid; more could never be held within any budget.
 const GRID_STEPS_MAX: usize = 10_000_000;
 
 /// Plans `expr`, which was read from `text`.
 pub(crate) fn build(expr: &Expr, text: &str, params: &QueryParams) -> Result<Plan, QueryError> {
-    let mut builder = Builder { text, params, fragments: Vec::new(), uses: Vec::new() };
+    let (fragments, uses) = Default::default();
+    let mut builder = Builder { text, params, statistics: false, fragments, uses };
     let root = builder.root(expr)?;
     Ok(Plan { root, fragments: builder.fragments, uses: builder.uses })
 }
@@ -31,6 +32,8 @@ pub(crate) fn build(expr: &Expr, text: &str, params: &QueryParams) -> Result<Pla
 pub(super) struct Builder<'a> {
     text: &'a str,
     pub(super) params: &'a QueryParams,
+    /// Whether what is planned is asked for counts and sums of histograms only.
+    statistics: bool,
     fragments: Vec<FragmentSpec>,
     uses: Vec<u32>,
 }
@@ -51,9 +54,12 @@ impl Builder<'_> {
             ExprKind::Matrix(matrix) => {
                 let when = self.when(&matrix.selector, steps)?;
                 let window_ms = self.positive(&matrix.range)?;
-                let read = Read::Raw { window_ms };
-                let plan = self.fragment_plan(&matrix.selector, when.steps, read);
-                self.leaf(plan, false, expr.pos, expr.pos).map(Node::Samples)
+                let rules = RangeRules { edges: self.edges(&matrix.selector), starts: false };
+                let plan = self.raw_plan(&matrix.selector, when.steps, window_ms, rules);
+                let leaf = self.leaf(plan, false, expr.pos, expr.pos)?;
+                let upto_ms = when.steps.last_ms();
+                let window = Window { after_ms: upto_ms.saturating_sub(window_ms), upto_ms };
+                Ok(Node::Samples { leaf, edges: rules.edges, window })
             }
             ExprKind::Subquery(subquery) => {
                 let (node, _, _) = self.subquery(subquery, steps)?;
@@ -65,9 +71,18 @@ impl Builder<'_> {
 
     /// The node of `expr`, evaluated at `steps`.
     pub(super) fn node(&mut self, expr: &Expr, steps: Steps) -> Result<Node, QueryError> {
+        let around = self.statistics;
+        self.statistics = asks_for_statistics(expr) || (around && passes_statistics(expr));
+        let node = self.node_within(expr, steps);
+        self.statistics = around;
+        node
+    }
+
+    fn node_within(&mut self, expr: &Expr, steps: Steps) -> Result<Node, QueryError> {
         match &expr.kind {
             ExprKind::Number(n) => Ok(Node::Constant(n.value)),
             ExprKind::String(s) => Ok(Node::Text(s.clone())),
+            ExprKind::Bytes(s) => Ok(Node::Text(String::from_utf8_lossy(s).into_owned())),
             ExprKind::Paren(inner) | ExprKind::Unary(UnaryOp::Plus, inner) => {
                 self.node(inner, steps)
             }
@@ -79,8 +94,8 @@ impl Builder<'_> {
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, steps),
             ExprKind::Call(call) => self.call(call, expr.pos, steps),
             ExprKind::Vector(selector) => {
-                let leaf = self.selector(selector, steps, false, expr.pos)?;
-                Ok(Node::Fragment(leaf))
+                let read = self.instant_read(selector);
+                self.instant(selector, steps, read, expr.pos).map(Node::Fragment)
             }
             ExprKind::Matrix(_) | ExprKind::Subquery(_) => {
                 Err(QueryError::Internal("a range vector where none can stand".to_string()))
@@ -105,6 +120,11 @@ impl Builder<'_> {
     }
 
     fn aggregate(&mut self, aggregate: &Aggregate, steps: Steps) -> Result<Node, QueryError> {
+        if let (AggregateOp::CountValues, Some(param)) = (aggregate.op, &aggregate.param)
+            && let ExprKind::Bytes(label) = &param.unwrapped().kind
+        {
+            return Err(QueryError::execution(format!("invalid label name {}", quote(label))));
+        }
         let param = aggregate.param.as_ref().map(|p| self.node(p, steps)).transpose()?;
         if let Some(leaf) = self.pushed_aggregate(aggregate, param.as_ref(), steps)? {
             return Ok(Node::Fragment(leaf));
@@ -136,18 +156,24 @@ impl Builder<'_> {
             "step" => return Ok(Node::Constant(self.context().step_ms as f64 / 1000.0)),
             "range" => return Ok(Node::Constant(self.context().range_ms as f64 / 1000.0)),
             "absent" | "absent_over_time" => return self.absent(call, steps),
-            "timestamp" => {
+            "info" => return self.info(call, steps),
+            "timestamp" | "start_timestamp" => {
                 if let ExprKind::Vector(selector) = &call.args[0].unwrapped().kind {
-                    let leaf = self.selector(selector, steps, true, call.args[0].pos)?;
-                    return Ok(Node::Fragment(leaf));
+                    let lookback_ms = self.params.lookback_ms;
+                    let read = match name {
+                        "timestamp" => Some(Read::Instant { lookback_ms, timestamp: true }),
+                        _ if !self.params.features.start_timestamps => None,
+                        _ => Some(Read::StartTimestamp { lookback_ms }),
+                    };
+                    if let Some(read) = read {
+                        let pos = call.args[0].pos;
+                        return self.instant(selector, steps, read, pos).map(Node::Fragment);
+                    }
                 }
             }
             _ => {}
         }
-        if !functions::is_supported(name) {
-            let message = format!("function is not supported yet: function={name}");
-            return Err(QueryError::execution(message));
-        }
+        check_label_names(call)?;
         let args = call.args.iter().map(|a| self.node(a, steps)).collect::<Result<Vec<_>, _>>()?;
         let arg_pos = call.args.iter().map(|a| a.pos).collect();
         Ok(Node::Call(Box::new(CallNode { function: call.function, args, pos, arg_pos })))
@@ -173,17 +199,17 @@ impl Builder<'_> {
             }
         }
         let range = range.ok_or_else(|| QueryError::Internal("no range argument".to_string()))?;
+        let mut rules = RangeRules::default();
         let (source, range_ms, ends) = match &range.unwrapped().kind {
             ExprKind::Subquery(subquery) => {
                 let (node, range_ms, ends) = self.subquery(subquery, steps)?;
                 (RangeSource::Subquery(node), range_ms, ends)
             }
             ExprKind::Matrix(matrix) => {
-                self.check_extended(&matrix.selector, function.as_str())?;
+                rules = self.range_rules(&matrix.selector, function, call)?;
                 let when = self.when(&matrix.selector, steps)?;
                 let range_ms = self.positive(&matrix.range)?;
-                let read = Read::Raw { window_ms: range_ms };
-                let plan = self.fragment_plan(&matrix.selector, when.steps, read);
+                let plan = self.raw_plan(&matrix.selector, when.steps, range_ms, rules);
                 let leaf = self.leaf(plan, false, range.pos, range.pos)?;
                 (RangeSource::Raw(leaf.fragment), range_ms, when.steps)
             }
@@ -197,6 +223,7 @@ impl Builder<'_> {
             arg_pos,
             source,
             range_ms,
+            rules,
             presence_only,
             ends,
             pos,
@@ -255,32 +282,49 @@ impl Builder<'_> {
 
     // --- selectors
 
-    /// The fragment of an instant selector.
-    fn selector(
+    /// The fragment that reads `read` of an instant selector.
+    fn instant(
         &mut self,
         selector: &VectorSelector,
         steps: Steps,
-        timestamp: bool,
+        read: Read,
         pos: PosRange,
     ) -> Result<Leaf, QueryError> {
-        let (plan, spread) = self.instant_plan(selector, steps, timestamp)?;
-        self.leaf(plan, spread, pos, pos)
+        let when = self.when(selector, steps)?;
+        let plan = self.fragment_plan(selector, when.steps, read);
+        self.leaf(plan, when.spread, pos, pos)
+    }
+
+    /// What an instant selector's value is. `anchored` has no meaning there, as in Prometheus.
+    fn instant_read(&self, selector: &VectorSelector) -> Read {
+        let lookback_ms = self.params.lookback_ms;
+        match selector.smoothed {
+            true => Read::Smoothed { lookback_ms },
+            false => Read::Instant { lookback_ms, timestamp: false },
+        }
     }
 
     pub(super) fn instant_plan(
         &mut self,
         selector: &VectorSelector,
         steps: Steps,
-        timestamp: bool,
     ) -> Result<(FragmentPlan, bool), QueryError> {
-        if selector.anchored || selector.smoothed {
-            return Err(QueryError::execution(
-                "anchored and smoothed modifiers are not supported yet",
-            ));
-        }
         let when = self.when(selector, steps)?;
-        let read = Read::Instant { lookback_ms: self.params.lookback_ms, timestamp };
+        let read = self.instant_read(selector);
         Ok((self.fragment_plan(selector, when.steps, read), when.spread))
+    }
+
+    /// The plan that reads the samples which a range function at `steps` needs.
+    fn raw_plan(
+        &self,
+        selector: &VectorSelector,
+        steps: Steps,
+        range_ms: i64,
+        rules: RangeRules,
+    ) -> FragmentPlan {
+        let (function, args) = (RangeFunction::Last, Vec::new());
+        let read = Read::Range { range_ms, rules, function, args };
+        self.fragment_plan(selector, steps, read).raw()
     }
 
     pub(super) fn fragment_plan(
@@ -295,6 +339,7 @@ impl Builder<'_> {
             read,
             aggregation: None,
             delayed_name_removal: self.params.features.delayed_name_removal,
+            statistics: self.statistics,
         }
     }
 
@@ -318,23 +363,25 @@ impl Builder<'_> {
         Ok(Leaf { fragment, spread, function_pos, aggregation_pos })
     }
 
-    pub(super) fn check_extended(
+    /// The rules by which `function`, called as `call`, reads ranges of `selector`.
+    pub(super) fn range_rules(
         &self,
         selector: &VectorSelector,
-        function: &str,
-    ) -> Result<(), QueryError> {
-        let (name, allowed) = match (selector.anchored, selector.smoothed) {
-            (true, _) => ("anchored", &["changes", "delta", "increase", "rate", "resets"][..]),
-            (_, true) => ("smoothed", &["delta", "increase", "rate"][..]),
-            _ => return Ok(()),
-        };
-        if !allowed.contains(&function) {
-            let list = allowed.join(", ");
-            return Err(QueryError::execution(format!(
-                "{name} modifier can only be used with: {list} - not with {function}"
-            )));
+        function: RangeFunction,
+        call: &Call,
+    ) -> Result<RangeRules, QueryError> {
+        let edges = self.edges(selector);
+        edges.check(function, call.function.name)?;
+        Ok(RangeRules::of(edges, self.params.features.start_timestamps, function))
+    }
+
+    fn edges(&self, selector: &VectorSelector) -> Edges {
+        let lookback_ms = self.params.lookback_ms;
+        match (selector.anchored, selector.smoothed) {
+            (true, _) => Edges::Anchored { lookback_ms },
+            (_, true) => Edges::Smoothed { lookback_ms },
+            _ => Edges::Plain,
         }
-        Err(QueryError::execution(format!("{name} modifier is not supported yet")))
     }
 
     // --- times
@@ -354,30 +401,55 @@ impl Builder<'_> {
         self.resolve(selector.at, selector.offset.as_ref(), steps)
     }
 
+    pub(super) fn offset_ms(&self, offset: Option<&Duration>) -> Result<i64, QueryError> {
+        match offset {
+            Some(duration) => fold(duration, self.context())
+                .map_err(|fault| QueryError::Parse(fault.in_text(self.text))),
+            None => Ok(0),
+        }
+    }
+
+    /// The time that `@` names. `start()` and `end()` are the query's, inside of subqueries too.
+    pub(super) fn fixed_ms(&self, at: Option<AtModifier>) -> Option<i64> {
+        match at {
+            Some(AtModifier::Time(t)) => Some(t),
+            Some(AtModifier::Start) => Some(self.params.steps.start_ms()),
+            Some(AtModifier::End) => Some(self.params.end_ms),
+            None => None,
+        }
+    }
+
     fn resolve(
         &self,
         at: Option<AtModifier>,
         offset: Option<&Duration>,
         steps: Steps,
     ) -> Result<When, QueryError> {
-        let offset_ms = match offset {
-            Some(duration) => fold(duration, self.context())
-                .map_err(|fault| QueryError::Parse(fault.in_text(self.text)))?,
-            None => 0,
-        };
-        // `start()` and `end()` are the query's, inside of subqueries too.
-        let fixed = match at {
-            Some(AtModifier::Time(t)) => Some(t),
-            Some(AtModifier::Start) => Some(self.params.steps.start_ms()),
-            Some(AtModifier::End) => Some(self.params.end_ms),
-            None => None,
-        };
+        let offset_ms = self.offset_ms(offset)?;
+        let fixed = self.fixed_ms(at);
         let (base, spread) = match fixed {
             Some(t) => (Steps::instant(t), steps.len() > 1),
             None => (steps, false),
         };
         Ok(When { steps: base.shifted(offset_ms), spread, offset_ms, fixed: fixed.is_some() })
     }
+}
+
+/// Refuses names of labels that are no UTF-8.
+fn check_label_names(call: &Call) -> Result<(), QueryError> {
+    let name = call.function.name;
+    for (i, arg) in call.args.iter().enumerate() {
+        let ExprKind::Bytes(bytes) = &arg.unwrapped().kind else { continue };
+        let what = match (name, i) {
+            ("label_replace" | "label_join", 1) => "destination",
+            ("label_join", 3..) => "source",
+            _ => continue,
+        };
+        let label = String::from_utf8_lossy(bytes);
+        let message = format!("invalid {what} label name in {name}(): {label}");
+        return Err(QueryError::execution(message));
+    }
+    Ok(())
 }
 
 /// The node of `lhs op rhs`; two constants become one.

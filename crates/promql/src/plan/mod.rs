@@ -2,13 +2,15 @@
 //! resolved: `offset`, `@`, subquery grids and duration expressions are gone.
 
 mod build;
+mod info;
 mod pushdown;
+mod statistics;
 
-use pando_model::Labels;
+use pando_model::{Labels, Matcher, Window};
 
 pub(crate) use build::build;
 
-use crate::engine::range::RangeFunction;
+use crate::engine::range::{Edges, RangeFunction, RangeRules};
 use crate::fragment::{FragmentId, FragmentSpec};
 use crate::steps::Steps;
 use crate::syntax::PosRange;
@@ -36,7 +38,14 @@ pub(crate) enum Node {
     /// An instant vector that fragments deliver.
     Fragment(Leaf),
     /// Raw samples as the query's result.
-    Samples(Leaf),
+    Samples {
+        /// The fragment that reads them.
+        leaf: Leaf,
+        /// Which samples stand at the edges.
+        edges: Edges,
+        /// The range itself.
+        window: Window,
+    },
     /// The points of a subquery as the query's result.
     SubqueryPoints(Box<SubqueryNode>),
     /// A range function over what is here.
@@ -48,6 +57,8 @@ pub(crate) enum Node {
         /// The labels of the result.
         labels: Labels,
     },
+    /// `info`.
+    Info(Box<InfoNode>),
     /// A function of instant vectors and scalars.
     Call(Box<CallNode>),
     /// An aggregation over what is here.
@@ -80,6 +91,7 @@ pub(crate) struct RangeNode {
     pub(crate) arg_pos: Vec<PosRange>,
     pub(crate) source: RangeSource,
     pub(crate) range_ms: i64,
+    pub(crate) rules: RangeRules,
     /// Whether only presence counts, so that equal label sets do no harm.
     pub(crate) presence_only: bool,
     /// Ends of the windows: the node's steps, or one that stands for all.
@@ -102,6 +114,18 @@ pub(crate) struct SubqueryNode {
     pub(crate) inner: Node,
     /// `None`: the grid has no step in the range.
     pub(crate) steps: Option<Steps>,
+}
+
+/// `info`: a vector joined with info series.
+#[derive(Debug)]
+pub(crate) struct InfoNode {
+    pub(crate) input: Node,
+    /// The times of the info series' samples, at the steps that the input refers to.
+    pub(crate) info: Leaf,
+    /// What makes a series an info series.
+    pub(crate) names: Vec<Matcher>,
+    /// The matchers of data labels.
+    pub(crate) data: Vec<Matcher>,
 }
 
 /// A call.

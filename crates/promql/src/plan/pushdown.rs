@@ -48,7 +48,7 @@ impl Builder<'_> {
             }
         }
         let Some((matrix, function_pos)) = range else { return Ok(None) };
-        self.check_extended(&matrix.selector, function.as_str())?;
+        let rules = self.range_rules(&matrix.selector, function, call)?;
         if !self.params.push_down {
             return Ok(None);
         }
@@ -63,7 +63,7 @@ impl Builder<'_> {
             _ => {}
         }
         let range_ms = self.positive(&matrix.range)?;
-        let read = Read::Range { range_ms, function, args };
+        let read = Read::Range { range_ms, rules, function, args };
         let plan = self.fragment_plan(&matrix.selector, when.steps, read);
         Ok(Some(Pushed { plan, spread: when.spread, function_pos }))
     }
@@ -97,7 +97,7 @@ impl Builder<'_> {
         let inner = expr.unwrapped();
         match &inner.kind {
             ExprKind::Vector(selector) => {
-                let (plan, spread) = self.instant_plan(selector, steps, false)?;
+                let (plan, spread) = self.instant_plan(selector, steps)?;
                 Ok(Some(Pushed { plan, spread, function_pos: inner.pos }))
             }
             ExprKind::Call(call) => match RangeFunction::from_name(call.function.name) {
@@ -115,7 +115,7 @@ impl Builder<'_> {
         steps: Steps,
         pos: PosRange,
     ) -> Result<Leaf, QueryError> {
-        let (plan, spread) = self.instant_plan(selector, steps, false)?;
+        let (plan, spread) = self.instant_plan(selector, steps)?;
         self.leaf(any(plan), spread, pos, pos)
     }
 

@@ -24,17 +24,32 @@ pub(super) fn floats_equal(a: f64, b: f64) -> bool {
     difference / sum.min(f64::MAX) < EPSILON
 }
 
-/// Whether `got` is what is expected; the reset hint counts only where one is expected.
-pub(super) fn values_equal(expected: &SampleValue, got: &SampleValue) -> bool {
-    match (expected, got) {
-        (SampleValue::Float(a), SampleValue::Float(b)) => floats_equal(*a, *b),
-        (SampleValue::Histogram(a), SampleValue::Histogram(b)) => histograms_equal(a, b),
-        _ => false,
+/// What a value is expected to be.
+pub(super) struct Expected {
+    pub(super) value: SampleValue,
+    /// Whether an unknown reset hint has to be one; any other has to be what it is.
+    pub(super) hint: bool,
+}
+
+impl Expected {
+    /// `value`, whatever its hint is if that is unknown.
+    pub(super) fn of(value: SampleValue) -> Self {
+        Expected { value, hint: false }
+    }
+
+    fn equals(&self, got: &SampleValue) -> bool {
+        match (&self.value, got) {
+            (SampleValue::Float(a), SampleValue::Float(b)) => floats_equal(*a, *b),
+            (SampleValue::Histogram(a), SampleValue::Histogram(b)) => {
+                let any = a.reset_hint == ResetHint::Unknown && !self.hint;
+                (any || a.reset_hint == b.reset_hint) && histograms_equal(a, b)
+            }
+            _ => false,
+        }
     }
 }
 
 fn histograms_equal(a: &Histogram, b: &Histogram) -> bool {
-    let hint = a.reset_hint == ResetHint::Unknown || a.reset_hint == b.reset_hint;
     let same = |x: &Histogram, y: &Histogram, positive: bool| {
         let of = |h: &Histogram| match positive {
             true => buckets(&h.positive_spans, &h.positive_buckets),
@@ -44,7 +59,7 @@ fn histograms_equal(a: &Histogram, b: &Histogram) -> bool {
         x.len() == y.len()
             && x.iter().zip(&y).all(|((i, v), (j, w))| i == j && floats_equal(*v, *w))
     };
-    hint && a.schema == b.schema
+    a.schema == b.schema
         && floats_equal(a.count, b.count)
         && floats_equal(a.sum, b.sum)
         && floats_equal(a.zero_count, b.zero_count)
@@ -57,8 +72,19 @@ fn histograms_equal(a: &Histogram, b: &Histogram) -> bool {
 /// A result as `labels -> (time, value)*`, in its order.
 pub(super) type Rows = Vec<(Labels, Vec<(i64, SampleValue)>)>;
 
+/// An expected one.
+pub(super) type ExpectedRows = Vec<(Labels, Vec<(i64, Expected)>)>;
+
+/// Whether rows are in the order of their labels; `Err` names one that is not.
+pub(super) fn sorted(rows: &Rows) -> Result<(), String> {
+    match rows.windows(2).find(|w| w[0].0 > w[1].0) {
+        Some(pair) => Err(format!("series {} is behind {}", pair[1].0, pair[0].0)),
+        None => Ok(()),
+    }
+}
+
 /// Compares whole results; `Err` says what differs.
-pub(super) fn rows(expected: &Rows, got: &Rows, ordered: bool) -> Result<(), String> {
+pub(super) fn rows(expected: &ExpectedRows, got: &Rows, ordered: bool) -> Result<(), String> {
     for (at, (labels, points)) in got.iter().enumerate() {
         let wanted = expected.iter().position(|(l, _)| l == labels);
         let Some(place) = wanted else { return Err(format!("unexpected series {labels}")) };
@@ -71,7 +97,8 @@ pub(super) fn rows(expected: &Rows, got: &Rows, ordered: bool) -> Result<(), Str
             return Err(format!("series {labels} has {n} points, expected {m}: {points:?}"));
         }
         for ((t, v), (s, w)) in points.iter().zip(wanted) {
-            if t != s || !values_equal(w, v) {
+            if t != s || !w.equals(v) {
+                let w = &w.value;
                 return Err(format!("series {labels} at {t}: {v:?}, expected {w:?} at {s}"));
             }
         }

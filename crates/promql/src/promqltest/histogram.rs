@@ -6,6 +6,8 @@ use pando_model::histogram::Span;
 use pando_model::number::parse_go_float;
 use pando_model::{Histogram, ResetHint};
 
+use crate::engine::histogram::cells;
+
 /// Reads what stands between the double braces.
 pub(super) fn parse(text: &str) -> Result<Histogram, &'static str> {
     let mut h = Histogram::default();
@@ -61,57 +63,5 @@ pub(super) fn parse(text: &str) -> Result<Histogram, &'static str> {
 
 /// The buckets that are not empty, by index.
 pub(super) fn buckets(spans: &[Span], counts: &[f64]) -> BTreeMap<i32, f64> {
-    let (mut out, mut index, mut counts) = (BTreeMap::new(), 0i32, counts.iter());
-    for span in spans {
-        index = index.saturating_add(span.offset);
-        for _ in 0..span.length {
-            if let Some(count) = counts.next().filter(|c| **c != 0.0) {
-                out.insert(index, *count);
-            }
-            index = index.saturating_add(1);
-        }
-    }
-    out
-}
-
-/// [`buckets`] of an exponential schema, merged into those of the coarser schema `to`.
-fn coarser(spans: &[Span], counts: &[f64], from: i32, to: i32) -> BTreeMap<i32, f64> {
-    let halvings = from.saturating_sub(to).clamp(0, 31);
-    let mut out = BTreeMap::new();
-    for (i, count) in buckets(spans, counts) {
-        *out.entry(((i - 1) >> halvings) + 1).or_default() += count;
-    }
-    out
-}
-
-/// `a + sign * b`, in the coarser of two exponential schemas; custom buckets must be the same.
-pub(super) fn add(a: &Histogram, b: &Histogram, sign: f64) -> Option<Histogram> {
-    if a.uses_custom_buckets() != b.uses_custom_buckets() || a.custom_values != b.custom_values {
-        return None;
-    }
-    let mut out = a.clone();
-    out.schema = a.schema.min(b.schema);
-    let schema = out.schema;
-    out.count += sign * b.count;
-    out.sum += sign * b.sum;
-    out.zero_count += sign * b.zero_count;
-    let join = |spans: &[Span], counts: &[f64], more_spans: &[Span], more: &[f64]| {
-        let mut all = coarser(spans, counts, a.schema, schema);
-        for (i, count) in coarser(more_spans, more, b.schema, schema) {
-            *all.entry(i).or_default() += sign * count;
-        }
-        let (Some(first), Some(last)) =
-            (all.keys().next().copied(), all.keys().next_back().copied())
-        else {
-            return (Vec::new(), Vec::new());
-        };
-        let counts: Vec<f64> =
-            (first..=last).map(|i| all.get(&i).copied().unwrap_or(0.0)).collect();
-        (vec![Span { offset: first, length: counts.len() as u32 }], counts)
-    };
-    (out.positive_spans, out.positive_buckets) =
-        join(&a.positive_spans, &a.positive_buckets, &b.positive_spans, &b.positive_buckets);
-    (out.negative_spans, out.negative_buckets) =
-        join(&a.negative_spans, &a.negative_buckets, &b.negative_spans, &b.negative_buckets);
-    Some(out)
+    cells(spans, counts).filter(|(_, count)| *count != 0.0).collect()
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use pando_model::duration::parse_duration;
 use pando_model::number::parse_go_float;
 use pando_model::{Histogram, Labels, STALE_NAN, SampleValue};
 
 use super::histogram;
+use crate::engine::histogram::{HistogramSum, Incompatible};
 
 /// The most values of one line: scripts are written by hand.
 const POINTS_MAX: usize = 10_000_000;
@@ -13,10 +15,65 @@ const POINTS_MAX: usize = 10_000_000;
 /// A value of a sequence; `None` where it is omitted (`_`).
 pub(super) type Point = Option<SampleValue>;
 
+/// A start timestamp relative to its sample's own time, ms; `None` where it is unknown.
+pub(super) type Start = Option<i64>;
+
+/// A series of a `load`, or an expected one.
+pub(super) struct SeriesLine {
+    pub(super) labels: Labels,
+    pub(super) points: Vec<Point>,
+    /// Whether counter reset hints are written, so that an unknown one is expected to be so.
+    pub(super) hints: bool,
+    /// One per point, or none at all.
+    pub(super) starts: Vec<Start>,
+}
+
+/// Labels and start timestamps of a line `metric{a="b"}@st _ -30s-1mx2`; `None` for any other line.
+pub(super) fn start_line(line: &str) -> Option<Result<(Labels, Vec<Start>), String>> {
+    // A label's value may hold the same letters, a sequence never does.
+    let at = line.rfind("@st ")?;
+    let rest = line[at + "@st ".len()..].trim();
+    if rest.contains(['"', '{', '\'']) {
+        return None;
+    }
+    let labels = crate::syntax::parse_series(&line[..at]).map_err(|e| e.to_string());
+    Some(labels.and_then(|(labels, _)| Ok((labels, starts(rest)?))))
+}
+
+fn starts(text: &str) -> Result<Vec<Start>, String> {
+    let mut out = Vec::new();
+    for item in text.split_whitespace() {
+        let wrong = |why: &str| format!("{why}: item={item:?}");
+        let (body, times) = split_times(item).map_err(wrong)?;
+        if out.len().saturating_add(times) > POINTS_MAX {
+            return Err(wrong("too many repetitions"));
+        }
+        if body == "_" {
+            out.extend(std::iter::repeat_n(None, times.max(1)));
+            continue;
+        }
+        let sign = body.char_indices().skip(1).find(|(_, c)| matches!(c, '+' | '-'));
+        let (first, step) = sign.map_or((body, "0"), |(at, _)| body.split_at(at));
+        let (first, step) = (signed(first).map_err(wrong)?, signed(step).map_err(wrong)?);
+        let later = |i: usize| first.saturating_add(step.saturating_mul(i as i64));
+        out.extend((0..=times).map(|i| Some(later(i))));
+    }
+    Ok(out)
+}
+
+fn signed(text: &str) -> Result<i64, &'static str> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    parse_duration(digits).map(|ms| sign * ms).map_err(|_| "not a duration")
+}
+
 /// Reads a series line: its labels and values.
-pub(super) fn series_line(line: &str) -> Result<(Labels, Vec<Point>), String> {
+pub(super) fn series_line(line: &str) -> Result<SeriesLine, String> {
     let (labels, end) = crate::syntax::parse_series(line).map_err(|e| e.to_string())?;
-    Ok((labels, points(&line[end..])?))
+    let hints = line[end..].contains("counter_reset_hint");
+    Ok(SeriesLine { labels, points: points(&line[end..])?, hints, starts: Vec::new() })
 }
 
 /// Reads a sequence of values.
@@ -119,11 +176,21 @@ fn push_histograms(body: &str, times: usize, out: &mut Vec<Point>) -> Result<(),
     let mut value: Histogram = first;
     for i in 0..=times {
         if let (Some((step, sign)), true) = (&step, i > 0) {
-            value = histogram::add(&value, step, *sign).ok_or("histograms do not add up")?;
+            value = next(&value, step, *sign)?;
         }
         out.push(Some(SampleValue::Histogram(Arc::new(value.clone()))));
     }
     Ok(())
+}
+
+/// `value` and one more `step`, added or subtracted.
+fn next(value: &Histogram, step: &Histogram, sign: f64) -> Result<Histogram, &'static str> {
+    let mut sum = HistogramSum::of(value);
+    let added = if sign < 0.0 { sum.subtract(step) } else { sum.add(step) };
+    match added {
+        Ok(_) => Ok(sum.finish()),
+        Err(Incompatible) => Err("exponential and custom buckets do not add up"),
+    }
 }
 
 #[cfg(test)]
@@ -131,8 +198,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn start_timestamps_unfold() {
+        let line = start_line(r#"m{a="@st "}@st _ -30s-1mx2 _x2 0-1msx1 +5ms"#);
+        let (labels, starts) = line.expect("a line of starts").expect("which is right");
+        assert_eq!(labels.to_string(), r#"{__name__="m", a="@st "}"#);
+        let wanted = [i64::MIN, -30_000, -90_000, -150_000, i64::MIN, i64::MIN, 0, -1, 5];
+        assert_eq!(starts, wanted.map(|ms| (ms != i64::MIN).then_some(ms)));
+        assert!(start_line(r#"m{a="@st "} 1 2"#).is_none());
+        assert!(start_line("m@st 1 x").expect("a line of starts").is_err());
+    }
+
+    #[test]
     fn sequences_unfold() {
-        let (labels, values) =
+        let SeriesLine { labels, points: values, .. } =
             series_line(r#"m{a="x y"} 1 2x1 _x2 1-2x2 -1e-1+1x1 stale"#).expect("a line");
         assert_eq!(labels.to_string(), r#"{__name__="m", a="x y"}"#);
         let floats: Vec<Option<f64>> = values
@@ -148,8 +226,7 @@ mod tests {
                 .map(|v: f64| (!v.is_nan()).then_some(v))
         );
         assert!(values[10].as_ref().is_some_and(SampleValue::is_stale));
-        let (_, histograms) =
-            series_line("{} {{schema:1 buckets:[1 2]}}+{{count:1}}x2").expect("h");
-        assert_eq!(histograms.len(), 3);
+        let histograms = series_line("{} {{schema:1 buckets:[1 2]}}+{{count:1}}x2").expect("h");
+        assert_eq!((histograms.points.len(), histograms.hints), (3, false));
     }
 }

@@ -1,15 +1,16 @@
 //! Test scripts as commands. Blocks are parted by blank lines; `#` begins a comment.
 
+use pando_model::GoRegex;
 use pando_model::duration::parse_duration;
 use pando_model::number::parse_go_float;
-use pando_model::{GoRegex, Labels};
 
-use super::points::{Point, series_line};
+use super::nhcb;
+use super::points::{SeriesLine, series_line, start_line};
 
 /// A command of a script.
 pub(super) enum Command {
     /// Adds samples, `step_ms` apart, from time 0 on.
-    Load { step_ms: i64, series: Vec<(Labels, Vec<Point>)> },
+    Load { step_ms: i64, series: Vec<SeriesLine> },
     /// Forgets all samples.
     Clear,
     /// Evaluates and compares.
@@ -61,7 +62,7 @@ pub(super) struct Expect {
     /// The times of an expected range vector: first and step.
     pub(super) range_vector: Option<(i64, i64)>,
     pub(super) scalar: Option<f64>,
-    pub(super) series: Vec<(Labels, Vec<Point>)>,
+    pub(super) series: Vec<SeriesLine>,
 }
 
 /// Reads a script.
@@ -118,15 +119,33 @@ fn duration(text: &str) -> Result<i64, String> {
 }
 
 fn load(line: &str, body: &[(usize, &str)]) -> Result<Command, String> {
-    let step = line.split_whitespace().nth(1).unwrap_or_default();
-    let step_ms = duration(step)?;
-    let mut series = Vec::new();
+    let mut words = line.split_whitespace();
+    let with_nhcb = words.next() == Some("load_with_nhcb");
+    let step_ms = duration(words.next().unwrap_or_default())?;
+    let (mut series, mut pending) = (Vec::new(), None);
     for (number, line) in body {
-        // A line of start timestamps for the next one: the engine does not use them yet.
-        if line.contains("@st ") {
+        let at = |why: String| format!("{why} line={number}");
+        // Start timestamps stand in a line of their own before the samples that they belong to.
+        if let Some(starts) = start_line(line) {
+            if pending.replace(starts.map_err(at)?).is_some() {
+                return Err(at("start timestamps without samples".to_string()));
+            }
             continue;
         }
-        series.push(series_line(line).map_err(|e| format!("{e} line={number}"))?);
+        let mut one = series_line(line).map_err(at)?;
+        if let Some((labels, starts)) = pending.take() {
+            if labels != one.labels || starts.len() != one.points.len() {
+                return Err(at("start timestamps do not fit the samples".to_string()));
+            }
+            one.starts = starts;
+        }
+        series.push(one);
+    }
+    if pending.is_some() {
+        return Err("start timestamps without samples".to_string());
+    }
+    if with_nhcb {
+        series.extend(nhcb::converted(&series)?);
     }
     Ok(Command::Load { step_ms, series })
 }

@@ -35,7 +35,7 @@ impl Evaluator<'_> {
                     let message = format!("invalid label name {label:?}");
                     return Err(QueryError::execution(message));
                 }
-                local::count_values(&label, &grouping, input)
+                Ok(local::count_values(&label, &grouping, input))
             }
             (AggregateOp::Quantile, Some(Value::Scalar(q))) => {
                 let out = local::spread(node.op, &q, &grouping, input, &mut notes);
@@ -48,7 +48,7 @@ impl Evaluator<'_> {
             (op @ (AggregateOp::Stddev | AggregateOp::Stdvar), None) => {
                 Ok(local::spread(op, &[], &grouping, input, &mut notes))
             }
-            (op, None) => self.merged(node, op, 0, input),
+            (op, None) => Ok(self.merged(node, op, 0, input)),
             _ => wrong_type(),
         };
         self.note_all(node.input_pos, notes);
@@ -61,16 +61,14 @@ impl Evaluator<'_> {
         op: AggregateOp,
         k: u32,
         input: Vec<StepVector>,
-    ) -> Result<Vec<StepVector>, QueryError> {
+    ) -> Vec<StepVector> {
         let steps = input.first().map_or(0, |s| s.values.len());
         let (grouping, without) = (node.grouping.clone(), node.without);
         let mut aggregator = Aggregator::new(Aggregation { op, k, grouping, without }, steps);
-        for series in &input {
-            aggregator.add(series)?;
-        }
-        let notes = std::mem::take(&mut aggregator.notes);
+        input.iter().for_each(|series| aggregator.add(series));
+        let (out, notes) = aggregator.finish();
         self.note_all(node.input_pos, notes);
-        Ok(aggregator.finish())
+        out
     }
 
     /// `topk` and `bottomk`, whose parameter may change from step to step.
@@ -92,7 +90,7 @@ impl Evaluator<'_> {
         if k.iter().all(|k| k == first) {
             return match places(*first) {
                 0 => Ok(Vec::new()),
-                places => self.merged(node, node.op, places, input),
+                places => Ok(self.merged(node, node.op, places, input)),
             };
         }
         let all: Vec<u32> = k.iter().map(|k| places(*k)).collect();
@@ -107,7 +105,7 @@ impl Evaluator<'_> {
             }
             let mut part = input.clone();
             part.iter_mut().for_each(|s| s.keep(&mask));
-            out.extend(self.merged(node, node.op, wanted, part)?);
+            out.extend(self.merged(node, node.op, wanted, part));
         }
         input.clear();
         join_same_labels(out)

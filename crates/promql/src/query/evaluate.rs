@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 
 use pando_model::{Labels, SampleValue, SeriesSamples};
 
-use super::columns::{matrix, matrix_of_samples, samples_of};
+use super::columns::{matrix, matrix_at_edges, matrix_of_samples, samples_of};
 use super::output::{QueryOutput, QueryStats, QueryValue, VectorSample};
 use super::{Query, QueryParams};
 use crate::annotations::{Annotations, Note};
 use crate::budget::{Budget, CancelFlag, Ledger};
 use crate::engine::binary::{self, Side, Style};
 use crate::engine::functions::{self, Context, Value};
+use crate::engine::info::{self, InfoSelector};
 use crate::engine::names::drop_metadata_labels;
-use crate::engine::range::{RangeArgs, RangeCall, RangeFunction};
+use crate::engine::range::{Edges, RangeArgs, RangeCall, RangeFunction};
 use crate::engine::vector::{StepVector, join_same_labels, require_distinct};
 use crate::engine::window::WindowCache;
 use crate::error::QueryError;
 use crate::fragment::{FragmentId, FragmentResult, NoteSite};
-use crate::plan::{BinaryNode, CallNode, Leaf, Node, RangeNode, RangeSource, SubqueryNode};
+use crate::plan::{
+    BinaryNode, CallNode, InfoNode, Leaf, Node, RangeNode, RangeSource, SubqueryNode,
+};
 use crate::steps::Steps;
 use crate::syntax::PosRange;
 
@@ -64,9 +67,13 @@ impl Evaluator<'_> {
         let steps = self.params.steps;
         let t_ms = steps.start_ms();
         match node {
-            Node::Samples(leaf) => {
-                let result = self.take(leaf);
-                Ok(QueryValue::Matrix(result.raw.iter().map(matrix_of_samples).collect()))
+            Node::Samples { leaf, edges, window } => {
+                let raw = self.take(leaf).raw;
+                let matrix = match edges {
+                    Edges::Plain => raw.iter().map(matrix_of_samples).collect(),
+                    edges => matrix_at_edges(&raw, *edges, *window)?,
+                };
+                Ok(QueryValue::Matrix(matrix))
             }
             Node::SubqueryPoints(subquery) => {
                 let points = self.subquery(subquery)?;
@@ -137,16 +144,10 @@ impl Evaluator<'_> {
             Node::Constant(v) => Ok(Value::Scalar(vec![*v; steps.len()])),
             Node::Text(text) => Ok(Value::Text(text.clone())),
             Node::Time => Ok(Value::Scalar(steps.iter().map(|t| t as f64 / 1000.0).collect())),
-            Node::Fragment(leaf) => {
-                let mut series = self.take(leaf).series;
-                if leaf.spread {
-                    self.ledger.hold(series.len() * steps.len(), series.len() * steps.len() * 8)?;
-                    series = series.into_iter().map(|s| s.spread(steps.len())).collect();
-                }
-                Ok(Value::Vector(series))
-            }
+            Node::Fragment(leaf) => self.fragment(leaf, steps).map(Value::Vector),
             Node::RangeCall(range) => self.range_call(range, steps).map(Value::Vector),
             Node::Absent { input, labels } => self.absent(input, labels, steps),
+            Node::Info(info) => self.info(info, steps).map(Value::Vector),
             Node::Call(call) => self.call(call, steps),
             Node::Aggregate(aggregate) => self.aggregate(aggregate, steps).map(Value::Vector),
             Node::Binary(binary) => self.binary(binary, steps),
@@ -160,8 +161,18 @@ impl Evaluator<'_> {
                 }
                 Value::Text(_) => wrong_type(),
             },
-            Node::Samples(_) | Node::SubqueryPoints(_) => wrong_type(),
+            Node::Samples { .. } | Node::SubqueryPoints(_) => wrong_type(),
         }
+    }
+
+    /// The series of a fragment at `steps`.
+    fn fragment(&mut self, leaf: &Leaf, steps: &Steps) -> Result<Vec<StepVector>, QueryError> {
+        let series = self.take(leaf).series;
+        if !leaf.spread {
+            return Ok(series);
+        }
+        self.ledger.hold(series.len() * steps.len(), series.len() * steps.len() * 8)?;
+        Ok(series.into_iter().map(|s| s.spread(steps.len())).collect())
     }
 
     pub(super) fn vector(
@@ -208,6 +219,7 @@ impl Evaluator<'_> {
         let call = RangeCall {
             function: range.function,
             range_ms: range.range_ms,
+            rules: range.rules,
             steps: &range.ends,
             args: RangeArgs::Columns(&args),
             delayed_name_removal: delayed,
@@ -217,7 +229,7 @@ impl Evaluator<'_> {
         let whole = range.ends.len() == steps.len();
         let mut run = |series: &SeriesSamples, marked: bool| -> Result<(), QueryError> {
             let mut vector = match whole {
-                true => call.run(series, &mut windows, &mut notes)?,
+                true => call.run(series, &mut windows, &mut notes),
                 false => repeated(&call, series, steps, &mut windows, &mut notes)?,
             };
             vector.drop_name |= marked;
@@ -323,6 +335,13 @@ impl Evaluator<'_> {
         Ok(value)
     }
 
+    fn info(&mut self, node: &InfoNode, steps: &Steps) -> Result<Vec<StepVector>, QueryError> {
+        let base = self.vector(&node.input, steps)?;
+        let infos = self.fragment(&node.info, steps)?;
+        let selector = InfoSelector { names: &node.names, data: &node.data };
+        info::join(base, infos, &selector, steps.len())
+    }
+
     /// A chain of operators is as deep a tree as it is long: its left sides are walked without recursion.
     fn binary(&mut self, node: &BinaryNode, steps: &Steps) -> Result<Value, QueryError> {
         let mut chain = vec![node];
@@ -386,7 +405,7 @@ fn repeated(
     notes: &mut Vec<Note>,
 ) -> Result<StepVector, QueryError> {
     if matches!(call.args, RangeArgs::Columns([])) {
-        return Ok(call.run(series, windows, notes)?.spread(steps.len()));
+        return Ok(call.run(series, windows, notes).spread(steps.len()));
     }
     // An argument per step: the same window again and again.
     let mut out: Option<StepVector> = None;
@@ -396,7 +415,7 @@ fn repeated(
             RangeArgs::Constant(values) => values.iter().map(|v| vec![*v]).collect(),
         };
         let one = RangeCall { args: RangeArgs::Columns(&args), ..*call };
-        let value = one.run(series, windows, notes)?;
+        let value = one.run(series, windows, notes);
         let out = out.get_or_insert_with(|| {
             let mut empty = StepVector::empty(value.labels.clone(), steps.len());
             empty.drop_name = value.drop_name;

@@ -20,6 +20,9 @@ pub struct Features {
     pub fill_modifiers: bool,
     /// `promql-delayed-name-removal`
     pub delayed_name_removal: bool,
+    /// `use-start-timestamps`: `rate`, `increase`, `irate` and `resets` look at samples' start timestamps, and
+    /// `start_timestamp` has something to say.
+    pub start_timestamps: bool,
 }
 
 impl Features {

@@ -1,10 +1,16 @@
 //! The public way through: parse, execute, evaluate, with a default server's features.
 
-use pando_model::{ErrorKind, Labels, SampleValue};
+mod edges;
+mod info;
+
+use std::sync::Arc;
+
+use pando_model::{ErrorKind, Histogram, Labels, ResetHint, SampleValue, Span};
 
 use super::*;
 use crate::local::evaluate_local;
 use crate::promqltest::MemorySource;
+use crate::syntax::ValueType;
 
 /// `name{l="v"} a+bxn` lines, a sample every 10 s from 0 on.
 fn source(lines: &[(&str, &str, f64, f64)]) -> MemorySource {
@@ -130,6 +136,29 @@ fn range_queries_refuse_ranges_and_strings() {
 }
 
 #[test]
+fn every_function_of_the_table_is_evaluated() {
+    let features =
+        Features { experimental_functions: true, start_timestamps: true, ..Features::default() };
+    let source = source(&[("m", "a", 0.0, 1.0)]);
+    for function in &crate::syntax::functions::FUNCTIONS {
+        let arg = |(i, of): (usize, &ValueType)| match of {
+            ValueType::Scalar => "0.5",
+            ValueType::String => "\"a\"",
+            ValueType::Matrix => "m[1m]",
+            ValueType::Vector if function.name == "info" && i == 1 => "{a=\"b\"}",
+            ValueType::Vector => "m",
+        };
+        let args: Vec<&str> = function.args.iter().enumerate().map(arg).collect();
+        let text = format!("{}({})", function.name, args.join(", "));
+        for push_down in [true, false] {
+            let base = QueryParams::instant(60_000).with_features(features);
+            let output = ask(&text, QueryParams { push_down, ..base }, &source);
+            output.unwrap_or_else(|e| panic!("{text}: {e}"));
+        }
+    }
+}
+
+#[test]
 fn experimental_functions_are_off_by_default() {
     let error =
         Query::parse("ts_of_max_over_time(a[5m])", QueryParams::instant(0)).expect_err("off");
@@ -187,6 +216,77 @@ fn the_largest_queries_are_evaluated_on_an_ordinary_stack() {
     assert_eq!(vector(&chain, &source), [("{l=\"a\"}".to_string(), 501.0)]);
     let deep = format!("{}m{}", "abs(-".repeat(49), ")".repeat(49));
     assert_eq!(vector(&deep, &source), [("{l=\"a\"}".to_string(), 1.0)]);
+}
+
+/// Counters whose buckets fall while their counts rise, and gauges.
+fn histograms() -> MemorySource {
+    let mut source = MemorySource::new();
+    for (name, gauge) in [("a", false), ("b", false), ("g", true)] {
+        let labels = Labels::from_pairs([("__name__", "h"), ("l", name)]);
+        for i in 0..61i64 {
+            let low = (i * if name == "a" { 3 } else { 2 }) % 40;
+            let histogram = Histogram {
+                reset_hint: if gauge { ResetHint::Gauge } else { ResetHint::Unknown },
+                count: (low + 5 * i) as f64,
+                sum: (7 * i % 90) as f64,
+                positive_spans: vec![Span { offset: 0, length: 2 }],
+                positive_buckets: vec![low as f64, (5 * i) as f64],
+                ..Histogram::default()
+            };
+            source.add(&labels, i * 10_000, SampleValue::Histogram(Arc::new(histogram)));
+        }
+    }
+    source
+}
+
+#[test]
+fn counts_and_sums_of_histograms_need_no_buckets() {
+    let source = histograms();
+    let statistics = |text: &str| {
+        let query = Query::parse(text, QueryParams::instant(600_000)).expect(text);
+        query.fragments().iter().map(|f| f.plan.statistics).collect::<Vec<_>>()
+    };
+    for inner in [
+        "h",
+        "sum(h{l!=\"g\"})",
+        "rate(h[3m])",
+        "sum by (l) (increase(h[5m]))",
+        "avg(irate(h[1m]))",
+        "sum_over_time(h[2m])",
+        "-(avg_over_time(h[2m]))",
+        "last_over_time(h[2m])",
+    ] {
+        let params = QueryParams::range(0, 600_000, 50_000).expect("steps");
+        let whole = ask(inner, params.clone(), &source).expect(inner);
+        let QueryValue::Matrix(whole) = whole.value else { panic!("a matrix") };
+        for (function, of) in [
+            ("histogram_count", (|h| h.count) as fn(&Histogram) -> f64),
+            ("histogram_sum", |h| h.sum),
+            ("histogram_avg", |h| h.sum / h.count),
+        ] {
+            let text = format!("{function}({inner})");
+            assert_eq!(statistics(&text), [true], "{text}");
+            let got = ask(&text, params.clone(), &source).expect(&text);
+            let QueryValue::Matrix(got) = got.value else { panic!("a matrix") };
+            let wanted = whole.iter().map(|s| s.histograms.iter().map(|(t, h)| (*t, of(h))));
+            for (series, wanted) in got.iter().zip(wanted) {
+                for ((t, v), (u, w)) in series.floats.iter().zip(wanted) {
+                    let close = (v - w).abs() <= 1e-9 * w.abs() || (v.is_nan() && w.is_nan());
+                    assert!(*t == u && close, "{text} {t}: {v} {w}");
+                }
+            }
+            let points = |s: &MatrixSeries| s.floats.len() + s.histograms.len();
+            assert_eq!(
+                got.iter().map(points).sum::<usize>(),
+                whole.iter().map(points).sum::<usize>(),
+                "{text}"
+            );
+        }
+    }
+    assert_eq!(statistics("histogram_count(h - h)"), [false]);
+    assert_eq!(statistics("histogram_count(rate(h[5m:1m]))"), [false]);
+    assert_eq!(statistics("histogram_quantile(0.5, rate(h[5m]))"), [false]);
+    assert_eq!(statistics("histogram_count(h) / histogram_quantile(0.5, h)"), [true, false]);
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub enum ExprKind {
     Number(Number),
     /// A string, unquoted.
     String(String),
+    /// A string that is no UTF-8, unquoted.
+    Bytes(Vec<u8>),
     /// An expression in parentheses.
     Paren(Box<Expr>),
     /// `-x` or `+x`.
@@ -83,7 +85,7 @@ impl Expr {
     pub fn value_type(&self) -> ValueType {
         match &self.kind {
             ExprKind::Number(_) => ValueType::Scalar,
-            ExprKind::String(_) => ValueType::String,
+            ExprKind::String(_) | ExprKind::Bytes(_) => ValueType::String,
             ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => inner.value_type(),
             ExprKind::Binary(binary) => binary.value_type,
             ExprKind::Aggregate(_) | ExprKind::Vector(_) => ValueType::Vector,

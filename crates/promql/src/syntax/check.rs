@@ -107,19 +107,16 @@ fn check_call(call: &Call, pos: PosRange) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The second argument of `info` is a set of matchers, not an expression.
+/// The second argument of `info` is a set of matchers, not an expression. Modifiers mean nothing there, as in
+/// Prometheus.
 fn check_info_selector(expr: &Expr) -> Result<(), Fault> {
-    let refuse = |message: &str| Err(Fault::new(expr.pos, message));
-    let ExprKind::Vector(selector) = &expr.kind else {
-        return refuse("expected label selectors only, got an expression");
-    };
-    if selector.name.is_some() {
-        return refuse("expected label selectors only, got vector selector instead");
+    match &expr.kind {
+        ExprKind::Vector(selector) if selector.name.is_none() => Ok(()),
+        ExprKind::Vector(_) => {
+            Err(Fault::new(expr.pos, "expected label selectors only, got vector selector instead"))
+        }
+        _ => Err(Fault::new(expr.pos, "expected label selectors only")),
     }
-    if selector.offset.is_some() || selector.at.is_some() {
-        return refuse("expected label selectors only, got a modifier");
-    }
-    Ok(())
 }
 
 fn check_binary(binary: &Binary, pos: PosRange) -> Result<(), Fault> {

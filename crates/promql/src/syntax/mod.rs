@@ -19,7 +19,7 @@ pub use ast::{Expr, ExprKind, ValueType};
 pub use error::ParseError;
 pub(crate) use parser::parse_series;
 pub use position::{LineColumn, PosRange};
-pub(crate) use strings::unquote;
+pub(crate) use strings::{quote, unquote};
 
 /// The longest query, bytes. Longer than any that people or dashboards write; bounds memory and time.
 pub const QUERY_BYTES_MAX: usize = 64 * 1024;

@@ -9,6 +9,7 @@ use super::ast::{
     Aggregate, AtModifier, Binary, Cardinality, Duration, DurationKind, Expr, ExprKind, Matching,
     Number, UnaryOp, VectorSelector,
 };
+use super::strings::quote;
 use pando_model::duration::format_duration;
 
 impl fmt::Display for Expr {
@@ -16,6 +17,7 @@ impl fmt::Display for Expr {
         match &self.kind {
             ExprKind::Number(n) => write!(f, "{n}"),
             ExprKind::String(s) => f.write_str(&go_quote(s)),
+            ExprKind::Bytes(s) => f.write_str(&quote(s)),
             ExprKind::Paren(inner) => write!(f, "({inner})"),
             ExprKind::Unary(op, inner) => write!(f, "{}{inner}", op.as_str()),
             ExprKind::Binary(binary) => write!(f, "{binary}"),

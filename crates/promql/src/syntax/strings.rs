@@ -1,13 +1,20 @@
 //! String literals: Go's escapes in single and double quotes, none in backticks.
 
+use pando_model::number::go_quote;
+
 /// The text of a literal `quoted` (quotes included), or what is wrong with it.
 pub(crate) fn unquote(quoted: &str) -> Result<String, &'static str> {
+    String::from_utf8(bytes(quoted)?).map_err(|_| "string is not valid UTF-8")
+}
+
+/// The same where the escapes may make up anything.
+pub(super) fn bytes(quoted: &str) -> Result<Vec<u8>, &'static str> {
     let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
     if quoted.starts_with('`') {
-        return Ok(inner.replace('\r', ""));
+        return Ok(inner.replace('\r', "").into_bytes());
     }
     if !inner.contains('\\') {
-        return Ok(inner.to_string());
+        return Ok(inner.as_bytes().to_vec());
     }
     let mut out: Vec<u8> = Vec::with_capacity(inner.len());
     let mut chars = inner.chars();
@@ -41,7 +48,21 @@ pub(crate) fn unquote(quoted: &str) -> Result<String, &'static str> {
         };
         out.push(byte);
     }
-    String::from_utf8(out).map_err(|_| "string is not valid UTF-8")
+    Ok(out)
+}
+
+/// `bytes` in double quotes, what is not UTF-8 escaped.
+pub(crate) fn quote(bytes: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        let quoted = go_quote(chunk.valid());
+        out.push_str(&quoted[1..quoted.len() - 1]);
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out.push('"');
+    out
 }
 
 fn code(
@@ -61,7 +82,7 @@ fn code(
 
 #[cfg(test)]
 mod tests {
-    use super::unquote;
+    use super::{bytes, quote, unquote};
 
     #[test]
     fn reads_go_escapes() {
@@ -70,6 +91,13 @@ mod tests {
         assert_eq!(unquote(r"`\n`"), Ok(r"\n".to_string()));
         for bad in [r#""\q""#, r#""\x4""#, r#""\uD800""#, r#""\xff""#, r#""\777""#] {
             assert!(unquote(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_come_back_as_they_were() {
+        for literal in [r#""a\xc5z""#, r#""\xff""#, r#""\"é\n\xc3""#] {
+            assert_eq!(quote(&bytes(literal).expect("a literal")), literal);
         }
     }
 }

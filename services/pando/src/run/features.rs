@@ -3,7 +3,7 @@
 use pando_promql::Features;
 
 /// Features of Prometheus 3.14 that need no switch, with what is the case instead.
-const WITHOUT_SWITCH: [(&str, &str); 24] = [
+const WITHOUT_SWITCH: [(&str, &str); 23] = [
     ("auto-reload-config", "has no effect: reload by SIGHUP or POST /-/reload"),
     ("concurrent-rule-eval", "has no effect: rules are not evaluated yet"),
     ("created-timestamp-zero-ingestion", "has no effect: start timestamps are stored as they are"),
@@ -25,7 +25,6 @@ const WITHOUT_SWITCH: [(&str, &str); 24] = [
     ("st-storage", "is always on"),
     ("st-synthesis", "has no effect yet: start timestamps are not made up"),
     ("type-and-unit-labels", "has no effect yet: the labels __type__ and __unit__ are not made"),
-    ("use-start-timestamps", "has no effect yet: functions do not look at start timestamps"),
     ("use-uncached-io", "has no effect: blocks are in the object store"),
     ("xor2-encoding", "has no effect: Pando has encodings of its own"),
 ];
@@ -57,6 +56,7 @@ fn switch(features: &mut Features, name: &str) -> Meaning {
         "promql-extended-range-selectors" => features.extended_range_selectors = true,
         "promql-binop-fill-modifiers" => features.fill_modifiers = true,
         "promql-delayed-name-removal" => features.delayed_name_removal = true,
+        "use-start-timestamps" => features.start_timestamps = true,
         name => {
             let known = WITHOUT_SWITCH.iter().find(|(known, _)| *known == name);
             return known.map_or(Meaning::Unknown, |(_, meaning)| Meaning::Said(meaning));
@@ -86,5 +86,6 @@ mod tests {
         }
         assert_eq!(switch(&mut features, "no-such-thing"), Meaning::Unknown);
         assert!(features.experimental_functions && features.fill_modifiers);
+        assert!(features.start_timestamps);
     }
 }

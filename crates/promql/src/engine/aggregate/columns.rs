@@ -2,6 +2,8 @@
 
 use pando_model::Labels;
 
+use super::HistogramColumn;
+use crate::annotations::Note;
 use crate::engine::bitmap::Bitmap;
 use crate::engine::kahan::{Kahan, Mean};
 use crate::engine::vector::StepVector;
@@ -10,8 +12,8 @@ use crate::syntax::ast::AggregateOp;
 
 /// One state per step.
 pub(super) enum Columns {
-    Sum { sums: Vec<Kahan>, present: Bitmap },
-    Avg { means: Vec<Mean> },
+    Sum { sums: Vec<Kahan>, present: Bitmap, histograms: HistogramColumn },
+    Avg { means: Vec<Mean>, histograms: HistogramColumn },
     Count { count: Vec<f64> },
     Extreme { values: Vec<f64>, present: Bitmap, max: bool },
     Group { present: Bitmap },
@@ -21,21 +23,27 @@ impl Columns {
     pub(super) fn new(op: AggregateOp, steps: usize) -> Self {
         let present = Bitmap::zeros(steps);
         match op {
-            AggregateOp::Avg => Columns::Avg { means: vec![Mean::default(); steps] },
+            AggregateOp::Avg => {
+                let means = vec![Mean::default(); steps];
+                Columns::Avg { means, histograms: HistogramColumn::default() }
+            }
             AggregateOp::Count => Columns::Count { count: vec![0.0; steps] },
             AggregateOp::Min | AggregateOp::Max => {
                 let max = op == AggregateOp::Max;
                 Columns::Extreme { values: vec![0.0; steps], present, max }
             }
             AggregateOp::Group => Columns::Group { present },
-            _ => Columns::Sum { sums: vec![Kahan::default(); steps], present },
+            _ => {
+                let sums = vec![Kahan::default(); steps];
+                Columns::Sum { sums, present, histograms: HistogramColumn::default() }
+            }
         }
     }
 
     /// Adds one series.
     pub(super) fn add(&mut self, series: &StepVector) {
         match self {
-            Columns::Sum { sums, present } => {
+            Columns::Sum { sums, present, histograms } => {
                 for i in series.present.iter() {
                     if present.get(i) {
                         sums[i].add(series.values[i]);
@@ -44,9 +52,11 @@ impl Columns {
                     }
                 }
                 present.or_with(&series.present);
+                histograms.add(series, false);
             }
-            Columns::Avg { means } => {
+            Columns::Avg { means, histograms } => {
                 series.present.iter().for_each(|i| means[i].add(series.values[i]));
+                histograms.add(series, true);
             }
             Columns::Count { count } => {
                 series.presence().iter().for_each(|i| count[i] += 1.0);
@@ -68,13 +78,11 @@ impl Columns {
     pub(super) fn merge(&mut self, state: PartialState) -> bool {
         match (self, state) {
             (
-                Columns::Sum { sums, present },
-                PartialState::Sum { sum, compensation, present: other },
+                Columns::Sum { sums, present, histograms },
+                PartialState::Sum { sum, compensation, present: other, histograms: more },
             ) => {
-                if sum.len() != sums.len()
-                    || compensation.len() != sums.len()
-                    || other.len() != sums.len()
-                {
+                let n = sums.len();
+                if [sum.len(), compensation.len(), other.len()] != [n; 3] || !fits(&more, n) {
                     return false;
                 }
                 for i in other.iter() {
@@ -86,16 +94,19 @@ impl Columns {
                     }
                 }
                 present.or_with(&other);
+                histograms.merge(more, false);
                 true
             }
             (
-                Columns::Avg { means },
-                PartialState::Avg { value, compensation, count, incremental },
+                Columns::Avg { means, histograms },
+                PartialState::Avg { value, compensation, count, incremental, histograms: more },
             ) => {
                 let n = means.len();
-                if [value.len(), compensation.len(), count.len(), incremental.len()] != [n; 4] {
+                let columns = [value.len(), compensation.len(), count.len(), incremental.len()];
+                if columns != [n; 4] || !fits(&more, n) {
                     return false;
                 }
+                histograms.merge(more, true);
                 for (i, mean) in means.iter_mut().enumerate() {
                     let kahan = Kahan { sum: value[i], compensation: compensation[i] };
                     let incremental = incremental.get(i);
@@ -119,10 +130,18 @@ impl Columns {
         }
     }
 
+    /// Numbers held of histograms.
+    pub(super) fn histogram_size(&self) -> usize {
+        match self {
+            Columns::Sum { histograms, .. } | Columns::Avg { histograms, .. } => histograms.size(),
+            _ => 0,
+        }
+    }
+
     fn steps(&self) -> usize {
         match self {
             Columns::Sum { sums, .. } => sums.len(),
-            Columns::Avg { means } => means.len(),
+            Columns::Avg { means, .. } => means.len(),
             Columns::Count { count } => count.len(),
             Columns::Extreme { values, .. } => values.len(),
             Columns::Group { present } => present.len(),
@@ -132,12 +151,13 @@ impl Columns {
     /// The mergeable state.
     pub(super) fn into_state(self, labels: Labels) -> PartialState {
         match self {
-            Columns::Sum { sums, present } => PartialState::Sum {
+            Columns::Sum { sums, present, histograms } => PartialState::Sum {
                 sum: sums.iter().map(|k| k.sum).collect(),
                 compensation: sums.iter().map(|k| k.compensation).collect(),
                 present,
+                histograms,
             },
-            Columns::Avg { means } => {
+            Columns::Avg { means, histograms } => {
                 let mut incremental = Bitmap::zeros(means.len());
                 let flagged = means.iter().enumerate().filter(|(_, m)| m.incremental);
                 flagged.for_each(|(i, _)| incremental.set(i));
@@ -146,25 +166,29 @@ impl Columns {
                     compensation: means.iter().map(|m| m.kahan.compensation).collect(),
                     count: means.iter().map(|m| m.count).collect(),
                     incremental,
+                    histograms,
                 }
             }
             Columns::Count { count } => PartialState::Count { count },
-            other => PartialState::Values(other.finish(labels)),
+            // These are their own state, and have nothing to say.
+            other => PartialState::Values(other.finish(labels, &mut Vec::new())),
         }
     }
 
-    /// The final values.
-    pub(super) fn finish(self, labels: Labels) -> StepVector {
+    /// The final values, and what there is to say of them.
+    pub(super) fn finish(self, labels: Labels, notes: &mut Vec<Note>) -> StepVector {
         let mut out = StepVector::empty(labels, self.steps());
         match self {
-            Columns::Sum { sums, present } => {
+            Columns::Sum { sums, present, histograms } => {
                 out.values = sums.iter().map(Kahan::value).collect();
                 out.present = present;
+                histograms.finish(false, &mut out, notes);
             }
-            Columns::Avg { means } => {
+            Columns::Avg { means, histograms } => {
                 for (i, mean) in means.iter().enumerate().filter(|(_, m)| m.count > 0.0) {
                     out.set(i, mean.value());
                 }
+                histograms.finish(true, &mut out, notes);
             }
             Columns::Count { count } => {
                 for (i, n) in count.iter().enumerate().filter(|(_, n)| **n > 0.0) {
@@ -182,6 +206,11 @@ impl Columns {
         }
         out
     }
+}
+
+/// Whether all histograms are within `steps`.
+fn fits(histograms: &HistogramColumn, steps: usize) -> bool {
+    histograms.last_step().is_none_or(|last| (last as usize) < steps)
 }
 
 /// Whether `v` replaces `best`: NaN gives way to everything.

@@ -1,18 +1,18 @@
 //! Aggregations that run at the frontend alone: `stddev`, `stdvar`, `quantile`, `count_values`, `limitk`,
 //! `limit_ratio`, and `topk` with a changing parameter.
 
-use pando_model::Labels;
 use pando_model::labels::LabelsBuilder;
+use pando_model::{Labels, SampleValue};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Grouping;
 use crate::annotations::Note;
+use crate::engine::histogram;
 use crate::engine::kahan::Kahan;
 use crate::engine::labelset::LabelSetIndex;
 use crate::engine::quantile::quantile;
 use crate::engine::range::push_note;
-use crate::engine::vector::{StepVector, join_same_labels};
-use crate::error::QueryError;
+use crate::engine::vector::StepVector;
 use crate::syntax::ast::AggregateOp;
 
 /// The series of each group, groups in the order in which they are first seen.
@@ -89,41 +89,37 @@ fn variance(values: &[f64]) -> f64 {
     squares.value() / values.len() as f64
 }
 
-/// `count_values`: one series per group and distinct value, which becomes the label `label`.
+/// `count_values`: one series per group and distinct value, which becomes the label `label`. That may replace a
+/// label of the group: what is equal then is counted together.
 pub(crate) fn count_values(
     label: &str,
     grouping: &Grouping,
     input: Vec<StepVector>,
-) -> Result<Vec<StepVector>, QueryError> {
+) -> Vec<StepVector> {
     let mut out: Vec<StepVector> = Vec::new();
+    let mut index = LabelSetIndex::default();
     for (labels, series) in groups(grouping, input) {
-        let steps = series[0].values.len();
-        let drop_name = series.iter().any(|s| s.drop_name);
-        let mut index = LabelSetIndex::default();
-        let first = out.len();
         for one in &series {
             for i in one.presence().iter() {
-                let text = match one.float(i) {
-                    Some(v) => api_float(v),
-                    None => {
-                        return Err(QueryError::execution(
-                            "count_values over native histograms is not supported yet",
-                        ));
-                    }
+                let text = match one.value(i) {
+                    Some(SampleValue::Float(v)) => api_float(v),
+                    Some(SampleValue::Histogram(h)) => histogram::text(&h),
+                    None => continue,
                 };
                 let mut builder: LabelsBuilder = labels.to_builder();
                 builder.set(label, &text);
                 let labels = builder.build();
-                let at = first + index.position(&labels);
+                let at = index.position(&labels);
                 if at == out.len() {
-                    out.push(StepVector { drop_name, ..StepVector::empty(labels, steps) });
+                    out.push(StepVector::empty(labels, one.values.len()));
                 }
-                let count = out[at].float(i).unwrap_or(0.0) + 1.0;
-                out[at].set(i, count);
+                let counts = &mut out[at];
+                counts.drop_name |= one.drop_name;
+                counts.set(i, counts.float(i).unwrap_or(0.0) + 1.0);
             }
         }
     }
-    join_same_labels(out)
+    out
 }
 
 fn api_float(v: f64) -> String {

@@ -3,12 +3,15 @@
 
 mod columns;
 mod grouping;
+mod histograms;
 pub(crate) mod local;
 mod topk;
 
 use pando_model::Labels;
 
 pub(crate) use grouping::Grouping;
+pub use histograms::HistogramColumn;
+pub(crate) use histograms::HistogramFlags;
 
 use super::labelset::LabelSetIndex;
 use super::vector::StepVector;
@@ -63,14 +66,11 @@ impl Aggregator {
     }
 
     /// Adds one series of the argument.
-    ///
-    /// # Errors
-    /// Where it holds histograms and the operator cannot take them yet.
-    pub(crate) fn add(&mut self, series: &StepVector) -> Result<(), QueryError> {
+    pub(crate) fn add(&mut self, series: &StepVector) {
         if series.is_empty() {
-            return Ok(());
+            return;
         }
-        self.check_histograms(series)?;
+        self.note_ignored(series);
         let labels = self.grouping.labels_of(&series.labels);
         let at = self.group(labels);
         let group = &mut self.groups[at];
@@ -81,29 +81,16 @@ impl Aggregator {
             }
             GroupState::Candidates(candidates) => candidates.add(series),
         }
-        Ok(())
     }
 
-    fn check_histograms(&mut self, series: &StepVector) -> Result<(), QueryError> {
-        if series.histograms.is_empty() {
-            return Ok(());
-        }
+    /// Says that histograms are ignored, where they are.
+    fn note_ignored(&mut self, series: &StepVector) {
+        use AggregateOp as A;
         let op = self.aggregation.op;
-        match op {
-            AggregateOp::Count | AggregateOp::Group => {}
-            AggregateOp::Sum | AggregateOp::Avg => {
-                return Err(QueryError::execution(format!(
-                    "{} over native histograms is not supported yet: series={}",
-                    op.as_str(),
-                    series.labels
-                )));
-            }
-            _ => super::range::push_note(
-                &mut self.notes,
-                Note::HistogramIgnoredInAggregation(op.as_str().to_string()),
-            ),
+        if !series.histograms.is_empty() && !matches!(op, A::Count | A::Group | A::Sum | A::Avg) {
+            let note = Note::HistogramIgnoredInAggregation(op.as_str().to_string());
+            super::range::push_note(&mut self.notes, note);
         }
-        Ok(())
     }
 
     /// Adds a partial state of the same aggregation from elsewhere.
@@ -143,7 +130,7 @@ impl Aggregator {
     /// Step values held so far.
     pub(crate) fn samples(&self) -> usize {
         let held = |g: &Group| match &g.state {
-            GroupState::Columns(_) => self.steps,
+            GroupState::Columns(columns) => self.steps + columns.histogram_size(),
             GroupState::Candidates(c) => c.samples(),
         };
         self.groups.iter().map(held).sum()
@@ -184,13 +171,15 @@ impl Aggregator {
     }
 
     /// The final vector: groups in the order in which they were first seen. `topk` and `bottomk` give their
-    /// series ordered by the value of the first step, so that an instant query's order is right.
-    pub(crate) fn finish(self) -> Vec<StepVector> {
+    /// series ordered by the value of the first step, so that an instant query's order is right. With them comes
+    /// all that there is to say.
+    pub(crate) fn finish(self) -> (Vec<StepVector>, Vec<Note>) {
+        let mut notes = self.notes;
         let mut out = Vec::with_capacity(self.groups.len());
         for group in self.groups {
             match group.state {
                 GroupState::Columns(columns) => {
-                    let mut vector = columns.finish(group.labels);
+                    let mut vector = columns.finish(group.labels, &mut notes);
                     vector.drop_name = group.drop_name;
                     out.push(vector);
                 }
@@ -198,6 +187,6 @@ impl Aggregator {
             }
         }
         out.retain(|v| !v.is_empty());
-        out
+        (out, notes)
     }
 }

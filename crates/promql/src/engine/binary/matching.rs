@@ -5,13 +5,12 @@ use pando_model::{Labels, METRIC_NAME, SampleValue};
 use rapidhash::RapidHashMap;
 
 use super::changes_metric;
-use super::ops::{Outcome, element_op, incompatible};
+use super::ops::element_op;
 use super::scalar::Style;
 use crate::annotations::Note;
 use crate::engine::bitmap::Bitmap;
 use crate::engine::labelset::LabelSetIndex;
 use crate::engine::names::{drop_metadata_labels, is_metadata_label};
-use crate::engine::range::push_note;
 use crate::engine::vector::{StepVector, same_labelset};
 use crate::error::QueryError;
 use crate::syntax::ast::{BinaryOp, Cardinality, Matching};
@@ -174,13 +173,7 @@ impl Join<'_> {
         notes: &mut Vec<Note>,
     ) -> Result<(), QueryError> {
         let (a, b) = if self.swapped { (&one, &many) } else { (&many, &one) };
-        let (value, holds) = match element_op(self.op, a, b)? {
-            Outcome::Value(value, holds) => (value, holds),
-            Outcome::Incompatible => {
-                push_note(notes, incompatible(self.op, a, b));
-                return Ok(());
-            }
-        };
+        let Some((value, holds)) = element_op(self.op, a, b, notes) else { return Ok(()) };
         let value = if self.style.return_bool {
             SampleValue::Float(f64::from(u8::from(holds)))
         } else if holds {

@@ -13,7 +13,8 @@ pub(crate) use sets::set_op;
 
 use crate::syntax::ast::BinaryOp;
 
-/// Whether the result of `op` is no longer the metric it was.
+/// Whether the result of `op` is no longer the metric it was. A trimmed histogram still is.
 pub(crate) fn changes_metric(op: BinaryOp) -> bool {
-    !op.is_comparison() && !op.is_set()
+    let trims = matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower);
+    !op.is_comparison() && !op.is_set() && !trims
 }

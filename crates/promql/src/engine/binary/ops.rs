@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use pando_model::{Histogram, SampleValue};
 
-use crate::annotations::Note;
-use crate::error::QueryError;
+use crate::annotations::{HistogramOperation, Note};
+use crate::engine::histogram::{Keep, difference, divided, multiplied, same, total, trimmed};
+use crate::engine::range::push_note;
 use crate::syntax::ast::BinaryOp;
 
 /// `a op b` of scalars; comparisons give 0 or 1, set operators have no value.
@@ -46,84 +47,70 @@ fn compare(op: BinaryOp, a: f64, b: f64) -> bool {
     }
 }
 
-/// The result of an operator on two elements.
-pub(super) enum Outcome {
-    /// A value, and for comparisons whether it holds.
-    Value(SampleValue, bool),
-    /// The types do not go together: no result.
-    Incompatible,
-}
-
-/// `a op b` of vector elements. A comparison's value is its left side.
+/// `a op b` of vector elements: a value, and for comparisons whether it holds; a comparison's value is its left
+/// side. `None`, and a note, where the two do not go together.
 pub(super) fn element_op(
     op: BinaryOp,
     a: &SampleValue,
     b: &SampleValue,
-) -> Result<Outcome, QueryError> {
+    notes: &mut Vec<Note>,
+) -> Option<(SampleValue, bool)> {
     use SampleValue as V;
-    match (a, b) {
+    let result = match (a, b) {
         (V::Float(x), V::Float(y)) if op.is_comparison() => {
-            Ok(Outcome::Value(V::Float(*x), compare(op, *x, *y)))
+            Some((V::Float(*x), compare(op, *x, *y)))
         }
-        (V::Float(x), V::Float(y)) => Ok(match arithmetic(op, *x, *y) {
-            Some(v) => Outcome::Value(V::Float(v), true),
-            None => Outcome::Incompatible,
-        }),
+        (V::Float(x), V::Float(y)) => arithmetic(op, *x, *y).map(|v| (V::Float(v), true)),
         (V::Histogram(h), V::Float(f)) => match op {
-            BinaryOp::Mul => Ok(scaled(h, *f, |v, f| v * f)),
-            BinaryOp::Div => Ok(scaled(h, *f, |v, f| v / f)),
-            BinaryOp::TrimUpper | BinaryOp::TrimLower => not_yet(op),
-            _ => Ok(Outcome::Incompatible),
+            BinaryOp::Mul => made(multiplied(h, *f)),
+            BinaryOp::Div => made(divided(h, *f)),
+            BinaryOp::TrimUpper => made(trimmed(h, Keep::Below, *f)),
+            BinaryOp::TrimLower => made(trimmed(h, Keep::Above, *f)),
+            _ => None,
         },
         (V::Float(f), V::Histogram(h)) => match op {
-            BinaryOp::Mul => Ok(scaled(h, *f, |v, f| v * f)),
-            _ => Ok(Outcome::Incompatible),
+            BinaryOp::Mul => made(multiplied(h, *f)),
+            _ => None,
         },
         (V::Histogram(x), V::Histogram(y)) => match op {
-            BinaryOp::Equal => Ok(Outcome::Value(a.clone(), same(x, y))),
-            BinaryOp::NotEqual => Ok(Outcome::Value(a.clone(), !same(x, y))),
-            BinaryOp::Add | BinaryOp::Sub => not_yet(op),
-            _ => Ok(Outcome::Incompatible),
+            BinaryOp::Equal => Some((a.clone(), same(x, y))),
+            BinaryOp::NotEqual => Some((a.clone(), !same(x, y))),
+            BinaryOp::Add | BinaryOp::Sub => return sum(op, x, y, notes),
+            _ => None,
         },
-    }
-}
-
-fn not_yet(op: BinaryOp) -> Result<Outcome, QueryError> {
-    let op = op.as_str();
-    Err(QueryError::execution(format!("operator {op} on native histograms is not supported yet")))
-}
-
-/// Whether two histograms are equal in all that is observable; counter reset hints are not.
-fn same(a: &Histogram, b: &Histogram) -> bool {
-    let plain = |h: &Histogram| Histogram {
-        integer: false,
-        reset_hint: pando_model::ResetHint::Unknown,
-        ..h.clone()
     };
-    plain(a) == plain(b)
+    if result.is_none() {
+        push_note(notes, incompatible(op, a, b));
+    }
+    result
 }
 
-fn scaled(h: &Arc<Histogram>, factor: f64, f: impl Fn(f64, f64) -> f64) -> Outcome {
-    let mut out = Histogram::clone(h);
-    out.integer = false;
-    // Divided by zero or scaled negatively it is no counter any more.
-    if factor <= 0.0 {
-        out.reset_hint = pando_model::ResetHint::Gauge;
+fn made(h: Histogram) -> Option<(SampleValue, bool)> {
+    Some((SampleValue::Histogram(Arc::new(h)), true))
+}
+
+/// The sum or difference of two histograms; nothing where their buckets are of different kinds.
+fn sum(
+    op: BinaryOp,
+    a: &Histogram,
+    b: &Histogram,
+    notes: &mut Vec<Note>,
+) -> Option<(SampleValue, bool)> {
+    let (result, operation) = match op {
+        BinaryOp::Sub => (difference(a, b), HistogramOperation::Subtraction),
+        _ => (total(a, b), HistogramOperation::Addition),
+    };
+    let Ok((h, added)) = result else {
+        push_note(notes, Note::IncompatibleBuckets(op.as_str().to_string()));
+        return None;
+    };
+    if added.collision {
+        push_note(notes, Note::CounterResetCollision(operation));
     }
-    for v in [&mut out.zero_count, &mut out.count, &mut out.sum] {
-        *v = f(*v, factor);
+    if added.reconciled {
+        push_note(notes, Note::MismatchedCustomBuckets(operation));
     }
-    for v in out.positive_buckets.iter_mut().chain(&mut out.negative_buckets) {
-        *v = f(*v, factor);
-    }
-    if f(1.0, factor).is_infinite() {
-        // Divided by zero no bucket means anything.
-        out.positive_buckets.clear();
-        out.negative_buckets.clear();
-        out.positive_spans.clear();
-        out.negative_spans.clear();
-    }
-    Outcome::Value(SampleValue::Histogram(Arc::new(out)), true)
+    made(h)
 }
 
 /// The note about elements that an operator cannot take.

@@ -3,7 +3,7 @@
 use pando_model::SampleValue;
 
 use super::changes_metric;
-use super::ops::{Outcome, element_op, incompatible, scalar_op};
+use super::ops::{element_op, incompatible, scalar_op};
 use crate::annotations::Note;
 use crate::engine::names::drop_metadata_labels;
 use crate::engine::range::push_note;
@@ -42,7 +42,7 @@ pub(crate) fn vector_scalar(
     let drops = changes_metric(op) || style.return_bool;
     let mut out = Vec::with_capacity(vector.len());
     for mut series in vector {
-        apply(op, &mut series, scalar, side, style.return_bool, notes)?;
+        apply(op, &mut series, scalar, side, style.return_bool, notes);
         if drops && style.delayed_name_removal {
             series.drop_name = true;
         } else if drops {
@@ -62,7 +62,7 @@ fn apply(
     side: Side,
     return_bool: bool,
     notes: &mut Vec<Note>,
-) -> Result<(), QueryError> {
+) {
     let floats = series.present.clone();
     for i in floats.iter() {
         let v = series.values[i];
@@ -83,12 +83,10 @@ fn apply(
     for (i, h) in std::mem::take(&mut series.histograms) {
         let (v, s) = (SampleValue::Histogram(h), SampleValue::Float(scalar[i as usize]));
         let (a, b) = if side == Side::Left { (v, s) } else { (s, v) };
-        match element_op(op, &a, &b)? {
-            Outcome::Value(SampleValue::Histogram(h), true) => series.histograms.push((i, h)),
-            Outcome::Value(SampleValue::Float(v), true) => series.set(i as usize, v),
-            Outcome::Value(..) => {}
-            Outcome::Incompatible => push_note(notes, incompatible(op, &a, &b)),
+        match element_op(op, &a, &b, notes) {
+            Some((SampleValue::Histogram(h), true)) => series.histograms.push((i, h)),
+            Some((SampleValue::Float(v), true)) => series.set(i as usize, v),
+            _ => {}
         }
     }
-    Ok(())
 }

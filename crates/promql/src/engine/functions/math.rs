@@ -2,6 +2,7 @@
 
 use super::{Args, Context, Value};
 use crate::annotations::Note;
+use crate::engine::histogram::multiplied;
 use crate::engine::vector::StepVector;
 use crate::error::QueryError;
 
@@ -111,15 +112,7 @@ pub(crate) fn negate(
     for series in &mut vector {
         series.values.iter_mut().for_each(|v| *v = -*v);
         for (_, h) in &mut series.histograms {
-            let h = std::sync::Arc::make_mut(h);
-            h.reset_hint = pando_model::ResetHint::Gauge;
-            h.integer = false;
-            for v in [&mut h.zero_count, &mut h.count, &mut h.sum] {
-                *v = -*v;
-            }
-            for v in h.positive_buckets.iter_mut().chain(&mut h.negative_buckets) {
-                *v = -*v;
-            }
+            *h = std::sync::Arc::new(multiplied(h, -1.0));
         }
     }
     for series in &mut vector {

@@ -105,35 +105,6 @@ impl Args {
     }
 }
 
-/// Whether [`call`] knows the function.
-pub(crate) fn is_supported(name: &str) -> bool {
-    math::simple(name).is_some()
-        || dates::part(name).is_some()
-        || matches!(
-            name,
-            "clamp"
-                | "clamp_max"
-                | "clamp_min"
-                | "round"
-                | "scalar"
-                | "vector"
-                | "timestamp"
-                | "sort"
-                | "sort_desc"
-                | "sort_by_label"
-                | "sort_by_label_desc"
-                | "label_replace"
-                | "label_join"
-                | "histogram_quantile"
-                | "histogram_quantiles"
-                | "histogram_count"
-                | "histogram_sum"
-                | "histogram_avg"
-                | "min_of"
-                | "max_of"
-        )
-}
-
 /// The value of `name(args)`.
 pub(crate) fn call(
     name: &str,
@@ -162,6 +133,8 @@ pub(crate) fn call(
             });
             context.drop_names(times.collect()).map(Value::Vector)
         }
+        // What a selector reads is a fragment's matter; other vectors have no start timestamps.
+        "start_timestamp" => Ok(Value::Vector(Vec::new())),
         "min_of" | "max_of" => {
             let (a, b) = (args.scalar()?, args.scalar()?);
             let pick = |(a, b): (&f64, &f64)| {
@@ -181,9 +154,9 @@ pub(crate) fn call(
         "label_join" => labels::join(&mut args),
         "histogram_quantile" => histograms::quantile(&mut args, context),
         "histogram_quantiles" => histograms::quantiles(&mut args, context),
-        "histogram_count" | "histogram_sum" | "histogram_avg" => {
-            histograms::summary(name, &mut args, context)
-        }
+        "histogram_fraction" => histograms::fraction(&mut args, context),
+        "histogram_count" | "histogram_sum" | "histogram_avg" | "histogram_stddev"
+        | "histogram_stdvar" => histograms::summary(name, &mut args, context),
         _ => Err(QueryError::Internal(format!("unplanned function: function={name}"))),
     }
 }

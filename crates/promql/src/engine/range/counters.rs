@@ -1,22 +1,61 @@
 //! Counters: `rate`, `increase`, `delta`, `irate`, `idelta`, `changes`, `resets`.
 
-use super::FloatWindow;
+use super::{FloatWindow, RangeFunction};
+
+/// How a difference becomes that of the whole window.
+#[derive(Clone, Copy)]
+pub(super) struct Extrapolation {
+    /// Whether it is a counter's, which starts at zero and falls in resets only.
+    pub(super) counter: bool,
+    pub(super) per_second: bool,
+}
+
+impl Extrapolation {
+    /// That of `rate` or `increase`, or else that of `delta`.
+    pub(super) fn of(function: RangeFunction) -> Self {
+        Extrapolation {
+            counter: matches!(function, RangeFunction::Rate | RangeFunction::Increase),
+            per_second: function == RangeFunction::Rate,
+        }
+    }
+}
 
 /// `rate`, `increase` and `delta`: the difference of the window's ends, stretched to the window's edges where
 /// the first and last samples are near enough to them. `resets` are the positions of counter resets in the
-/// whole series, `lo` is the window's first position in it; between them nothing is read. The order of
-/// floating-point operations is Prometheus', so that answers are equal to the last bit.
+/// whole series, `lo` is the window's first position in it; between them nothing is read. Where it is known when
+/// the counter was zero, at `zero_ms` within the window, nothing is stretched to the left, and one sample is
+/// enough. The order of floating-point operations is Prometheus', so that answers are equal to the last bit.
+#[inline]
 pub(super) fn extrapolated(
     window: FloatWindow<'_>,
     resets: &[(u32, f64)],
     lo: usize,
-    counter: bool,
-    per_second: bool,
+    zero_ms: Option<i64>,
+    how: Extrapolation,
 ) -> Option<f64> {
     let FloatWindow { times, values, end_ms, range_ms } = window;
-    let last = values.len().checked_sub(1).filter(|n| *n > 0)?;
+    let last = values.len().checked_sub(1).filter(|n| *n > 0 || zero_ms.is_some())?;
+    let mut result = difference(values, resets, lo)?;
+    if zero_ms.is_some() {
+        result += values[0];
+    }
+    let ends = Ends {
+        zero_ms,
+        first_ms: times[0],
+        last_ms: times[last],
+        samples: values.len(),
+        first: values[0],
+        increase: result,
+    };
+    Some(result * ends.factor(end_ms, range_ms, how))
+}
+
+/// The difference of the last value and the first, with what was lost in `resets` in between.
+#[inline]
+fn difference(values: &[f64], resets: &[(u32, f64)], lo: usize) -> Option<f64> {
+    let last = values.len().checked_sub(1)?;
     let mut result = values[last] - values[0];
-    if counter && !resets.is_empty() {
+    if !resets.is_empty() {
         let from = resets.partition_point(|(at, _)| (*at as usize) <= lo);
         for (at, before) in &resets[from..] {
             if *at as usize > lo + last {
@@ -25,46 +64,76 @@ pub(super) fn extrapolated(
             result += before;
         }
     }
-    let range_start_ms = end_ms.saturating_sub(range_ms);
-    let mut to_start = times[0].saturating_sub(range_start_ms) as f64 / 1000.0;
-    let mut to_end = end_ms.saturating_sub(times[last]) as f64 / 1000.0;
-    let sampled = times[last].saturating_sub(times[0]) as f64 / 1000.0;
-    let average = sampled / last as f64;
-    // A gap this much longer than the usual distance is taken as the series' beginning or end.
-    let threshold = average * 1.1;
-    if to_start >= threshold {
-        to_start = average / 2.0;
-    }
-    if counter {
-        // A counter starts at zero: never extrapolate to before that.
-        let mut to_zero = to_start;
-        if result > 0.0 && values[0] >= 0.0 {
-            to_zero = sampled * (values[0] / result);
-        }
-        if to_zero < to_start {
-            to_start = to_zero;
-        }
-    }
-    if to_end >= threshold {
-        to_end = average / 2.0;
-    }
-    let mut factor = (sampled + to_start + to_end) / sampled;
-    if per_second {
-        factor /= range_ms as f64 / 1000.0;
-    }
-    Some(result * factor)
+    Some(result)
 }
 
-/// `irate` (per second, with a reset counted from zero) and `idelta` of the last two samples.
-pub(super) fn instant(window: FloatWindow<'_>, rate: bool) -> Option<f64> {
+/// The ends of a window, and what it grew by between them.
+pub(super) struct Ends {
+    /// When the counter was zero, if that is known to lie in the window.
+    pub(super) zero_ms: Option<i64>,
+    pub(super) first_ms: i64,
+    pub(super) last_ms: i64,
+    /// How many samples there are: two, or one where the zero is known.
+    pub(super) samples: usize,
+    /// The first value, or count of observations.
+    pub(super) first: f64,
+    /// By how much that grew, resets included.
+    pub(super) increase: f64,
+}
+
+impl Ends {
+    /// What the increase is to be multiplied by, so that it is that of the whole window.
+    #[inline]
+    pub(super) fn factor(&self, end_ms: i64, range_ms: i64, how: Extrapolation) -> f64 {
+        let Ends { zero_ms, first_ms, last_ms, samples, first, increase } = *self;
+        let seconds = |from: i64, upto: i64| upto.saturating_sub(from) as f64 / 1000.0;
+        let mut to_start = seconds(end_ms.saturating_sub(range_ms), first_ms);
+        let mut to_end = seconds(last_ms, end_ms);
+        let mut sampled = seconds(first_ms, last_ms);
+        let average = match samples {
+            1 => 0.0,
+            n => sampled / (n - 1) as f64,
+        };
+        // A gap this much longer than the usual distance is taken as the series' beginning or end.
+        let threshold = average * 1.1;
+        if let Some(zero_ms) = zero_ms {
+            to_start = 0.0;
+            sampled = seconds(zero_ms, last_ms);
+        } else if to_start >= threshold {
+            to_start = average / 2.0;
+        }
+        if how.counter {
+            // A counter starts at zero: never extrapolate to before that.
+            let mut to_zero = to_start;
+            if increase > 0.0 && first >= 0.0 {
+                to_zero = sampled * (first / increase);
+            }
+            if to_zero < to_start {
+                to_start = to_zero;
+            }
+        }
+        if to_end >= threshold {
+            to_end = average / 2.0;
+        }
+        let mut factor = (sampled + to_start + to_end) / sampled;
+        if how.per_second {
+            factor /= range_ms as f64 / 1000.0;
+        }
+        factor
+    }
+}
+
+/// `irate` (per second, with a reset counted from zero) and `idelta` of the last two samples. `reset` tells of one
+/// that the values need not show.
+pub(super) fn instant(window: FloatWindow<'_>, rate: bool, reset: bool) -> Option<f64> {
     let n = window.values.len();
     if n < 2 {
         return None;
     }
     let (before, last) = (window.values[n - 2], window.values[n - 1]);
-    let interval_ms = window.times[n - 1] - window.times[n - 2];
+    let interval_ms = window.times[n - 1].saturating_sub(window.times[n - 2]);
     let mut result = last - before;
-    if rate && last < before {
+    if rate && (reset || last < before) {
         result = last;
     }
     if rate {
@@ -95,17 +164,23 @@ mod tests {
         FloatWindow { times, values, end_ms, range_ms: 60_000 }
     }
 
+    const INCREASE: Extrapolation = Extrapolation { counter: true, per_second: false };
+    const DELTA: Extrapolation = Extrapolation { counter: false, per_second: false };
+
     #[test]
     fn rate_extrapolates_to_the_edges_but_not_below_zero() {
         let times = [15_000, 30_000, 45_000, 60_000];
         let rising = window(&times, &[10.0, 20.0, 30.0, 40.0], 60_000);
         // 30 over 45 s, 15 s to the start: a counter of 10 reaches zero exactly there.
-        assert_eq!(extrapolated(rising, &[], 0, true, false), Some(40.0));
+        assert_eq!(extrapolated(rising, &[], 0, None, INCREASE), Some(40.0));
         let low = window(&times, &[1.0, 11.0, 21.0, 31.0], 60_000);
-        let increase = extrapolated(low, &[], 0, true, false).expect("two samples");
+        let increase = extrapolated(low, &[], 0, None, INCREASE).expect("two samples");
         assert!((increase - 31.0).abs() < 1e-9, "{increase}");
-        assert_eq!(extrapolated(low, &[], 0, false, false), Some(40.0));
-        assert_eq!(extrapolated(window(&times[..1], &[1.0], 60_000), &[], 0, true, false), None);
+        assert_eq!(extrapolated(low, &[], 0, None, DELTA), Some(40.0));
+        let one = window(&times[..1], &[1.0], 60_000);
+        // A single sample says nothing of how far apart samples are: it is not stretched.
+        assert_eq!(extrapolated(one, &[], 0, Some(5_000), INCREASE), Some(1.0));
+        assert_eq!(extrapolated(one, &[], 0, None, INCREASE), None);
     }
 
     #[test]

@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
-use pando_model::{Histogram, Labels, ResetHint, SeriesKey, SeriesSamples, histogram::Span};
+use pando_model::{Labels, SeriesKey, SeriesSamples};
 use prost::Message;
 use rapidhash::RapidHashMap;
 
-use super::messages::{BatchMessage, GroupMessage, HistogramMessage, NoteMessage, RawMessage};
+use super::histograms::{
+    decode_column_of_histograms, decode_histograms, encode_column_of_histograms, encode_histogram,
+};
+use super::messages::{BatchMessage, GroupMessage, RawMessage};
+use super::notes;
 use super::{DECODED_VALUES_MAX, WIRE_VERSION};
-use crate::annotations::Note;
 use crate::engine::bitmap::Bitmap;
 use crate::engine::vector::StepVector;
 use crate::error::QueryError;
-use crate::fragment::{NoteSite, PartialBatch, PartialGroup, PartialState};
+use crate::fragment::{PartialBatch, PartialGroup, PartialState};
 
-fn corrupt(why: impl Into<String>) -> QueryError {
+pub(super) fn corrupt(why: impl Into<String>) -> QueryError {
     QueryError::Corrupt { what: "partial batch", why: why.into() }
 }
 
@@ -26,15 +29,27 @@ impl PartialBatch {
         let mut axes: Vec<Arc<[i64]>> = Vec::new();
         let raw = self.raw.iter().map(|s| encode_raw(s, &mut symbols, &mut axes)).collect();
         let message = BatchMessage {
-            version: WIRE_VERSION,
+            version: self.wire_version(),
             symbols: symbols.texts,
             axes: axes.iter().map(|a| a.iter().flat_map(|t| t.to_le_bytes()).collect()).collect(),
             groups,
             raw,
             label_hashes: self.label_hashes.iter().flat_map(|h| h.to_le_bytes()).collect(),
-            notes: self.notes.iter().map(encode_note).collect(),
+            notes: self.notes.iter().map(notes::encode).collect(),
         };
         message.encode_to_vec()
+    }
+
+    /// The version of its message: the lowest that has all that it says.
+    fn wire_version(&self) -> u32 {
+        let sums = |group: &PartialGroup| match &group.state {
+            PartialState::Sum { histograms, .. } | PartialState::Avg { histograms, .. } => {
+                !histograms.is_empty()
+            }
+            _ => false,
+        };
+        let new_notes = self.notes.iter().any(|(_, note)| notes::is_of_version_two(note));
+        if new_notes || self.groups.iter().any(sums) { WIRE_VERSION } else { 1 }
     }
 
     /// Reads a batch.
@@ -43,7 +58,7 @@ impl PartialBatch {
     /// `Unsupported` for another version or an unknown kind of state, `Corrupt` for what is no batch.
     pub fn decode(bytes: &[u8]) -> Result<Self, QueryError> {
         let message = BatchMessage::decode(bytes).map_err(|e| corrupt(e.to_string()))?;
-        if message.version != WIRE_VERSION {
+        if !(1..=WIRE_VERSION).contains(&message.version) {
             return Err(QueryError::Unsupported {
                 what: "partial batch",
                 got: message.version.into(),
@@ -66,7 +81,7 @@ impl PartialBatch {
         let groups = message.groups.into_iter().map(|g| decode_group(g, &symbols));
         let raw = message.raw.into_iter().map(|r| decode_raw(r, &symbols, &axes));
         let hashes = words(&message.label_hashes)?;
-        let notes = message.notes.into_iter().map(decode_note);
+        let notes = message.notes.into_iter().map(notes::decode);
         Ok(PartialBatch {
             groups: groups.collect::<Result<_, _>>()?,
             raw: raw.collect::<Result<_, _>>()?,
@@ -110,7 +125,7 @@ fn decode_labels(numbers: &[u32], symbols: &[String]) -> Result<Labels, QueryErr
     Labels::from_sorted(pairs).ok_or_else(|| corrupt("labels are not sorted"))
 }
 
-fn words(bytes: &[u8]) -> Result<Vec<[u8; 8]>, QueryError> {
+pub(super) fn words(bytes: &[u8]) -> Result<Vec<[u8; 8]>, QueryError> {
     let (words, rest) = bytes.as_chunks::<8>();
     if !rest.is_empty() {
         return Err(corrupt(format!("bytes={} are no whole words", bytes.len())));
@@ -144,11 +159,11 @@ fn decode_column(bytes: &[u8], present: &Bitmap) -> Result<Vec<f64>, QueryError>
     Ok(out)
 }
 
-fn encode_floats(values: &[f64]) -> Vec<u8> {
+pub(super) fn encode_floats(values: &[f64]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
-fn decode_floats(bytes: &[u8]) -> Result<Vec<f64>, QueryError> {
+pub(super) fn decode_floats(bytes: &[u8]) -> Result<Vec<f64>, QueryError> {
     Ok(words(bytes)?.into_iter().map(f64::from_le_bytes).collect())
 }
 
@@ -167,14 +182,15 @@ fn encode_group(group: &PartialGroup, symbols: &mut Symbols) -> GroupMessage {
             message.histograms =
                 v.histograms.iter().map(|(at, h)| encode_histogram(*at, h)).collect();
         }
-        PartialState::Sum { sum, compensation, present } => {
+        PartialState::Sum { sum, compensation, present, histograms } => {
             message.kind = 2;
             message.steps = sum.len() as u32;
             message.present = encode_bits(present);
             message.values = encode_column(sum, present);
             message.compensation = encode_column(compensation, present);
+            encode_column_of_histograms(histograms, &mut message);
         }
-        PartialState::Avg { value, compensation, count, incremental } => {
+        PartialState::Avg { value, compensation, count, incremental, histograms } => {
             let present = counted(count);
             message.kind = 3;
             message.steps = value.len() as u32;
@@ -183,6 +199,7 @@ fn encode_group(group: &PartialGroup, symbols: &mut Symbols) -> GroupMessage {
             message.compensation = encode_column(compensation, &present);
             message.count = encode_column(count, &present);
             message.incremental = encode_bits(incremental);
+            encode_column_of_histograms(histograms, &mut message);
         }
         PartialState::Count { count } => {
             let present = counted(count);
@@ -206,6 +223,8 @@ fn decode_group(message: GroupMessage, symbols: &[String]) -> Result<PartialGrou
     let steps = message.steps as usize;
     let present = decode_bits(&message.present, steps)?;
     let drop_name = message.drop_name;
+    let name = message.histogram_name;
+    let histograms = decode_column_of_histograms(name, message.histogram_sums, steps)?;
     let state = match message.kind {
         1 => {
             let values = decode_column(&message.values, &present)?;
@@ -223,12 +242,14 @@ fn decode_group(message: GroupMessage, symbols: &[String]) -> Result<PartialGrou
             sum: decode_column(&message.values, &present)?,
             compensation: decode_column(&message.compensation, &present)?,
             present,
+            histograms,
         },
         3 => PartialState::Avg {
             value: decode_column(&message.values, &present)?,
             compensation: decode_column(&message.compensation, &present)?,
             count: decode_column(&message.count, &present)?,
             incremental: decode_bits(&message.incremental, steps)?,
+            histograms,
         },
         4 => PartialState::Count { count: decode_column(&message.count, &present)? },
         other => {
@@ -276,120 +297,4 @@ fn decode_raw(
     let histograms = decode_histograms(message.histograms, axis.len())?;
     let (key, exemplars) = (SeriesKey(message.key), Vec::new());
     Ok(SeriesSamples { labels, key, axis, floats, histograms, starts, exemplars })
-}
-
-fn encode_histogram(at: u32, h: &Histogram) -> HistogramMessage {
-    let spans = |spans: &[Span]| {
-        spans.iter().flat_map(|s| [i64::from(s.offset), i64::from(s.length)]).collect()
-    };
-    HistogramMessage {
-        at,
-        integer: h.integer,
-        reset_hint: h.reset_hint as u32,
-        schema: h.schema,
-        scalars: encode_floats(&[h.zero_threshold, h.zero_count, h.count, h.sum]),
-        positive_spans: spans(&h.positive_spans),
-        negative_spans: spans(&h.negative_spans),
-        positive_buckets: encode_floats(&h.positive_buckets),
-        negative_buckets: encode_floats(&h.negative_buckets),
-        custom_values: encode_floats(&h.custom_values),
-    }
-}
-
-fn decode_histograms(
-    messages: Vec<HistogramMessage>,
-    places: usize,
-) -> Result<Vec<(u32, Arc<Histogram>)>, QueryError> {
-    let mut out: Vec<(u32, Arc<Histogram>)> = Vec::with_capacity(messages.len());
-    for message in messages {
-        let at = message.at;
-        if at as usize >= places || out.last().is_some_and(|(last, _)| *last >= at) {
-            return Err(corrupt(format!("histogram at={at} places={places}")));
-        }
-        out.push((at, Arc::new(decode_histogram(message)?)));
-    }
-    Ok(out)
-}
-
-fn decode_histogram(message: HistogramMessage) -> Result<Histogram, QueryError> {
-    let scalars = decode_floats(&message.scalars)?;
-    let [zero_threshold, zero_count, count, sum] = scalars[..] else {
-        return Err(corrupt(format!("histogram scalars={}", scalars.len())));
-    };
-    let (positive_spans, positive) = decode_spans(&message.positive_spans)?;
-    let (negative_spans, negative) = decode_spans(&message.negative_spans)?;
-    let positive_buckets = decode_floats(&message.positive_buckets)?;
-    let negative_buckets = decode_floats(&message.negative_buckets)?;
-    if positive != positive_buckets.len() as u64 || negative != negative_buckets.len() as u64 {
-        return Err(corrupt("spans and buckets differ"));
-    }
-    Ok(Histogram {
-        integer: message.integer,
-        reset_hint: ResetHint::from_number(message.reset_hint),
-        schema: message.schema,
-        zero_threshold,
-        zero_count,
-        count,
-        sum,
-        positive_spans,
-        negative_spans,
-        positive_buckets,
-        negative_buckets,
-        custom_values: decode_floats(&message.custom_values)?,
-    })
-}
-
-/// The spans, and how many buckets they name.
-fn decode_spans(numbers: &[i64]) -> Result<(Vec<Span>, u64), QueryError> {
-    let (pairs, rest) = numbers.as_chunks::<2>();
-    let mut buckets = 0u64;
-    let mut spans = Vec::with_capacity(pairs.len());
-    for [offset, length] in pairs {
-        let span = i32::try_from(*offset).ok().zip(u32::try_from(*length).ok());
-        let (offset, length) = span.ok_or_else(|| corrupt("span out of range"))?;
-        buckets += u64::from(length);
-        spans.push(Span { offset, length });
-    }
-    if !rest.is_empty() {
-        return Err(corrupt("half a span"));
-    }
-    Ok((spans, buckets))
-}
-
-/// Notes that executors make, with their wire numbers.
-fn encode_note((site, note): &(NoteSite, Note)) -> NoteMessage {
-    let (kind, text) = match note {
-        Note::PossibleNonCounter(name) => (1, name),
-        Note::MixedFloatsHistograms(name) => (2, name),
-        Note::HistogramIgnoredInAggregation(op) => (3, op),
-        Note::HistogramIgnoredInMixedRange(name) => (4, name),
-        Note::InvalidQuantile(q) => (5, q),
-        // The frontend alone makes the others.
-        _ => (0, &String::new()),
-    };
-    let site = match site {
-        NoteSite::Function => 1,
-        NoteSite::Aggregation => 2,
-    };
-    NoteMessage { site, kind, texts: vec![text.clone()] }
-}
-
-fn decode_note(message: NoteMessage) -> Result<(NoteSite, Note), QueryError> {
-    let site = match message.site {
-        1 => NoteSite::Function,
-        _ => NoteSite::Aggregation,
-    };
-    let text = message.texts.into_iter().next().unwrap_or_default();
-    let note = match message.kind {
-        1 => Note::PossibleNonCounter(text),
-        2 => Note::MixedFloatsHistograms(text),
-        3 => Note::HistogramIgnoredInAggregation(text),
-        4 => Note::HistogramIgnoredInMixedRange(text),
-        5 => Note::InvalidQuantile(text),
-        other => {
-            let (got, known) = (other.into(), 5);
-            return Err(QueryError::Unsupported { what: "note", got, known });
-        }
-    };
-    Ok((site, note))
 }

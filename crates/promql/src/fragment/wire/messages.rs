@@ -12,7 +12,8 @@ pub(super) struct PlanMessage {
     pub(super) step_ms: i64,
     #[prost(uint32, tag = "5")]
     pub(super) steps: u32,
-    /// 1 instant, 2 timestamp, 3 range, 4 raw.
+    /// 1 instant, 2 timestamp, 3 range, 4 raw; version 2: 5 range by rules, 6 smoothed, 7 start timestamp,
+    /// 8 sample time.
     #[prost(uint32, tag = "6")]
     pub(super) read: u32,
     #[prost(sint64, tag = "7")]
@@ -25,6 +26,16 @@ pub(super) struct PlanMessage {
     pub(super) aggregation: Option<AggregationMessage>,
     #[prost(bool, tag = "11")]
     pub(super) delayed_name_removal: bool,
+    /// A hint: who does not know it sends more than is needed.
+    #[prost(bool, tag = "12")]
+    pub(super) statistics: bool,
+    /// Of a range by rules: 0 plain, 1 anchored, 2 smoothed.
+    #[prost(uint32, tag = "13")]
+    pub(super) edges: u32,
+    #[prost(sint64, tag = "14")]
+    pub(super) lookback_ms: i64,
+    #[prost(bool, tag = "15")]
+    pub(super) start_timestamps: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -96,6 +107,12 @@ pub(super) struct GroupMessage {
     pub(super) incremental: Vec<u8>,
     #[prost(message, repeated, tag = "10")]
     pub(super) histograms: Vec<HistogramMessage>,
+    /// Version 2: partial sums of histograms, beside those of floats; one for each layout of a step.
+    #[prost(message, repeated, tag = "11")]
+    pub(super) histogram_sums: Vec<HistogramSumMessage>,
+    /// Version 2: the metric that they come from.
+    #[prost(string, tag = "12")]
+    pub(super) histogram_name: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -140,6 +157,41 @@ pub(super) struct HistogramMessage {
     #[prost(bytes = "vec", tag = "9")]
     pub(super) negative_buckets: Vec<u8>,
     #[prost(bytes = "vec", tag = "10")]
+    pub(super) custom_values: Vec<u8>,
+}
+
+/// Version 2.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct HistogramSumMessage {
+    /// Step.
+    #[prost(uint32, tag = "1")]
+    pub(super) at: u32,
+    /// 1 incremental mean; of the whole step: 2 incompatible, 4 bounds reconciled, 8 a reset seen, 16 none seen.
+    #[prost(uint32, tag = "2")]
+    pub(super) flags: u32,
+    /// How many histograms there are.
+    #[prost(double, tag = "3")]
+    pub(super) count: f64,
+    #[prost(uint32, tag = "4")]
+    pub(super) reset_hint: u32,
+    #[prost(sint32, tag = "5")]
+    pub(super) schema: i32,
+    #[prost(double, tag = "6")]
+    pub(super) zero_threshold: f64,
+    /// zero count, count, sum, each with its compensation: f64 little endian.
+    #[prost(bytes = "vec", tag = "7")]
+    pub(super) scalars: Vec<u8>,
+    /// offset, length, offset, length ...
+    #[prost(sint64, repeated, tag = "8")]
+    pub(super) positive_spans: Vec<i64>,
+    #[prost(sint64, repeated, tag = "9")]
+    pub(super) negative_spans: Vec<i64>,
+    /// Sum and compensation of each bucket.
+    #[prost(bytes = "vec", tag = "10")]
+    pub(super) positive_buckets: Vec<u8>,
+    #[prost(bytes = "vec", tag = "11")]
+    pub(super) negative_buckets: Vec<u8>,
+    #[prost(bytes = "vec", tag = "12")]
     pub(super) custom_values: Vec<u8>,
 }
 

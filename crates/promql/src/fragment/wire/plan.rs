@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::messages::{AggregationMessage, MatcherMessage, PlanMessage};
 use super::{DECODED_VALUES_MAX, WIRE_VERSION};
-use crate::engine::range::RangeFunction;
+use crate::engine::range::{Edges, RangeFunction, RangeRules};
 use crate::error::QueryError;
 use crate::fragment::{Aggregation, FragmentPlan, Read};
 use crate::steps::Steps;
@@ -39,10 +39,24 @@ impl FragmentPlan {
         let (read, window_ms, function, args) = match &self.read {
             Read::Instant { lookback_ms, timestamp: false } => (1, *lookback_ms, 0, Vec::new()),
             Read::Instant { lookback_ms, timestamp: true } => (2, *lookback_ms, 0, Vec::new()),
-            Read::Range { range_ms, function, args } => {
-                (3, *range_ms, *function as u32, args.clone())
+            // A range by rules is a node of its own: who does not know it must not take it for a plain one.
+            Read::Range { range_ms, rules, function, args } => {
+                let read = if *rules == RangeRules::default() { 3 } else { 5 };
+                (read, *range_ms, *function as u32, args.clone())
             }
             Read::Raw { window_ms } => (4, *window_ms, 0, Vec::new()),
+            Read::Smoothed { lookback_ms } => (6, *lookback_ms, 0, Vec::new()),
+            Read::StartTimestamp { lookback_ms } => (7, *lookback_ms, 0, Vec::new()),
+            Read::SampleTime { lookback_ms } => (8, *lookback_ms, 0, Vec::new()),
+        };
+        let rules = match &self.read {
+            Read::Range { rules, .. } => *rules,
+            _ => RangeRules::default(),
+        };
+        let (edges, lookback_ms) = match rules.edges {
+            Edges::Plain => (0, 0),
+            Edges::Anchored { lookback_ms } => (1, lookback_ms),
+            Edges::Smoothed { lookback_ms } => (2, lookback_ms),
         };
         let matcher = |m: &Matcher| MatcherMessage {
             name: m.name().to_string(),
@@ -56,7 +70,7 @@ impl FragmentPlan {
             without: a.without,
         };
         let message = PlanMessage {
-            version: WIRE_VERSION,
+            version: self.wire_version(),
             matchers: self.matchers.iter().map(matcher).collect(),
             start_ms: self.steps.start_ms(),
             step_ms: self.steps.step_ms(),
@@ -67,8 +81,33 @@ impl FragmentPlan {
             args,
             aggregation: self.aggregation.as_ref().map(aggregation),
             delayed_name_removal: self.delayed_name_removal,
+            statistics: self.statistics,
+            edges,
+            lookback_ms,
+            start_timestamps: rules.starts,
         };
         message.encode_to_vec()
+    }
+
+    /// The version of its message: the lowest that knows what is read, and the answer over floats and histograms.
+    fn wire_version(&self) -> u32 {
+        use RangeFunction as R;
+        let known = match &self.read {
+            Read::Instant { .. } | Read::Raw { .. } => true,
+            Read::Range { rules, .. } => *rules == RangeRules::default(),
+            Read::Smoothed { .. } | Read::StartTimestamp { .. } | Read::SampleTime { .. } => false,
+        };
+        let adds = |a: &Aggregation| matches!(a.op, AggregateOp::Sum | AggregateOp::Avg);
+        let computes = matches!(
+            self.function(),
+            Some(R::Rate | R::Increase | R::Delta | R::Irate | R::Idelta)
+                | Some(R::Sum | R::Avg | R::Changes | R::Resets)
+        );
+        if !known || computes || self.aggregation.as_ref().is_some_and(adds) {
+            WIRE_VERSION
+        } else {
+            1
+        }
     }
 
     /// Reads a plan.
@@ -76,34 +115,60 @@ impl FragmentPlan {
     /// # Errors
     /// `Unsupported` for another version or an unknown node, `Corrupt` for what is no plan.
     pub fn decode(bytes: &[u8]) -> Result<Self, QueryError> {
-        let message = PlanMessage::decode(bytes).map_err(|e| corrupt(e.to_string()))?;
-        if message.version != WIRE_VERSION {
+        let mut message = PlanMessage::decode(bytes).map_err(|e| corrupt(e.to_string()))?;
+        if !(1..=WIRE_VERSION).contains(&message.version) {
             return Err(unsupported("fragment plan", message.version, WIRE_VERSION));
         }
-        let matchers =
-            message.matchers.into_iter().map(matcher).collect::<Result<Vec<_>, QueryError>>()?;
+        let matchers = std::mem::take(&mut message.matchers)
+            .into_iter()
+            .map(matcher)
+            .collect::<Result<Vec<_>, QueryError>>()?;
         let steps = steps(message.start_ms, message.step_ms, message.steps)?;
         if message.window_ms < 0 {
             return Err(corrupt(format!("window_ms={}", message.window_ms)));
         }
         let read = match message.read {
             1 | 2 => Read::Instant { lookback_ms: message.window_ms, timestamp: message.read == 2 },
-            3 => {
+            3 | 5 => {
                 let function = RangeFunction::from_number(message.function).ok_or_else(|| {
                     unsupported("range function", message.function, RangeFunction::TsOfMin as u32)
                 })?;
                 if message.args.len() != function.args() {
                     return Err(corrupt(format!("args={}", message.args.len())));
                 }
-                Read::Range { range_ms: message.window_ms, function, args: message.args }
+                let rules = match message.read {
+                    3 => RangeRules::default(),
+                    _ => rules(&message, function)?,
+                };
+                Read::Range { range_ms: message.window_ms, rules, function, args: message.args }
             }
             4 => Read::Raw { window_ms: message.window_ms },
-            other => return Err(unsupported("fragment read", other, 4)),
+            6 => Read::Smoothed { lookback_ms: message.window_ms },
+            7 => Read::StartTimestamp { lookback_ms: message.window_ms },
+            8 => Read::SampleTime { lookback_ms: message.window_ms },
+            other => return Err(unsupported("fragment read", other, 8)),
         };
         let aggregation = message.aggregation.map(aggregation).transpose()?;
-        let delayed_name_removal = message.delayed_name_removal;
-        Ok(FragmentPlan { matchers, steps, read, aggregation, delayed_name_removal })
+        let PlanMessage { delayed_name_removal, statistics, .. } = message;
+        Ok(FragmentPlan { matchers, steps, read, aggregation, delayed_name_removal, statistics })
     }
+}
+
+fn rules(message: &PlanMessage, function: RangeFunction) -> Result<RangeRules, QueryError> {
+    let lookback_ms = message.lookback_ms;
+    if lookback_ms < 0 {
+        return Err(corrupt(format!("lookback_ms={lookback_ms}")));
+    }
+    let edges = match message.edges {
+        0 => Edges::Plain,
+        1 => Edges::Anchored { lookback_ms },
+        2 => Edges::Smoothed { lookback_ms },
+        other => return Err(unsupported("edges of a range", other, 2)),
+    };
+    if !edges.allows(function) {
+        return Err(corrupt(format!("edges={} function={}", message.edges, function.as_str())));
+    }
+    Ok(RangeRules { edges, starts: message.start_timestamps })
 }
 
 fn matcher(message: MatcherMessage) -> Result<Matcher, QueryError> {

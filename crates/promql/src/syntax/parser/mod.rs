@@ -201,8 +201,14 @@ impl<'a> Parser<'a> {
             }
             TokenKind::String => {
                 let pos = self.pos();
-                let text = self.string()?;
-                Ok(Expr::new(ExprKind::String(text), pos))
+                let bytes = super::strings::bytes(self.text_of(pos))
+                    .map_err(|why| Fault::new(pos, format!("error unquoting string: {why}")))?;
+                self.advance();
+                let kind = String::from_utf8(bytes).map_or_else(
+                    |not_text| ExprKind::Bytes(not_text.into_bytes()),
+                    ExprKind::String,
+                );
+                Ok(Expr::new(kind, pos))
             }
             TokenKind::LeftParen => {
                 let start = self.advance();
