@@ -259,11 +259,6 @@ async fn the_store_gateway_answers_what_an_agent_scraped() -> Result<()> {
     cluster.admin(&["cut"]).await?;
     emptied(cluster.named("ingester-0")).await?;
     ensure_same(&from_head, &ask(&base, end_ms).await?)?;
-    eventually("damaged copies are counted", || async {
-        let name = "prometheus_tsdb_reloads_failures_total";
-        Ok((cluster.named("ingester-0").metric(name).await? > 0.0).then_some(()))
-    })
-    .await?;
     let gateway = cluster.named("store-gateway");
     ensure!(
         gateway.metric("pando_store_gateway_samples_total").await? == 0.0,
@@ -282,5 +277,9 @@ async fn the_store_gateway_answers_what_an_agent_scraped() -> Result<()> {
     ensure_same(&from_head, &answered)?;
     let gateway = cluster.named("store-gateway");
     ensure!(gateway.metric("pando_store_gateway_samples_total").await? > 0.0, "the gateway reads");
-    Ok(())
+    eventually("damaged copies are counted", || async {
+        let name = "prometheus_tsdb_reloads_failures_total";
+        Ok((cluster.named("ingester-0").metric(name).await? > 0.0).then_some(()))
+    })
+    .await
 }
