@@ -28,3 +28,7 @@ pub const WIRE_VERSION: u32 = 2;
 
 /// The most step values that one batch may decode to.
 const DECODED_VALUES_MAX: usize = 1 << 26;
+
+/// The most bytes of names and values of labels that one batch may decode to: a few bytes name a text of any length,
+/// again and again. Executors end a batch when its groups hold a mebibyte, but for one group that holds more.
+const DECODED_LABEL_BYTES_MAX: usize = 1 << 26;

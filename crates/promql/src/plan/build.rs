@@ -148,13 +148,11 @@ impl Builder<'_> {
         if let Some(function) = RangeFunction::from_name(name) {
             return self.range_call(function, call, steps);
         }
+        if let Some(value) = self.constant_call(name) {
+            return Ok(Node::Constant(value));
+        }
         match name {
             "time" => return Ok(Node::Time),
-            "pi" => return Ok(Node::Constant(std::f64::consts::PI)),
-            "start" => return Ok(Node::Constant(self.params.steps.start_ms() as f64 / 1000.0)),
-            "end" => return Ok(Node::Constant(self.params.end_ms as f64 / 1000.0)),
-            "step" => return Ok(Node::Constant(self.context().step_ms as f64 / 1000.0)),
-            "range" => return Ok(Node::Constant(self.context().range_ms as f64 / 1000.0)),
             "absent" | "absent_over_time" => return self.absent(call, steps),
             "info" => return self.info(call, steps),
             "timestamp" | "start_timestamp" => {
@@ -254,8 +252,14 @@ impl Builder<'_> {
                 limit: GRID_STEPS_MAX as u64,
             });
         }
-        // Where no step of the grid lies in the range, the inner expression is still planned for its errors.
+        // Where no step of the grid lies in the range, the inner expression is still planned for its errors. It is
+        // never evaluated, so nothing is read for it: what executors refuse then is no error of the query.
+        let (fragments, uses) = (self.fragments.len(), self.uses.clone());
         let inner = self.node(&subquery.expr, grid.unwrap_or(Steps::instant(first)))?;
+        if grid.is_none() {
+            self.fragments.truncate(fragments);
+            self.uses = uses;
+        }
         Ok((SubqueryNode { inner, steps: grid }, range_ms, when.steps))
     }
 
@@ -386,7 +390,7 @@ impl Builder<'_> {
 
     // --- times
 
-    fn context(&self) -> DurationContext {
+    pub(super) fn context(&self) -> DurationContext {
         let start_ms = self.params.steps.start_ms();
         let step_ms = if self.params.instant { 0 } else { self.params.steps.step_ms() };
         DurationContext { step_ms, range_ms: self.params.end_ms.saturating_sub(start_ms) }

@@ -2,9 +2,12 @@
 //! resolved: `offset`, `@`, subquery grids and duration expressions are gone.
 
 mod build;
+mod constants;
 mod info;
 mod pushdown;
 mod statistics;
+#[cfg(test)]
+mod tests;
 
 use pando_model::{Labels, Matcher, Window};
 

@@ -41,9 +41,9 @@ impl Builder<'_> {
             match &arg.unwrapped().kind {
                 ExprKind::Matrix(matrix) => range = Some((matrix, arg.pos)),
                 ExprKind::Subquery(_) => return Ok(None),
-                _ => match self.node(arg, steps)? {
-                    Node::Constant(value) => args.push(value),
-                    _ => return Ok(None),
+                _ => match self.constant(arg) {
+                    Some(value) => args.push(value),
+                    None => return Ok(None),
                 },
             }
         }

@@ -66,6 +66,8 @@ impl Evaluator<'_> {
         let (grouping, without) = (node.grouping.clone(), node.without);
         let mut aggregator = Aggregator::new(Aggregation { op, k, grouping, without }, steps);
         input.iter().for_each(|series| aggregator.add(series));
+        // As where groups of several executors are merged.
+        aggregator.sort_groups();
         let (out, notes) = aggregator.finish();
         self.note_all(node.input_pos, notes);
         out

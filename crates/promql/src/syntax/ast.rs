@@ -315,7 +315,8 @@ pub enum AggregateOp {
 }
 
 impl AggregateOp {
-    const ALL: [(AggregateOp, &'static str); 14] = [
+    /// All operators and their names.
+    pub const ALL: [(AggregateOp, &'static str); 14] = [
         (AggregateOp::Sum, "sum"),
         (AggregateOp::Avg, "avg"),
         (AggregateOp::Count, "count"),

@@ -1,5 +1,7 @@
 //! Type checks of a whole tree, in the order and with the words of Prometheus.
 
+use std::collections::BTreeSet;
+
 use pando_model::number::go_quote;
 
 use super::ast::{Aggregate, AggregateOp, Binary, Call, Cardinality, Expr, ExprKind, ValueType};
@@ -131,8 +133,9 @@ fn check_binary(binary: &Binary, pos: PosRange) -> Result<(), Fault> {
         let message = "comparisons between scalars must use BOOL modifier";
         return Err(Fault::new(*op_pos, message));
     }
+    let included: BTreeSet<&String> = matching.include.iter().collect();
     if matching.on
-        && let Some(label) = matching.labels.iter().find(|l| matching.include.contains(l))
+        && let Some(label) = matching.labels.iter().find(|l| included.contains(l))
     {
         let label = go_quote(label);
         let message = format!("label {label} must not occur in ON and GROUP clause at once");

@@ -1,31 +1,39 @@
-//! The lexer: text to tokens, in one pass and linear time. It knows whether it is inside braces (label
-//! matchers) or brackets (ranges), and nothing else of the grammar.
+//! The lexer: text to tokens, one at a time as they are asked for, in one pass and linear time. It knows whether it
+//! is inside braces (label matchers) or brackets (ranges), and nothing else of the grammar.
 
 use pando_model::number::go_quote;
 
 use super::position::PosRange;
 use super::token::{Token, TokenKind};
 
-/// Reads all tokens of `text`. The last one is `Eof` or `Error`.
-pub(crate) fn tokens(text: &str) -> Vec<Token> {
-    let mut lexer = Lexer { text, at: 0, parens: 0, brace_open: false, bracket_open: false };
-    let mut out = Vec::new();
-    loop {
-        let token = lexer.next_token();
-        let last = matches!(token.kind, TokenKind::Eof | TokenKind::Error);
-        out.push(token);
-        if last {
-            return out;
-        }
-    }
-}
-
-struct Lexer<'a> {
+/// Reads the tokens of a text.
+pub(crate) struct Lexer<'a> {
     text: &'a str,
     at: usize,
     parens: usize,
     brace_open: bool,
     bracket_open: bool,
+    /// How many tokens were read: the work that was done.
+    tokens: usize,
+}
+
+impl<'a> Lexer<'a> {
+    /// Begins to read `text`.
+    pub(crate) fn new(text: &'a str) -> Self {
+        Lexer { text, at: 0, parens: 0, brace_open: false, bracket_open: false, tokens: 0 }
+    }
+
+    /// How many tokens were read so far.
+    #[cfg(test)]
+    pub(crate) fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Reads the next token. The last one is `Eof` or `Error`; none is behind it.
+    pub(crate) fn token(&mut self) -> Token {
+        self.tokens += 1;
+        self.next_token()
+    }
 }
 
 impl Lexer<'_> {
@@ -41,7 +49,7 @@ impl Lexer<'_> {
         self.text[self.at..].chars().next().unwrap_or('\u{0}')
     }
 
-    fn token(&mut self, kind: TokenKind, bytes: usize) -> Token {
+    fn take(&mut self, kind: TokenKind, bytes: usize) -> Token {
         let start = self.at;
         self.at += bytes;
         Token { kind, pos: PosRange::new(start, self.at), error: None }
@@ -72,35 +80,35 @@ impl Lexer<'_> {
             return self.inside_braces(b);
         }
         match b {
-            b',' => self.token(TokenKind::Comma, 1),
+            b',' => self.take(TokenKind::Comma, 1),
             b'(' => {
                 self.parens += 1;
-                self.token(TokenKind::LeftParen, 1)
+                self.take(TokenKind::LeftParen, 1)
             }
             b')' if self.parens == 0 => self.error(self.at, "unexpected right parenthesis ')'"),
             b')' => {
                 self.parens -= 1;
-                self.token(TokenKind::RightParen, 1)
+                self.take(TokenKind::RightParen, 1)
             }
             b'{' => {
                 self.brace_open = true;
-                self.token(TokenKind::LeftBrace, 1)
+                self.take(TokenKind::LeftBrace, 1)
             }
             b'}' => self.error(self.at, "unexpected right bracket '}'"),
             b'[' if self.bracket_open => self.error(self.at, "unexpected left bracket '['"),
             b'[' => {
                 self.bracket_open = true;
-                self.token(TokenKind::LeftBracket, 1)
+                self.take(TokenKind::LeftBracket, 1)
             }
             b']' if !self.bracket_open => self.error(self.at, "unexpected right bracket ']'"),
             b']' => {
                 self.bracket_open = false;
-                self.token(TokenKind::RightBracket, 1)
+                self.take(TokenKind::RightBracket, 1)
             }
             b'"' | b'\'' | b'`' => self.string(b),
             b'0'..=b'9' => self.number(),
             b'.' if self.peek_at(1).is_some_and(|b| b.is_ascii_digit()) => self.number(),
-            b':' if self.bracket_open => self.token(TokenKind::Colon, 1),
+            b':' if self.bracket_open => self.take(TokenKind::Colon, 1),
             b'a'..=b'z' | b'A'..=b'Z' | b'_' | b':' => self.identifier(),
             _ => self.operator(b),
         }
@@ -116,7 +124,7 @@ impl Lexer<'_> {
         if self.brace_open {
             return self.error(self.at, "unexpected end of input inside braces");
         }
-        self.token(TokenKind::Eof, 0)
+        self.take(TokenKind::Eof, 0)
     }
 
     fn operator(&mut self, b: u8) -> Token {
@@ -151,24 +159,24 @@ impl Lexer<'_> {
                 return self.error(self.at, format!("unexpected character: {c}"));
             }
         };
-        self.token(kind, bytes)
+        self.take(kind, bytes)
     }
 
     fn inside_braces(&mut self, b: u8) -> Token {
         use TokenKind as T;
         let next = self.peek_at(1);
         match (b, next) {
-            (b',', _) => self.token(T::Comma, 1),
+            (b',', _) => self.take(T::Comma, 1),
             (b'"' | b'\'' | b'`', _) => self.string(b),
             (b'{', _) => self.error(self.at, "unexpected left brace '{'"),
             (b'}', _) => {
                 self.brace_open = false;
-                self.token(T::RightBrace, 1)
+                self.take(T::RightBrace, 1)
             }
-            (b'=', Some(b'~')) => self.token(T::RegexMatch, 2),
-            (b'=', _) => self.token(T::Equal, 1),
-            (b'!', Some(b'~')) => self.token(T::RegexNotMatch, 2),
-            (b'!', Some(b'=')) => self.token(T::NotEqual, 2),
+            (b'=', Some(b'~')) => self.take(T::RegexMatch, 2),
+            (b'=', _) => self.take(T::Equal, 1),
+            (b'!', Some(b'~')) => self.take(T::RegexNotMatch, 2),
+            (b'!', Some(b'=')) => self.take(T::NotEqual, 2),
             (b'!', _) => {
                 let after = self.text[self.at + 1..].chars().next().map_or("EOF".into(), quoted);
                 let message = format!("unexpected character after '!' inside braces: {after}");
@@ -178,7 +186,7 @@ impl Lexer<'_> {
                 let rest = &self.text.as_bytes()[self.at..];
                 let bytes =
                     rest.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
-                self.token(T::Identifier, bytes)
+                self.take(T::Identifier, bytes)
             }
             _ => {
                 let c = quoted(self.here());
@@ -195,7 +203,7 @@ impl Lexer<'_> {
             .iter()
             .take_while(|b| b.is_ascii_alphanumeric() || **b == b'_' || (colon && **b == b':'))
             .count();
-        self.token(TokenKind::Identifier, bytes)
+        self.take(TokenKind::Identifier, bytes)
     }
 
     fn string(&mut self, quote: u8) -> Token {
@@ -205,7 +213,7 @@ impl Lexer<'_> {
             match b {
                 b'\\' if quote != b'`' => i += 1,
                 b'\n' if quote != b'`' => break,
-                _ if b == quote => return self.token(TokenKind::String, i + 1 - self.at),
+                _ if b == quote => return self.take(TokenKind::String, i + 1 - self.at),
                 _ => {}
             }
             i += 1;
@@ -222,7 +230,7 @@ impl Lexer<'_> {
         let bytes = self.text.as_bytes();
         let start = self.at;
         if let Some(end) = duration_end(bytes, start) {
-            return self.token(TokenKind::Duration, end - start);
+            return self.take(TokenKind::Duration, end - start);
         }
         let end = number_end(bytes, start);
         let glued = bytes.get(end).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
@@ -232,7 +240,7 @@ impl Lexer<'_> {
             let message = format!("bad number or duration syntax: {}", go_quote(part));
             return self.error(start, message);
         }
-        self.token(TokenKind::Number, end - start)
+        self.take(TokenKind::Number, end - start)
     }
 }
 
@@ -302,7 +310,12 @@ mod tests {
     use super::*;
 
     fn kinds(text: &str) -> Vec<TokenKind> {
-        tokens(text).into_iter().map(|t| t.kind).collect()
+        let mut lexer = Lexer::new(text);
+        let mut kinds = vec![lexer.token().kind];
+        while kinds.last().is_some_and(|kind| !kind.is_last()) {
+            kinds.push(lexer.token().kind);
+        }
+        kinds
     }
 
     #[test]

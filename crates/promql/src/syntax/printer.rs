@@ -6,9 +6,10 @@ use pando_model::labels::{is_legacy_label_name, is_legacy_metric_name};
 use pando_model::number::{go_float, go_quote};
 
 use super::ast::{
-    Aggregate, AtModifier, Binary, Cardinality, Duration, DurationKind, Expr, ExprKind, Matching,
-    Number, UnaryOp, VectorSelector,
+    Aggregate, AtModifier, Binary, BinaryOp, Cardinality, Duration, DurationKind, Expr, ExprKind,
+    Matching, Number, UnaryOp, VectorSelector,
 };
+use super::parser::is_reserved;
 use super::strings::quote;
 use pando_model::duration::format_duration;
 
@@ -62,12 +63,23 @@ impl UnaryOp {
 
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = self.value * 1000.0;
+        // What was read as whole milliseconds need not be whole when it is multiplied again.
+        let ms = (self.value * 1000.0).round();
         // `-5m` is a number too: the sign has been folded into it.
-        if self.duration && ms.is_finite() && ms.fract() == 0.0 && ms.abs() < 1e18 {
+        if self.duration && ms / 1000.0 == self.value && ms.abs() < 1e18 {
             return f.write_str(&format_duration(ms as i64));
         }
         f.write_str(&go_float(self.value))
+    }
+}
+
+/// A number that a sign in front of it would not be folded into: `Inf` where Prometheus prints `+Inf`, whose sign
+/// would read back as an operator.
+struct Unsigned<'a>(&'a Number);
+
+impl fmt::Display for Unsigned<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.value == f64::INFINITY { f.write_str("Inf") } else { self.0.fmt(f) }
     }
 }
 
@@ -119,7 +131,11 @@ impl fmt::Display for Binary {
         while let ExprKind::Binary(left) = &chain[chain.len() - 1].lhs.kind {
             chain.push(left);
         }
-        write!(f, "{}", chain[chain.len() - 1].lhs)?;
+        let first = chain[chain.len() - 1];
+        match &first.lhs.kind {
+            ExprKind::Number(n) if first.op == BinaryOp::Pow => write!(f, "{}", Unsigned(n))?,
+            _ => write!(f, "{}", first.lhs)?,
+        }
         for binary in chain.iter().rev() {
             let return_bool = if binary.return_bool { " bool" } else { "" };
             let (op, matching) = (binary.op.as_str(), &binary.matching);
@@ -163,7 +179,7 @@ impl fmt::Display for Matching {
 fn write_selector(f: &mut fmt::Formatter<'_>, selector: &VectorSelector) -> fmt::Result {
     let mut parts = Vec::new();
     if let Some(name) = &selector.name {
-        if is_legacy_metric_name(name) {
+        if is_legacy_metric_name(name) && !is_reserved(name) {
             f.write_str(name)?;
         } else {
             parts.push(go_quote(name));
@@ -229,7 +245,7 @@ struct Operand<'a>(&'a Duration);
 impl fmt::Display for Operand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.kind {
-            DurationKind::Number(n) => write!(f, "{n}"),
+            DurationKind::Number(n) => write!(f, "{}", Unsigned(n)),
             DurationKind::Step => f.write_str("step()"),
             DurationKind::Range => f.write_str("range()"),
             DurationKind::Paren(inner) => write!(f, "({})", Operand(inner)),

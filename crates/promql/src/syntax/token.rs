@@ -73,6 +73,13 @@ pub(crate) enum TokenKind {
     TrimLower,
 }
 
+impl TokenKind {
+    /// Whether no token follows.
+    pub(crate) fn is_last(self) -> bool {
+        matches!(self, TokenKind::Eof | TokenKind::Error)
+    }
+}
+
 /// A token and its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {

@@ -200,8 +200,7 @@ impl Columns {
                 out.present = present;
             }
             Columns::Group { present } => {
-                out.values.fill(1.0);
-                out.present = present;
+                present.iter().for_each(|i| out.set(i, 1.0));
             }
         }
         out

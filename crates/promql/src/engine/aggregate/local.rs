@@ -128,7 +128,7 @@ fn api_float(v: f64) -> String {
     text
 }
 
-/// `limitk` (the first k series of a group) and `limit_ratio` (those whose labels' hash says so), step by step.
+/// `limitk` (the first k series of a group, in the order of their labels) and `limit_ratio` (those whose labels' hash says so), step by step.
 pub(crate) fn limit(
     op: AggregateOp,
     param: &[f64],
@@ -137,6 +137,7 @@ pub(crate) fn limit(
 ) -> Vec<StepVector> {
     let mut out = Vec::new();
     for (_, mut series) in groups(grouping, input) {
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
         let steps = series[0].values.len();
         let mut taken = vec![0u64; steps];
         for one in &mut series {

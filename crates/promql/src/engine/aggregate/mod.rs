@@ -152,11 +152,14 @@ impl Aggregator {
         let mut out = Vec::with_capacity(self.groups.len());
         for group in self.groups {
             match group.state {
-                GroupState::Columns(columns) => out.push(PartialGroup {
-                    state: columns.into_state(group.labels.clone()),
-                    labels: group.labels,
-                    drop_name: group.drop_name,
-                }),
+                GroupState::Columns(columns) => {
+                    let Group { labels, drop_name, .. } = group;
+                    let mut state = columns.into_state(labels.clone());
+                    if let PartialState::Values(vector) = &mut state {
+                        vector.drop_name = drop_name;
+                    }
+                    out.push(PartialGroup { labels, drop_name, state });
+                }
                 GroupState::Candidates(candidates) => {
                     out.extend(candidates.into_series().into_iter().map(|v| PartialGroup {
                         labels: v.labels.clone(),

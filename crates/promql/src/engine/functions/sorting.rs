@@ -7,7 +7,7 @@ use crate::annotations::Note;
 use crate::engine::vector::StepVector;
 use crate::error::QueryError;
 
-/// `sort` and `sort_desc`: by value, NaN last; histograms fall out.
+/// `sort` and `sort_desc`: by value, NaN last, equal ones by their labels; histograms fall out.
 pub(super) fn by_value(
     name: &str,
     args: &mut Args,
@@ -23,7 +23,7 @@ pub(super) fn by_value(
         !s.is_empty()
     });
     let descending = name == "sort_desc";
-    vector.sort_by(|a, b| by_float(a, b, descending));
+    vector.sort_by(|a, b| by_float(a, b, descending).then_with(|| a.labels.cmp(&b.labels)));
     Ok(Value::Vector(vector))
 }
 

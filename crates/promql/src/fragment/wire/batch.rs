@@ -11,7 +11,7 @@ use super::histograms::{
 };
 use super::messages::{BatchMessage, GroupMessage, RawMessage};
 use super::notes;
-use super::{DECODED_VALUES_MAX, WIRE_VERSION};
+use super::{DECODED_LABEL_BYTES_MAX, DECODED_VALUES_MAX, WIRE_VERSION};
 use crate::engine::bitmap::Bitmap;
 use crate::engine::vector::StepVector;
 use crate::error::QueryError;
@@ -69,7 +69,7 @@ impl PartialBatch {
         if decoded > DECODED_VALUES_MAX {
             return Err(corrupt(format!("values={decoded} values_max={DECODED_VALUES_MAX}")));
         }
-        let symbols = message.symbols;
+        let mut texts = Texts { symbols: message.symbols, bytes: 0 };
         let mut axes: Vec<Arc<[i64]>> = Vec::with_capacity(message.axes.len());
         for bytes in &message.axes {
             let axis: Vec<i64> = words(bytes)?.into_iter().map(i64::from_le_bytes).collect();
@@ -78,13 +78,15 @@ impl PartialBatch {
             }
             axes.push(axis.into());
         }
-        let groups = message.groups.into_iter().map(|g| decode_group(g, &symbols));
-        let raw = message.raw.into_iter().map(|r| decode_raw(r, &symbols, &axes));
+        let groups = message.groups.into_iter().map(|g| decode_group(g, &mut texts));
+        let groups = groups.collect::<Result<_, _>>()?;
+        let raw = message.raw.into_iter().map(|r| decode_raw(r, &mut texts, &axes));
+        let raw = raw.collect::<Result<_, _>>()?;
         let hashes = words(&message.label_hashes)?;
         let notes = message.notes.into_iter().map(notes::decode);
         Ok(PartialBatch {
-            groups: groups.collect::<Result<_, _>>()?,
-            raw: raw.collect::<Result<_, _>>()?,
+            groups,
+            raw,
             label_hashes: hashes.into_iter().map(u64::from_le_bytes).collect(),
             notes: notes.collect::<Result<_, _>>()?,
         })
@@ -114,15 +116,31 @@ impl Symbols {
     }
 }
 
-fn decode_labels(numbers: &[u32], symbols: &[String]) -> Result<Labels, QueryError> {
-    let texts: Option<Vec<&str>> =
-        numbers.iter().map(|n| symbols.get(*n as usize).map(String::as_str)).collect();
-    let texts = texts.ok_or_else(|| corrupt("unknown symbol"))?;
-    if texts.len() % 2 != 0 {
-        return Err(corrupt("a label without value"));
+/// The texts of a batch that is decoded.
+struct Texts {
+    symbols: Vec<String>,
+    /// What the labels so far have taken.
+    bytes: usize,
+}
+
+impl Texts {
+    fn labels(&mut self, numbers: &[u32]) -> Result<Labels, QueryError> {
+        let texts: Option<Vec<&str>> =
+            numbers.iter().map(|n| self.symbols.get(*n as usize).map(String::as_str)).collect();
+        let texts = texts.ok_or_else(|| corrupt("unknown symbol"))?;
+        if texts.len() % 2 != 0 {
+            return Err(corrupt("a label without value"));
+        }
+        self.bytes += texts.iter().map(|text| text.len()).sum::<usize>();
+        if self.bytes > DECODED_LABEL_BYTES_MAX {
+            let bytes = self.bytes;
+            return Err(corrupt(format!(
+                "label_bytes={bytes} label_bytes_max={DECODED_LABEL_BYTES_MAX}"
+            )));
+        }
+        let pairs = texts.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+        Labels::from_sorted(pairs).ok_or_else(|| corrupt("labels are not sorted"))
     }
-    let pairs = texts.chunks_exact(2).map(|pair| (pair[0], pair[1]));
-    Labels::from_sorted(pairs).ok_or_else(|| corrupt("labels are not sorted"))
 }
 
 pub(super) fn words(bytes: &[u8]) -> Result<Vec<[u8; 8]>, QueryError> {
@@ -218,8 +236,8 @@ fn counted(count: &[f64]) -> Bitmap {
     present
 }
 
-fn decode_group(message: GroupMessage, symbols: &[String]) -> Result<PartialGroup, QueryError> {
-    let labels = decode_labels(&message.labels, symbols)?;
+fn decode_group(message: GroupMessage, texts: &mut Texts) -> Result<PartialGroup, QueryError> {
+    let labels = texts.labels(&message.labels)?;
     let steps = message.steps as usize;
     let present = decode_bits(&message.present, steps)?;
     let drop_name = message.drop_name;
@@ -284,10 +302,10 @@ fn encode_raw(
 
 fn decode_raw(
     message: RawMessage,
-    symbols: &[String],
+    texts: &mut Texts,
     axes: &[Arc<[i64]>],
 ) -> Result<SeriesSamples, QueryError> {
-    let labels = decode_labels(&message.labels, symbols)?;
+    let labels = texts.labels(&message.labels)?;
     let axis = axes.get(message.axis as usize).ok_or_else(|| corrupt("unknown axis"))?.clone();
     let floats = decode_floats(&message.floats)?;
     let starts: Vec<i64> = words(&message.starts)?.into_iter().map(i64::from_le_bytes).collect();
@@ -297,4 +315,27 @@ fn decode_raw(
     let histograms = decode_histograms(message.histograms, axis.len())?;
     let (key, exemplars) = (SeriesKey(message.key), Vec::new());
     Ok(SeriesSamples { labels, key, axis, floats, histograms, starts, exemplars })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A long text is sent once, and each group names it in a byte.
+    #[test]
+    fn a_batch_decodes_to_so_many_bytes_of_labels() {
+        let text = "x".repeat(1 << 20);
+        let group = || GroupMessage { labels: vec![0, 1], kind: 4, ..GroupMessage::default() };
+        let sent = |groups: usize| BatchMessage {
+            version: 1,
+            symbols: vec!["a".to_string(), text.clone()],
+            groups: (0..groups).map(|_| group()).collect(),
+            ..BatchMessage::default()
+        };
+        let few = PartialBatch::decode(&sent(3).encode_to_vec()).expect("within");
+        assert_eq!(few.groups.len(), 3);
+        let error = PartialBatch::decode(&sent(64).encode_to_vec()).expect_err("too much");
+        let text = "corrupt partial batch: label_bytes=67108928 label_bytes_max=67108864";
+        assert_eq!(error.to_string(), text);
+    }
 }

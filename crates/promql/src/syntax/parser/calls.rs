@@ -10,23 +10,29 @@ use pando_model::duration::parse_duration;
 
 /// Words that can never be a metric's name.
 const RESERVED: [&str; 6] = ["on", "ignoring", "group_left", "group_right", "bool", "atan2"];
+/// Words that are numbers where no brace follows.
+const NUMBERS: [&str; 2] = ["inf", "nan"];
+
+/// Whether a metric's name that reads `word` has to be quoted: it would not be taken for a name everywhere.
+pub(in crate::syntax) fn is_reserved(word: &str) -> bool {
+    let is = |reserved: &&str| word.eq_ignore_ascii_case(reserved);
+    RESERVED.iter().chain(&NUMBERS).any(is)
+}
 
 impl Parser<'_> {
     /// The expression that begins with the identifier at hand.
     pub(super) fn named(&mut self) -> Parsed<Expr> {
         let pos = self.pos();
         let word = self.word();
-        if matches!(word.as_str(), "inf" | "nan") && self.kind_after(1) != TokenKind::LeftBrace {
+        if NUMBERS.contains(&word.as_str()) && self.next.kind != TokenKind::LeftBrace {
             let number = self.number()?;
             return Ok(Expr::new(ExprKind::Number(number), pos));
         }
-        let next = self.kind_after(1);
+        let next = self.next.kind;
         if let Some(op) = AggregateOp::from_name(&word) {
-            let next_word = self.tokens.get(self.at + 1).map(|t| t.pos);
+            let next_word = self.text_of(self.next.pos);
             let grouped = next == TokenKind::Identifier
-                && next_word
-                    .map(|p| self.text_of(p).to_ascii_lowercase())
-                    .is_some_and(|w| matches!(w.as_str(), "by" | "without"));
+                && ["by", "without"].iter().any(|word| next_word.eq_ignore_ascii_case(word));
             if next == TokenKind::LeftParen || grouped {
                 return self.aggregate(op);
             }
@@ -97,7 +103,7 @@ impl Parser<'_> {
         if modifier.is_none() {
             modifier = self.grouping()?;
             if modifier.is_some() {
-                end = self.tokens[self.at - 1].pos;
+                end = self.passed;
             }
         }
         let pos = start.to(end);
@@ -165,7 +171,7 @@ impl Parser<'_> {
     /// Whether a number is at hand.
     pub(super) fn at_number(&self) -> bool {
         matches!(self.kind(), TokenKind::Number | TokenKind::Duration)
-            || matches!(self.word().as_str(), "inf" | "nan")
+            || NUMBERS.contains(&self.word().as_str())
     }
 
     /// The number at hand: digits, hex, `Inf`, `NaN` or a duration in seconds.

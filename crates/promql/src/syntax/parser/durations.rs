@@ -17,17 +17,13 @@ impl Parser<'_> {
             if !arithmetic || op.precedence() < precedence {
                 break;
             }
+            self.count_operator()?;
             self.advance();
             let next = op.precedence() + u8::from(op != BinaryOp::Pow);
             let rhs = self.deeper(|p| p.duration(next, context))?;
             let pos = lhs.pos.to(rhs.pos);
             let kind = DurationKind::Binary(op, Box::new(lhs), Box::new(rhs));
             lhs = Duration { kind, pos };
-            // Left-deep chains recurse where they are printed, folded and dropped.
-            self.operators += 1;
-            if self.operators > super::OPERATORS_MAX {
-                return Err(self.unexpected(context, "fewer operators"));
-            }
         }
         Ok(lhs)
     }

@@ -1,30 +1,38 @@
 //! The parser: tokens to a tree, by operator precedence (Pratt). Each construct is one function; recursion is
 //! bounded by [`DEPTH_MAX`], work by [`OPERATORS_MAX`] and [`QUERY_BYTES_MAX`].
 
+#[cfg(test)]
+mod bounds_tests;
 mod calls;
 mod durations;
 mod modifiers;
 mod operators;
 mod selectors;
 
+pub(super) use calls::is_reserved;
+
 use super::ast::{Expr, ExprKind, Number, UnaryOp};
 use super::check;
 use super::error::{Fault, ParseError};
-use super::lexer;
+use super::lexer::Lexer;
 use super::position::PosRange;
 use super::token::{Token, TokenKind, describe};
 use super::{DEPTH_MAX, OPERATORS_MAX, QUERY_BYTES_MAX, SyntaxFeatures};
 
 /// Reads `text` as one expression and checks its types.
 pub(crate) fn parse(text: &str, features: &SyntaxFeatures) -> Result<Expr, ParseError> {
-    if text.len() > QUERY_BYTES_MAX {
-        let message =
-            format!("query too long: bytes={} query_bytes_max={QUERY_BYTES_MAX}", text.len());
-        return Err(ParseError::new("", PosRange::default(), message));
+    check_length(text)?;
+    Parser::new(text, features).query().map_err(|fault| fault.in_text(text))
+}
+
+/// Refuses a text that is too long before any of it is read.
+fn check_length(text: &str) -> Result<(), ParseError> {
+    let bytes = text.len();
+    if bytes <= QUERY_BYTES_MAX {
+        return Ok(());
     }
-    let mut parser =
-        Parser { text, tokens: lexer::tokens(text), at: 0, depth: 0, operators: 0, features };
-    parser.query().map_err(|fault| fault.in_text(text))
+    let message = format!("query is too long: bytes={bytes} query_bytes_max={QUERY_BYTES_MAX}");
+    Err(ParseError::new(text, PosRange::new(QUERY_BYTES_MAX, bytes), message))
 }
 
 /// Reads `text` as a series selector alone, as `match[]` takes it.
@@ -39,23 +47,34 @@ pub(crate) fn parse_selector(text: &str) -> Result<Expr, ParseError> {
 /// Reads the series that `text` begins with, `name{a="b"}`: its labels and where it ends.
 pub(crate) fn parse_series(text: &str) -> Result<(pando_model::Labels, usize), ParseError> {
     let features = SyntaxFeatures::default();
-    let tokens = lexer::tokens(text);
-    let mut parser = Parser { text, tokens, at: 0, depth: 0, operators: 0, features: &features };
-    parser.series().map_err(|fault| fault.in_text(text))
+    Parser::new(text, &features).series().map_err(|fault| fault.in_text(text))
 }
 
 type Parsed<T> = Result<T, Fault>;
 
 pub(super) struct Parser<'a> {
     text: &'a str,
-    tokens: Vec<Token>,
-    at: usize,
+    lexer: Lexer<'a>,
+    /// The token at hand; the last one is never passed.
+    token: Token,
+    /// The one behind it: tokens are read no further ahead, so that what is refused costs no more than its beginning.
+    next: Token,
+    /// The place of the token that was passed last.
+    passed: PosRange,
     depth: usize,
     operators: usize,
     features: &'a SyntaxFeatures,
 }
 
 impl<'a> Parser<'a> {
+    fn new(text: &'a str, features: &'a SyntaxFeatures) -> Self {
+        let mut lexer = Lexer::new(text);
+        let token = lexer.token();
+        let next = if token.kind.is_last() { token.clone() } else { lexer.token() };
+        let passed = PosRange::default();
+        Parser { text, lexer, token, next, passed, depth: 0, operators: 0, features }
+    }
+
     fn query(&mut self) -> Parsed<Expr> {
         if self.kind() == TokenKind::Eof {
             return Err(Fault::new(PosRange::default(), "no expression found in input"));
@@ -70,21 +89,12 @@ impl<'a> Parser<'a> {
 
     // --- tokens
 
-    fn token(&self) -> &Token {
-        // The last token is Eof or Error and is never passed.
-        &self.tokens[self.at.min(self.tokens.len() - 1)]
-    }
-
     fn kind(&self) -> TokenKind {
-        self.token().kind
-    }
-
-    fn kind_after(&self, ahead: usize) -> TokenKind {
-        self.tokens[(self.at + ahead).min(self.tokens.len() - 1)].kind
+        self.token.kind
     }
 
     fn pos(&self) -> PosRange {
-        self.token().pos
+        self.token.pos
     }
 
     fn text_of(&self, pos: PosRange) -> &'a str {
@@ -102,7 +112,12 @@ impl<'a> Parser<'a> {
     /// Passes the token at hand and gives its place.
     fn advance(&mut self) -> PosRange {
         let pos = self.pos();
-        self.at = (self.at + 1).min(self.tokens.len() - 1);
+        if !self.kind().is_last() {
+            self.passed = pos;
+            let after =
+                if self.next.kind.is_last() { self.next.clone() } else { self.lexer.token() };
+            self.token = std::mem::replace(&mut self.next, after);
+        }
         pos
     }
 
@@ -118,7 +133,7 @@ impl<'a> Parser<'a> {
 
     /// The fault of finding the token at hand in `context` where `expected` should stand.
     fn unexpected(&self, context: &str, expected: &str) -> Fault {
-        let token = self.token();
+        let token = &self.token;
         if let Some(error) = &token.error {
             return Fault::new(token.pos, error.to_string());
         }
@@ -157,14 +172,20 @@ impl<'a> Parser<'a> {
             if op.precedence() < precedence {
                 break;
             }
-            self.operators += 1;
-            if self.operators > OPERATORS_MAX {
-                let message = format!("query too large: operators_max={OPERATORS_MAX}");
-                return Err(Fault::new(self.pos(), message));
-            }
+            self.count_operator()?;
             lhs = self.binary(op, lhs)?;
         }
         Ok(lhs)
+    }
+
+    /// Counts the binary operator at hand, of an expression or a duration: both make chains that are deep trees.
+    fn count_operator(&mut self) -> Parsed<()> {
+        self.operators += 1;
+        if self.operators > OPERATORS_MAX {
+            let message = format!("query has too many operators: operators_max={OPERATORS_MAX}");
+            return Err(Fault::new(self.pos(), message));
+        }
+        Ok(())
     }
 
     /// A signed or plain operand with its modifiers.

@@ -87,7 +87,7 @@ impl Parser<'_> {
                 "fill_right" => (false, true),
                 _ => return Ok(()),
             };
-            if self.kind_after(1) != TokenKind::LeftParen {
+            if self.next.kind != TokenKind::LeftParen {
                 return Ok(());
             }
             if !self.features.fill_modifiers {

@@ -1,0 +1,16 @@
+//! Whether the order of an answer's series means anything.
+
+use pando_promql::parse;
+use pando_promql::syntax::ExprKind;
+use pando_promql::syntax::ast::AggregateOp;
+
+use crate::expressions::SYNTAX;
+
+/// Whether an expression sorts: otherwise its series have no order, as in Prometheus, and plans may differ in it.
+pub(super) fn is_ordered(text: &str) -> bool {
+    parse(text, &SYNTAX).is_ok_and(|tree| match &tree.unwrapped().kind {
+        ExprKind::Call(call) => call.function.name.starts_with("sort"),
+        ExprKind::Aggregate(a) => matches!(a.op, AggregateOp::TopK | AggregateOp::BottomK),
+        _ => false,
+    })
+}

@@ -1,0 +1,113 @@
+//! The property itself.
+
+use pando_model::SeriesSamples;
+use pando_promql::syntax::ast::AggregateOp;
+use pando_promql::syntax::functions::FUNCTIONS;
+use pando_promql::{Budget, Query, QueryError, QueryOutput, QueryParams, evaluate_local};
+
+use super::cluster::{Cluster, Whole};
+use super::compare::Points;
+use super::order::is_ordered;
+use super::params::params;
+use super::smallest::smallest;
+use crate::chance::Chance;
+use crate::data;
+use crate::expressions::Expressions;
+use crate::seeds::{all_cases, each_seed};
+
+/// Cases of random expressions.
+const CASES: u64 = 400;
+/// Cases of each function.
+const CASES_EACH: u64 = 5;
+/// As many times as many cases has each aggregation: there are several forms of its argument.
+const AGGREGATIONS_EACH: usize = 6;
+
+/// How many cases in a row have the same data.
+const CASES_PER_DATA: u64 = 4;
+
+type Answer = Result<QueryOutput, QueryError>;
+
+/// The expression of one case, its times and its data.
+#[derive(Clone)]
+pub(super) struct Case {
+    pub(super) seed: u64,
+    pub(super) text: String,
+    pub(super) params: QueryParams,
+    pub(super) series: Vec<SeriesSamples>,
+}
+
+impl Case {
+    fn of(seed: u64, write: impl FnOnce(&mut Expressions<'_>, bool) -> String) -> Self {
+        let mut chance = Chance::new(seed, "query");
+        let instant = chance.one_in(2);
+        let params = params(&mut chance, instant);
+        let text = write(&mut Expressions::new(&mut chance), instant);
+        Case { seed, text, params, series: data::series(seed / CASES_PER_DATA) }
+    }
+
+    fn plain(&self, push_down: bool) -> Answer {
+        let params = QueryParams { push_down, ..self.params.clone() };
+        let query = Query::parse(&self.text, params)?;
+        evaluate_local(&query, &Whole(&self.series), Budget::default())
+    }
+
+    fn distributed(&self) -> Answer {
+        let query = Query::parse(&self.text, self.params.clone())?;
+        Cluster::new(self.seed, &self.series).evaluate(&query)
+    }
+
+    /// What the plans do not agree on.
+    pub(super) fn disagreement(&self) -> Option<String> {
+        let ordered = is_ordered(&self.text);
+        let plain = Points::of(&self.plain(true), ordered);
+        let others = [("unoptimised", self.plain(false)), ("distributed", self.distributed())];
+        let mut out = String::new();
+        for (name, answer) in others {
+            let other = Points::of(&answer, ordered);
+            if plain != other {
+                let error = answer.err().map(|e| e.to_string()).unwrap_or_default();
+                let difference = plain.show_difference(&other);
+                out.push_str(&format!("plain / {name}: {error}\n{difference}"));
+            }
+        }
+        (!out.is_empty()).then_some(out)
+    }
+}
+
+/// Fails where plans disagree on `case`; otherwise says whether its answer has points.
+pub(super) fn check(case: Case) -> bool {
+    if case.disagreement().is_none() {
+        return !Points::of(&case.plain(true), false).is_empty();
+    }
+    let case = smallest(case);
+    let difference = case.disagreement().unwrap_or_default();
+    let Case { text, params, seed, .. } = &case;
+    let data = seed / CASES_PER_DATA;
+    panic!("plans disagree\n  {text}\n  {params:?}\n  data seed={data}\n{difference}");
+}
+
+#[test]
+fn all_plans_agree() {
+    let (mut answered, mut asked) = (0, 0);
+    each_seed(CASES, |seed| {
+        asked += 1;
+        let case = Case::of(seed, |made, instant| made.query(instant));
+        answered += u64::from(check(case));
+    });
+    // A generator whose queries fail or find nothing would prove nothing.
+    let enough = !all_cases() || answered * 2 > asked;
+    assert!(enough, "answered={answered} asked={asked}");
+}
+
+/// So that each of them is met whatever the random expressions hold.
+#[test]
+fn all_plans_agree_on_every_function_and_aggregation() {
+    each_seed(CASES_EACH, |seed| {
+        for function in &FUNCTIONS {
+            check(Case::of(seed, |made, _| made.call(function, 0)));
+        }
+        for (at, (op, _)) in (0..).zip(AggregateOp::ALL.repeat(AGGREGATIONS_EACH)) {
+            check(Case::of(seed << 16 | at, |made, _| made.aggregation_by(op, 0)));
+        }
+    });
+}

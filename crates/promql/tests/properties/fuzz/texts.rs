@@ -1,0 +1,99 @@
+//! Damaged texts through lexer, parser, printer and planner.
+
+use pando_promql::syntax::{SyntaxFeatures, parse};
+use pando_promql::{Query, QueryParams, parse_matchers};
+
+use super::corpus;
+use super::damage::damaged;
+use crate::chance::Chance;
+use crate::expressions::{FEATURES, SYNTAX};
+use crate::printing::assert_printed;
+use crate::seeds::{all_cases, each_seed};
+
+const CASES: u64 = 6_000;
+
+/// What damage puts in: words and signs of the language, at the edges of what is allowed.
+const WORDS: [&str; 36] = [
+    "(",
+    ")",
+    "{",
+    "}",
+    "[",
+    "]",
+    "[5m:",
+    ":",
+    ",",
+    "\"",
+    "'",
+    "`",
+    "\\",
+    "#",
+    "-",
+    "^",
+    "@",
+    "</",
+    " by (a) ",
+    " on (b) ",
+    " group_left ",
+    " bool ",
+    " offset ",
+    "step()",
+    "Inf",
+    "0x",
+    "1e",
+    "9h",
+    "_",
+    "é",
+    "\u{0}",
+    "=~",
+    "{{",
+    "fill(",
+    "99999999999999999999",
+    "\n",
+];
+
+fn damaged_text(chance: &mut Chance, corpus: &[String]) -> String {
+    let words = WORDS.map(str::as_bytes);
+    let (good, other) = (&corpus[chance.below(corpus.len())], &corpus[chance.below(corpus.len())]);
+    let bytes = damaged(chance, good.as_bytes(), other.as_bytes(), &words);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[test]
+fn damaged_texts_are_refused_or_read_faithfully() {
+    let corpus = corpus::expressions();
+    let (mut read, mut asked) = (0, 0);
+    each_seed(CASES, |seed| {
+        let text = damaged_text(&mut Chance::new(seed, "texts"), &corpus);
+        asked += 1;
+        match parse(&text, &SYNTAX) {
+            Ok(_) => {
+                read += 1;
+                assert_printed(&text);
+                plan(&text);
+            }
+            Err(error) => {
+                let (start, end) = (error.pos.start as usize, error.pos.end as usize);
+                assert!(start <= end && end <= text.len(), "{text:?}: {error:?}");
+                // Not in long runs: promql-parser checks less (types of `+` and of parameters, ranges of numbers,
+                // patterns, repeated names), and panics at times that are too large. A form feed is a blank to it.
+                if seed < CASES && promql_parser::parser::parse(&text).is_ok() {
+                    assert!(text.contains('\u{c}'), "{text:?}: {error}");
+                }
+            }
+        }
+        let _ = parse(&text, &SyntaxFeatures::default());
+        let _ = parse_matchers(&text);
+    });
+    // Damage that nothing survives would test the lexer alone.
+    assert!(!all_cases() || (read * 50 > asked && read < asked), "read={read} asked={asked}");
+}
+
+/// Plans as instant and as range query; nobody executes it.
+fn plan(text: &str) {
+    let instant = QueryParams::instant(1_000_000);
+    let range = QueryParams::range(1_000_000, 2_000_000, 100_000).expect("eleven steps");
+    for params in [instant, range] {
+        let _ = Query::parse(text, params.with_features(FEATURES));
+    }
+}

@@ -1,0 +1,145 @@
+//! What is printed reads back as the same tree; and another parser reads what we read, but for what is named here.
+
+use pando_promql::syntax::parse;
+
+use crate::chance::Chance;
+use crate::expressions::{Expressions, SYNTAX};
+use crate::seeds::each_seed;
+
+const CASES: u64 = 2_000;
+
+/// A tree without the places of its parts, and without the way in which numbers were written: `[300]` and `[5m]` are
+/// the same.
+fn shape(expr: &pando_promql::Expr) -> String {
+    let mut text = format!("{expr:?}");
+    for flag in ["duration: true", "duration: false"] {
+        text = text.replace(flag, "");
+    }
+    let mut parts = text.split("PosRange {");
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |out, part| out + part.split_once('}').map_or(part, |(_, rest)| rest))
+}
+
+/// `text` with its printed form, which is checked.
+pub(crate) fn assert_printed(text: &str) {
+    let Ok(tree) = parse(text, &SYNTAX) else { return };
+    let printed = tree.to_string();
+    let again = parse(&printed, &SYNTAX).unwrap_or_else(|e| panic!("{text}\n{printed}\n{e}"));
+    assert_eq!(shape(&tree), shape(&again), "\n{text}\n{printed}\n{again}");
+    assert_eq!(printed, again.to_string(), "{text}");
+}
+
+#[test]
+fn what_is_generated_is_printed_faithfully() {
+    each_seed(CASES, |seed| {
+        let mut chance = Chance::new(seed, "printing");
+        assert_printed(&Expressions::new(&mut chance).query(true));
+    });
+}
+
+#[test]
+fn numbers_are_printed_faithfully_where_signs_bind() {
+    for text in [
+        "Inf ^ 2",
+        "+Inf ^ 2",
+        "-Inf ^ 2",
+        "2 ^ Inf",
+        "2 ^ -Inf",
+        "-1 ^ 2",
+        "(-1) ^ 2",
+        "-(1 ^ 2)",
+        "- -1",
+        "-+-a",
+        "1 - -1",
+        "1 - +Inf - Inf",
+        "5m ^ 2",
+        "-5m ^ 2",
+        "1s1ms + 0.007s1ms",
+        "1s1ms",
+        "a[1s1ms]",
+        "a[min_of(Inf, 5m)]",
+        "a[max_of(-Inf, 5m)]",
+        "a[min_of(1, +Inf) ^ Inf]",
+        "a[-(-1) ^ 2 * 2]",
+        "a[2 ^ -1 * 600]",
+        "a + fill (-Inf) b",
+        "a + fill (NaN) b",
+        "a @ -0.001",
+        "a @ 1e9",
+        "vector(1e300) * 1e-300 + 4.9e-324 + 1.7976931348623157e308",
+    ] {
+        assert_printed(text);
+    }
+}
+
+/// Names that are words of the language can be written in quotes only, most of them.
+#[test]
+fn names_that_are_words_are_printed_faithfully() {
+    let words = [
+        "on",
+        "ignoring",
+        "group_left",
+        "group_right",
+        "bool",
+        "atan2",
+        "and",
+        "or",
+        "unless",
+        "offset",
+        "by",
+        "without",
+        "fill",
+        "fill_left",
+        "fill_right",
+        "anchored",
+        "smoothed",
+        "start",
+        "end",
+        "step",
+        "range",
+        "min_of",
+        "max_of",
+        "inf",
+        "nan",
+        "Inf",
+        "NaN",
+        "ON",
+        "sum",
+        "topk",
+        "limit_ratio",
+        "rate",
+        "info",
+        "a:b",
+        "a.b",
+        "1a",
+        "",
+        " ",
+        "é",
+        "\\\"",
+        "x\\n",
+    ];
+    for word in words {
+        for around in [
+            "{\"W\"}",
+            "{\"W\",a=\"b\"}",
+            "{\"W\"}[5m]",
+            "-{\"W\"}",
+            "{\"W\"} + {\"W\"}",
+            "a + on (b) {\"W\"}",
+            "a + bool {\"W\"}",
+            "a > bool {\"W\"}",
+            "sum by (a) ({\"W\"})",
+            "sum({\"W\"}) by (a)",
+            "rate({\"W\"}[1m] offset 5m)",
+            "{\"W\"} @ start()",
+            "({\"W\"})[1h:1m]",
+            "sum by (\"W\") (a)",
+            "a * on (\"W\") group_left (\"W\") b",
+            "a * ignoring (\"W\") group_right (\"W\") b",
+            "{a=\"b\",\"W\"=~\"x\"}",
+            "{a=\"W\"}",
+        ] {
+            assert_printed(&around.replace('W', word));
+        }
+    }
+}
