@@ -15,6 +15,8 @@ pub mod fragment;
 pub mod local;
 mod plan;
 pub mod promqltest;
+#[cfg(test)]
+mod properties;
 pub mod query;
 pub mod steps;
 pub mod syntax;

@@ -1,19 +1,19 @@
 //! The property itself.
 
+use crate::syntax::ast::AggregateOp;
+use crate::syntax::functions::FUNCTIONS;
+use crate::{Budget, Query, QueryError, QueryOutput, QueryParams, evaluate_local};
 use pando_model::SeriesSamples;
-use pando_promql::syntax::ast::AggregateOp;
-use pando_promql::syntax::functions::FUNCTIONS;
-use pando_promql::{Budget, Query, QueryError, QueryOutput, QueryParams, evaluate_local};
 
 use super::cluster::{Cluster, Whole};
 use super::compare::Points;
 use super::order::is_ordered;
 use super::params::params;
 use super::smallest::smallest;
-use crate::chance::Chance;
-use crate::data;
-use crate::expressions::Expressions;
-use crate::seeds::{all_cases, each_seed};
+use crate::properties::chance::Chance;
+use crate::properties::data;
+use crate::properties::expressions::Expressions;
+use crate::properties::seeds::{all_cases, each_seed};
 
 /// Cases of random expressions.
 const CASES: u64 = 400;

@@ -1,10 +1,10 @@
 //! Random times and settings of queries.
 
-use pando_promql::{Features, QueryParams};
+use crate::{Features, QueryParams};
 
-use crate::chance::Chance;
-use crate::data::{ORIGIN_MS, SPAN_MS};
-use crate::expressions::FEATURES;
+use crate::properties::chance::Chance;
+use crate::properties::data::{ORIGIN_MS, SPAN_MS};
+use crate::properties::expressions::FEATURES;
 
 pub(super) fn params(chance: &mut Chance, instant: bool) -> QueryParams {
     let start = ORIGIN_MS + chance.within(-60_000, SPAN_MS + 60_000);

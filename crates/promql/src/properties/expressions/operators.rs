@@ -1,7 +1,7 @@
 //! Operators with their matching, and aggregations with their grouping.
 
-use pando_promql::syntax::ast::AggregateOp;
-use pando_promql::syntax::parse;
+use crate::syntax::ast::AggregateOp;
+use crate::syntax::parse;
 
 use super::{Expressions, SYNTAX};
 
@@ -155,7 +155,7 @@ impl Expressions<'_> {
             return format!("{name}({{__name__=~\"{metrics}\"}}[2m])");
         }
         if self.chance.one_in(4) {
-            return format!("{name}({}[2m])", self.chance.pick(&crate::data::NATIVE));
+            return format!("{name}({}[2m])", self.chance.pick(&crate::properties::data::NATIVE));
         }
         format!("{name}({})", self.matrix(0, name))
     }

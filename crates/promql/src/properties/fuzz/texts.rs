@@ -1,14 +1,14 @@
 //! Damaged texts through lexer, parser, printer and planner.
 
-use pando_promql::syntax::{SyntaxFeatures, parse};
-use pando_promql::{Query, QueryParams, parse_matchers};
+use crate::syntax::{SyntaxFeatures, parse};
+use crate::{Query, QueryParams, parse_matchers};
 
 use super::corpus;
 use super::damage::damaged;
-use crate::chance::Chance;
-use crate::expressions::{FEATURES, SYNTAX};
-use crate::printing::assert_printed;
-use crate::seeds::{all_cases, each_seed};
+use crate::properties::chance::Chance;
+use crate::properties::expressions::{FEATURES, SYNTAX};
+use crate::properties::printing::assert_printed;
+use crate::properties::seeds::{all_cases, each_seed};
 
 const CASES: u64 = 6_000;
 

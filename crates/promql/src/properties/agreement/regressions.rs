@@ -1,10 +1,10 @@
 //! What plans once did not agree on, each by its name.
 
-use pando_promql::{Features, QueryParams};
+use crate::{Features, QueryParams};
 
 use super::plans::{Case, check};
-use crate::data::{self, ORIGIN_MS};
-use crate::expressions::FEATURES;
+use crate::properties::data::{self, ORIGIN_MS};
+use crate::properties::expressions::FEATURES;
 
 /// Over the data of some seeds, five minutes after it begins.
 fn agree_on(text: &str) {

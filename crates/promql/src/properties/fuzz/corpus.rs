@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::chance::Chance;
-use crate::expressions::Expressions;
+use crate::properties::chance::Chance;
+use crate::properties::expressions::Expressions;
 
 /// Generated expressions beside those of the scripts.
 const GENERATED: u64 = 300;

@@ -1,15 +1,15 @@
 //! A generator of expressions by type. It reads the table of functions, so that what is added there is generated; it
-//! knows the metrics of [`crate::data`], so that most of what it makes has an answer.
+//! knows the metrics of [`crate::properties::data`], so that most of what it makes has an answer.
 
 mod calls;
 mod coverage;
 mod operators;
 mod selectors;
 
-use pando_promql::Features;
-use pando_promql::syntax::{SyntaxFeatures, parse};
+use crate::Features;
+use crate::syntax::{SyntaxFeatures, parse};
 
-use crate::chance::Chance;
+use crate::properties::chance::Chance;
 
 /// All that is behind a switch.
 pub(crate) const FEATURES: Features = Features {

@@ -1,9 +1,9 @@
 //! The smallest part of an expression on which plans disagree: what a person wants to look at.
 
-use pando_promql::{ValueType, parse};
+use crate::{ValueType, parse};
 
 use super::plans::Case;
-use crate::expressions::SYNTAX;
+use crate::properties::expressions::SYNTAX;
 
 /// `case`, or the one with a part of its expression, of those on which plans still disagree.
 pub(super) fn smallest(mut case: Case) -> Case {

@@ -1,7 +1,7 @@
 //! Calls, by the signatures in the table of functions.
 
-use pando_promql::ValueType;
-use pando_promql::syntax::functions::{FUNCTIONS, Function};
+use crate::ValueType;
+use crate::syntax::functions::{FUNCTIONS, Function};
 
 use super::Expressions;
 
@@ -101,7 +101,7 @@ impl Expressions<'_> {
             3 => format!("sum by (le, job) (rate({classic}[3m]))"),
             4 => {
                 let function = self.chance.pick(&["rate", "increase", "sum_over_time", "delta"]);
-                format!("{function}({}[3m])", self.chance.pick(&crate::data::NATIVE))
+                format!("{function}({}[3m])", self.chance.pick(&crate::properties::data::NATIVE))
             }
             _ => self.histograms(),
         }

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pando_promql::syntax::ast::{
+use crate::syntax::ast::{
     AggregateOp, AtModifier, Cardinality, Duration, DurationKind, Expr, ExprKind, Matching,
     UnaryOp, VectorSelector,
 };
-use pando_promql::syntax::functions::FUNCTIONS;
-use pando_promql::syntax::parse;
+use crate::syntax::functions::FUNCTIONS;
+use crate::syntax::parse;
 
 use super::operators::{ARITHMETIC, COMPARISONS, SETS, TRIMS};
 use super::{Expressions, SYNTAX};
-use crate::chance::Chance;
+use crate::properties::chance::Chance;
 
 /// Expressions that are enough for each construct to be made.
 const EXPRESSIONS: u64 = 4_000;

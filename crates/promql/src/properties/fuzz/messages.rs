@@ -1,16 +1,16 @@
 //! Damaged plans and batches through their decoders.
 
-use pando_model::{Matcher, SeriesSamples};
-use pando_promql::{
+use crate::{
     Budget, CancelFlag, Features, FragmentExecution, FragmentPlan, PartialBatch, PartialGroup,
     PartialMerge, Query, QueryParams,
 };
+use pando_model::{Matcher, SeriesSamples};
 
 use super::damage::damaged;
-use crate::chance::Chance;
-use crate::data;
-use crate::expressions::{Expressions, FEATURES};
-use crate::seeds::{all_cases, each_seed};
+use crate::properties::chance::Chance;
+use crate::properties::data;
+use crate::properties::expressions::{Expressions, FEATURES};
+use crate::properties::seeds::{all_cases, each_seed};
 
 const CASES: u64 = 200;
 /// How many times each message is damaged.

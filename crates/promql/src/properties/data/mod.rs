@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pando_model::{Histogram, Labels, STALE_NAN, SampleValue, SeriesKey, SeriesSamples, TenantId};
 
-use crate::chance::Chance;
+use crate::properties::chance::Chance;
 use histograms::Histograms;
 
 /// When the samples begin, and for how long there are some, ms.

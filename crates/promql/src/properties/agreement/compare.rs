@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::{QueryError, QueryOutput, QueryValue};
 use pando_model::{Histogram, SampleValue, Span};
-use pando_promql::{QueryError, QueryOutput, QueryValue};
 
 /// The relative difference that the order of additions may make.
 const TOLERANCE: f64 = 1e-9;

@@ -1,16 +1,16 @@
 //! What is printed reads back as the same tree; and another parser reads what we read, but for what is named here.
 
-use pando_promql::syntax::parse;
+use crate::syntax::parse;
 
-use crate::chance::Chance;
-use crate::expressions::{Expressions, SYNTAX};
-use crate::seeds::each_seed;
+use crate::properties::chance::Chance;
+use crate::properties::expressions::{Expressions, SYNTAX};
+use crate::properties::seeds::each_seed;
 
 const CASES: u64 = 2_000;
 
 /// A tree without the places of its parts, and without the way in which numbers were written: `[300]` and `[5m]` are
 /// the same.
-fn shape(expr: &pando_promql::Expr) -> String {
+fn shape(expr: &crate::Expr) -> String {
     let mut text = format!("{expr:?}");
     for flag in ["duration: true", "duration: false"] {
         text = text.replace(flag, "");

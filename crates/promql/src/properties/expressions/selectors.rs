@@ -1,7 +1,9 @@
 //! Selectors, ranges, subqueries, and what modifies them.
 
 use super::Expressions;
-use crate::data::{CUSTOM, DOTTED, EXPONENTIAL, FLOATS, INFOS, MIXED, NATIVE, ORIGIN_MS, SPAN_MS};
+use crate::properties::data::{
+    CUSTOM, DOTTED, EXPONENTIAL, FLOATS, INFOS, MIXED, NATIVE, ORIGIN_MS, SPAN_MS,
+};
 
 /// The functions that `anchored` and `smoothed` go with.
 const ANCHORED: [&str; 5] = ["resets", "changes", "rate", "increase", "delta"];

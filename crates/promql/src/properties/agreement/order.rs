@@ -1,10 +1,10 @@
 //! Whether the order of an answer's series means anything.
 
-use pando_promql::parse;
-use pando_promql::syntax::ExprKind;
-use pando_promql::syntax::ast::AggregateOp;
+use crate::parse;
+use crate::syntax::ExprKind;
+use crate::syntax::ast::AggregateOp;
 
-use crate::expressions::SYNTAX;
+use crate::properties::expressions::SYNTAX;
 
 /// Whether an expression sorts: otherwise its series have no order, as in Prometheus, and plans may differ in it.
 pub(super) fn is_ordered(text: &str) -> bool {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use pando_promql::syntax::parse;
+use crate::syntax::parse;
 
-use crate::chance::Chance;
-use crate::expressions::{Expressions, SYNTAX};
-use crate::seeds::{all_cases, each_seed};
+use crate::properties::chance::Chance;
+use crate::properties::expressions::{Expressions, SYNTAX};
+use crate::properties::seeds::{all_cases, each_seed};
 
 const CASES: u64 = 2_000;
 

@@ -3,12 +3,12 @@
 
 use std::thread;
 
-use pando_promql::syntax::{DEPTH_MAX, OPERATORS_MAX, parse};
-use pando_promql::{Budget, Query, QueryParams, evaluate_local};
+use crate::syntax::{DEPTH_MAX, OPERATORS_MAX, parse};
+use crate::{Budget, Query, QueryParams, evaluate_local};
 
-use crate::agreement::Whole;
-use crate::data;
-use crate::expressions::{FEATURES, SYNTAX};
+use crate::properties::agreement::Whole;
+use crate::properties::data;
+use crate::properties::expressions::{FEATURES, SYNTAX};
 
 /// Half of what threads are given, and the frames of tests are several times as large as those of releases.
 const STACK_BYTES: usize = 1 << 20;

@@ -1,6 +1,6 @@
 //! Seeded damage to bytes.
 
-use crate::chance::Chance;
+use crate::properties::chance::Chance;
 
 /// `good` with one to four changes: bytes flipped, cut out, doubled, moved, or replaced by a part of `other`.
 pub(super) fn damaged(chance: &mut Chance, good: &[u8], other: &[u8], words: &[&[u8]]) -> Vec<u8> {

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use pando_model::{ErrorKind, Matcher, STALE_NAN, SeriesSamples, TimeRange};
-use pando_promql::{
+use crate::{
     Budget, CancelFlag, FragmentExecution, FragmentPlan, FragmentResult, FragmentSpec,
     PartialBatch, PartialMerge, Query, QueryError, QueryOutput, SeriesSource,
 };
+use pando_model::{ErrorKind, Matcher, STALE_NAN, SeriesSamples, TimeRange};
 
-use crate::chance::Chance;
+use crate::properties::chance::Chance;
 
 /// All series in one place.
 pub(crate) struct Whole<'a>(pub(crate) &'a [SeriesSamples]);

@@ -3,7 +3,7 @@
 //! Every case is made of one seed, so that a failure is run again with what it prints:
 //!
 //! ```text
-//! PANDO_TEST_SEED=1234 cargo test -p pando-promql --test properties <the test's name>
+//! PANDO_TEST_SEED=1234 cargo test -p pando-promql properties:: <the test's name>
 //! ```
 //!
 //! `PANDO_TEST_LONG=1` runs many more cases, `PANDO_TEST_LONG=20` twenty times as many as that.
