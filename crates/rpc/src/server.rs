@@ -94,8 +94,8 @@ impl GrpcServer {
             server = server.tls_config(tls.server())?;
         }
         let current = Current { routes: self.routes };
-        // The builder's `tcp_nodelay` does not hold for a listener that is handed in. Without it the end of a streamed
-        // answer waits for the acknowledgement of what went before, which the peer delays by 40 ms.
+        // The builder's `tcp_nodelay` is ignored for a listener that is handed in, and the end of a streamed answer may
+        // then wait for the acknowledgement of what went before.
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         server
             .layer(check)

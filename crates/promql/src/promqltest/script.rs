@@ -147,7 +147,7 @@ fn load(first: usize, text: &str, body: &[(usize, &str)]) -> Result<Command, Scr
     let mut words = text.split_whitespace();
     let with_nhcb = words.next() == Some("load_with_nhcb");
     let step_ms = duration(words.next().unwrap_or_default()).map_err(here)?;
-    let (mut series, mut pending) = (Vec::new(), None);
+    let (mut series, mut pending) = (Vec::<SeriesLine>::new(), None);
     for (number, line) in body {
         let at = |why: String| ScriptError { line: *number, why };
         // Start timestamps stand in a line of their own before the samples that they belong to.
@@ -164,7 +164,11 @@ fn load(first: usize, text: &str, body: &[(usize, &str)]) -> Result<Command, Scr
             }
             one.starts = starts;
         }
-        series.push(one);
+        // Of two lines of one series the later one is it, as in Prometheus' runner.
+        match series.iter_mut().find(|other| other.labels == one.labels) {
+            Some(other) => *other = one,
+            None => series.push(one),
+        }
     }
     if pending.is_some() {
         return Err(here("start timestamps without samples".to_string()));

@@ -145,3 +145,11 @@ fn failures_name_line_expression_and_reason() {
     assert_eq!((failure.line, failure.expr.as_str()), (7, "a + 1"));
     assert!(failure.why.starts_with("as written: series {} at 0: "), "{}", failure.why);
 }
+
+#[test]
+fn the_later_line_of_a_series_in_a_load_is_the_series() {
+    let load = "load 1m\n  a 1 2 3\n  b 1 2\n  a 5\n\n";
+    let evals = "eval instant at 0 a\n  a 5\n\neval instant at 2m count_over_time(a[5m])\n  {} 1\n";
+    let report = run(&format!("{load}{evals}"), Engine::OF_SCRIPTS).expect("a script");
+    assert_eq!((report.passed, report.failures.len()), (2, 0), "{:?}", report.failures);
+}
