@@ -171,7 +171,7 @@ pub(crate) struct PromqlTestCommand {
     pub(crate) url: Option<String>,
     /// What empties the server, run by sh at the begin of each script and at each `clear`. Where absent, each of them
     /// is a tenant of its own (header X-Scope-OrgID), as Pando has them.
-    #[arg(long, requires = "url")]
+    #[arg(long, requires = "url", value_name = "CMD")]
     pub(crate) reset_cmd: Option<String>,
     /// Scripts, and folders of *.test files.
     #[arg(required = true, value_name = "PATH")]
@@ -185,8 +185,8 @@ What the server of --url needs:
 from there anew. A server has to take them: no retention, and out-of-order samples. For Pando:
     pando all --limits.out-of-order-time-window=100y --enable-feature=promql-experimental-functions,\
 promql-extended-range-selectors,promql-binop-fill-modifiers,promql-delayed-name-removal,use-start-timestamps
-  Prometheus takes the same features, --web.enable-remote-write-receiver, and out_of_order_time_window in its \
-configuration; --reset-cmd has to give it an empty data directory.
+  Prometheus takes the same features, promql-duration-expr and st-storage, --web.enable-remote-write-receiver, and \
+out_of_order_time_window in its configuration; --reset-cmd has to give it an empty data directory.
   The default step of subqueries (evaluation interval) has to be 1m; lookback is asked for with every query.
 
 Of native histograms the API shows count, sum and the buckets that are not empty: that is what is compared, and neither \
