@@ -7,11 +7,11 @@ use std::time::Duration;
 use pando_model::{ClusterId, ErrorKind, NodeId};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tower::Service;
 
 use crate::error::status;
@@ -89,16 +89,18 @@ impl GrpcServer {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
-            .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
-            .tcp_nodelay(true);
+            .http2_max_header_list_size(HEADER_LIST_BYTES_MAX);
         if let Some(tls) = &self.tls {
             server = server.tls_config(tls.server())?;
         }
         let current = Current { routes: self.routes };
+        // The builder's `tcp_nodelay` is ignored for a listener that is handed in, and the end of a streamed answer may
+        // then wait for the acknowledgement of what went before.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         server
             .layer(check)
             .add_routes(Routes::from(axum::Router::new().fallback_service(current)))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+            .serve_with_incoming_shutdown(incoming, stop)
             .await
     }
 }

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::args::{CheckCommand, Command, Flags};
+use crate::args::{CheckCommand, Command, Flags, TestCommand};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     }
     let (cli, flags) = args::parse();
     match run(&cli.command, flags) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => fail(&format!("{error:#}")),
     }
 }
@@ -38,7 +38,7 @@ fn fail(text: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn run(command: &Command, flags: Flags) -> Result<()> {
+fn run(command: &Command, flags: Flags) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -47,9 +47,14 @@ fn run(command: &Command, flags: Flags) -> Result<()> {
         if let Some(plan) = run::Plan::of(command, flags) {
             plan.check()?;
             logging::install(&plan.log)?;
-            return run::run(plan).await;
+            return run::run(plan).await.map(|()| ExitCode::SUCCESS);
         }
         pando_rpc::tls::install_provider();
+        if let Command::Test(TestCommand::Promql(command)) = command {
+            // What failed is said already.
+            let all = tools::promql_test::run(command)?;
+            return Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         match command {
             Command::Check(CheckCommand::Config { file }) => tools::check::config(file),
             Command::Query(command) => tools::query::run(command).await,
@@ -57,6 +62,7 @@ fn run(command: &Command, flags: Flags) -> Result<()> {
             Command::Admin(command) => tools::admin::run(command).await,
             _ => Ok(()),
         }
+        .map(|()| ExitCode::SUCCESS)
     });
     // Blocking work of a process that was told to end is not waited for.
     runtime.shutdown_background();

@@ -3,6 +3,8 @@
 use pando_model::{Histogram, Labels, ResetHint, SampleValue, is_stale_nan};
 
 use super::histogram::buckets;
+use super::shown::ShownHistogram;
+use super::subject::{Rows, Seen};
 
 const EPSILON: f64 = 1e-6;
 
@@ -27,7 +29,7 @@ pub(super) fn floats_equal(a: f64, b: f64) -> bool {
 /// What a value is expected to be.
 pub(super) struct Expected {
     pub(super) value: SampleValue,
-    /// Whether an unknown reset hint has to be one; any other has to be what it is.
+    /// Whether an unknown reset hint has to be one; any other has to be what it is, where hints are seen.
     pub(super) hint: bool,
 }
 
@@ -37,10 +39,11 @@ impl Expected {
         Expected { value, hint: false }
     }
 
-    fn equals(&self, got: &SampleValue) -> bool {
+    fn equals(&self, got: &Seen) -> bool {
         match (&self.value, got) {
-            (SampleValue::Float(a), SampleValue::Float(b)) => floats_equal(*a, *b),
-            (SampleValue::Histogram(a), SampleValue::Histogram(b)) => {
+            (SampleValue::Float(a), Seen::Sample(SampleValue::Float(b))) => floats_equal(*a, *b),
+            (SampleValue::Histogram(a), Seen::Shown(b)) => ShownHistogram::of(a).equals(b),
+            (SampleValue::Histogram(a), Seen::Sample(SampleValue::Histogram(b))) => {
                 let any = a.reset_hint == ResetHint::Unknown && !self.hint;
                 (any || a.reset_hint == b.reset_hint) && histograms_equal(a, b)
             }
@@ -69,10 +72,7 @@ fn histograms_equal(a: &Histogram, b: &Histogram) -> bool {
         && same(a, b, false)
 }
 
-/// A result as `labels -> (time, value)*`, in its order.
-pub(super) type Rows = Vec<(Labels, Vec<(i64, SampleValue)>)>;
-
-/// An expected one.
+/// An expected result.
 pub(super) type ExpectedRows = Vec<(Labels, Vec<(i64, Expected)>)>;
 
 /// Whether rows are in the order of their labels; `Err` names one that is not.

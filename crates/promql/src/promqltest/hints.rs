@@ -5,17 +5,15 @@ use std::sync::Arc;
 
 use pando_model::{Histogram, ResetHint, SampleValue};
 
-use super::points::Point;
 use crate::engine::histogram::is_reset;
 
 /// Sets the hints of a series' histograms to what they would be read back as.
-pub(super) fn as_stored(points: &mut [Point]) {
+pub(super) fn as_stored<'a>(values: impl Iterator<Item = &'a mut SampleValue>) {
     let mut before: Option<Arc<Histogram>> = None;
-    for point in points {
-        match point {
-            None => {}
-            Some(SampleValue::Float(_)) => before = None,
-            Some(SampleValue::Histogram(h)) => {
+    for value in values {
+        match value {
+            SampleValue::Float(_) => before = None,
+            SampleValue::Histogram(h) => {
                 let as_written = h.clone();
                 if h.reset_hint != ResetHint::Gauge {
                     let continues = before.as_deref().is_some_and(|before| continues(h, before));

@@ -2,23 +2,21 @@
 
 use pando_model::{Labels, SampleValue};
 
-use super::compare::{self, Expected, ExpectedRows, Rows, floats_equal};
-use super::hints;
+use super::compare::{self, Expected, ExpectedRows, floats_equal};
+use super::in_process::Engine;
 use super::points::SeriesLine;
-use super::script::{self, Command, Eval, EvalTime, Expect, TextTest};
-use super::storage::MemorySource;
+use super::script::{Command, Eval, Expect, Script, ScriptError, TextTest};
+use super::subject::{
+    Answer, AnswerValue, EvalTimes, LoadedSample, LoadedSeries, Rows, Subject, SubjectError,
+};
 use super::variants;
-use crate::budget::Budget;
-use crate::error::QueryError;
-use crate::local::evaluate_local;
-use crate::query::{Features, Query, QueryOutput, QueryParams, QueryValue};
 
-/// An eval that did not answer as expected.
+/// An eval that did not answer as expected, or a load that was refused.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The line of the eval.
     pub line: usize,
-    /// Its expression.
+    /// Its expression; of a load its first line.
     pub expr: String,
     /// What was wrong, and in which variant.
     pub why: String,
@@ -29,96 +27,104 @@ pub struct Failure {
 pub struct Report {
     /// Evals that answered as expected in all variants.
     pub passed: usize,
-    /// The others.
+    /// The others, and loads that were refused in part or as a whole.
     pub failures: Vec<Failure>,
 }
 
-/// Runs a script as Prometheus' own test engine does: everything experimental on, names dropped late.
-///
-/// # Errors
-/// A text that is no script; the message has the line.
-pub fn run_script(text: &str) -> Result<Report, String> {
-    let features = Features {
-        experimental_functions: true,
-        extended_range_selectors: true,
-        fill_modifiers: true,
-        delayed_name_removal: true,
-        start_timestamps: true,
-    };
-    run_script_with(text, Engine { features, push_down: true })
-}
-
-/// How a script's expressions are evaluated.
-#[derive(Clone, Copy, Debug)]
-pub struct Engine {
-    /// Switches.
-    pub features: Features,
-    /// See [`QueryParams::push_down`].
-    pub push_down: bool,
-}
-
-/// Runs a script on another `engine` than [`run_script`]'s.
-///
-/// # Errors
-/// A text that is no script; the message has the line.
-pub fn run_script_with(text: &str, engine: Engine) -> Result<Report, String> {
-    let mut source = MemorySource::new();
-    let mut report = Report::default();
-    for command in script::parse(text)? {
-        match command {
-            Command::Clear => source = MemorySource::new(),
-            Command::Load { step_ms, series } => {
-                for mut line in series {
-                    hints::as_stored(&mut line.points);
-                    let mut starts = line.starts.into_iter();
-                    for (i, value) in line.points.into_iter().enumerate() {
-                        let t_ms = step_ms.saturating_mul(i as i64);
-                        let start = starts.next().flatten().map(|s| t_ms.saturating_add(s));
-                        if let Some(value) = value {
-                            source.add_with_start(&line.labels, t_ms, value, start.unwrap_or(0));
-                        }
-                    }
+impl Script {
+    /// Runs the script against `subject`, which is cleared first.
+    ///
+    /// # Errors
+    /// The subject is broken: it neither answers nor refuses. The line is that of the command.
+    pub fn run(&self, subject: &mut impl Subject) -> Result<Report, ScriptError> {
+        let mut report = Report::default();
+        let first = self.commands.first().map_or(1, |(line, _)| *line);
+        subject.clear().map_err(|e| ScriptError { line: first, why: e.to_string() })?;
+        for (line, command) in &self.commands {
+            let line = *line;
+            let done = match command {
+                Command::Clear => subject.clear().map_err(Fault::from),
+                Command::Load { step_ms, series, .. } => {
+                    subject.load(loaded(series, *step_ms)).map_err(Fault::from)
                 }
-            }
-            Command::Eval(eval) => match run_eval(&eval, &source, engine) {
-                Ok(()) => report.passed += 1,
-                Err(why) => {
-                    let Eval { line, expr, .. } = *eval;
+                Command::Eval(eval) => run_eval(eval, subject).inspect(|()| report.passed += 1),
+            };
+            match done {
+                Ok(()) => {}
+                Err(Fault::Wrong(why)) => {
+                    let expr = command.text().to_string();
                     report.failures.push(Failure { line, expr, why });
                 }
-            },
+                Err(Fault::Broken(why)) => return Err(ScriptError { line, why }),
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// Why a command did not succeed.
+enum Fault {
+    /// It was answered otherwise.
+    Wrong(String),
+    /// It was not answered.
+    Broken(String),
+}
+
+impl From<SubjectError> for Fault {
+    fn from(error: SubjectError) -> Self {
+        match error {
+            SubjectError::Refused(why) => Fault::Wrong(why),
+            SubjectError::Broken(why) => Fault::Broken(why),
         }
     }
-    Ok(report)
 }
 
-impl Engine {
-    fn ask(
-        &self,
-        expr: &str,
-        base: QueryParams,
-        source: &MemorySource,
-    ) -> Result<QueryOutput, QueryError> {
-        let params = QueryParams { push_down: self.push_down, ..base };
-        let query = Query::parse(expr, params.with_features(self.features))?;
-        evaluate_local(&query, source, Budget::default())
+impl From<String> for Fault {
+    fn from(why: String) -> Self {
+        Fault::Wrong(why)
     }
 }
 
-fn run_eval(eval: &Eval, source: &MemorySource, engine: Engine) -> Result<(), String> {
-    match eval.time {
-        EvalTime::Range { start_ms, end_ms, step_ms } => {
-            let base = QueryParams::range(start_ms, end_ms, step_ms).map_err(|e| e.to_string())?;
-            check(&eval.expect, engine.ask(&eval.expr, base, source), &|expect| {
+impl Fault {
+    /// The same, in the variant that `which` names.
+    fn within(self, which: impl FnOnce() -> String) -> Self {
+        match self {
+            Fault::Wrong(why) => Fault::Wrong(format!("{}: {why}", which())),
+            broken @ Fault::Broken(_) => broken,
+        }
+    }
+}
+
+/// The samples of a `load`.
+fn loaded(series: &[SeriesLine], step_ms: i64) -> Vec<LoadedSeries> {
+    let one = |line: &SeriesLine| {
+        let mut samples = Vec::with_capacity(line.points.len());
+        for (i, value) in line.points.iter().enumerate() {
+            let Some(value) = value else { continue };
+            let t_ms = step_ms.saturating_mul(i as i64);
+            let start = line.starts.get(i).copied().flatten();
+            let start_ms = start.map_or(0, |start| t_ms.saturating_add(start));
+            samples.push(LoadedSample { t_ms, start_ms, value: value.clone() });
+        }
+        LoadedSeries { labels: line.labels.clone(), samples }
+    };
+    series.iter().map(one).collect()
+}
+
+fn run_eval(eval: &Eval, subject: &mut impl Subject) -> Result<(), Fault> {
+    match eval.times {
+        times @ EvalTimes::Range { start_ms, step_ms, .. } => {
+            check(&eval.expect, subject.ask(&eval.expr, times), &|expect| {
                 expected_rows(&expect.series, start_ms, step_ms)
             })
         }
-        EvalTime::Instant { t_ms } => {
-            instant(eval, &eval.expr, t_ms, source, engine)
-                .map_err(|e| format!("as written: {e}"))?;
-            for (expr, t_ms) in variants::with_at(&eval.expr, t_ms, &engine.features.syntax())? {
-                instant(eval, &expr, t_ms, source, engine)
-                    .map_err(|e| format!("{expr} at {t_ms}: {e}"))?;
+        EvalTimes::Instant { t_ms } => {
+            instant(eval, &eval.expr, t_ms, subject)
+                .map_err(|e| e.within(|| "as written".to_string()))?;
+            let syntax = Engine::OF_SCRIPTS.features.syntax();
+            for (expr, t_ms) in variants::with_at(&eval.expr, t_ms, &syntax)? {
+                instant(eval, &expr, t_ms, subject)
+                    .map_err(|e| e.within(|| format!("{expr} at {t_ms}")))?;
             }
             Ok(())
         }
@@ -126,17 +132,10 @@ fn run_eval(eval: &Eval, source: &MemorySource, engine: Engine) -> Result<(), St
 }
 
 /// The instant query, and the same as the middle step of a range query.
-fn instant(
-    eval: &Eval,
-    expr: &str,
-    t_ms: i64,
-    source: &MemorySource,
-    engine: Engine,
-) -> Result<(), String> {
+fn instant(eval: &Eval, expr: &str, t_ms: i64, subject: &mut impl Subject) -> Result<(), Fault> {
     let expect = &eval.expect;
-    check(expect, engine.ask(expr, QueryParams::instant(t_ms), source), &|expect| match expect
-        .range_vector
-    {
+    let answer = subject.ask(expr, EvalTimes::Instant { t_ms });
+    check(expect, answer, &|expect| match expect.range_vector {
         Some((from, step)) => expected_rows(&expect.series, from, step),
         None => expected_rows(&expect.series, t_ms, 1),
     })?;
@@ -144,24 +143,25 @@ fn instant(
     if expect.fail.is_some() || no_vector || variants::depends_on_query(expr) {
         return Ok(());
     }
-    middle_step(expect, expr, t_ms, source, engine).map_err(|e| format!("as a range query: {e}"))
+    middle_step(expect, expr, t_ms, subject)
+        .map_err(|e| e.within(|| "as a range query".to_string()))
 }
 
 fn middle_step(
     expect: &Expect,
     expr: &str,
     t_ms: i64,
-    source: &MemorySource,
-    engine: Engine,
-) -> Result<(), String> {
-    let base = QueryParams::range(t_ms - 60_000, t_ms + 60_000, 60_000);
-    let base = base.map_err(|e| e.to_string())?;
-    let output = engine.ask(expr, base, source).map_err(|e| e.to_string())?;
+    subject: &mut impl Subject,
+) -> Result<(), Fault> {
+    let (start_ms, end_ms) = (t_ms - 60_000, t_ms + 60_000);
+    let answer = subject.ask(expr, EvalTimes::Range { start_ms, end_ms, step_ms: 60_000 })?;
     if expect.ordered {
         // Range queries are always in the order of labels.
         return Ok(());
     }
-    let mut got = rows_of(&output.value);
+    let AnswerValue::Matrix(mut got) = answer.value else {
+        return Err(Fault::Wrong(format!("unexpected {:?}", answer.value)));
+    };
     compare::sorted(&got)?;
     for (_, points) in &mut got {
         points.retain(|(t, _)| *t == t_ms);
@@ -171,49 +171,53 @@ fn middle_step(
         Some(v) => vec![(Labels::empty(), vec![(t_ms, Expected::of(SampleValue::Float(v)))])],
         None => expected_rows(&expect.series, t_ms, 1),
     };
-    compare::rows(&wanted, &got, false)
+    Ok(compare::rows(&wanted, &got, false)?)
 }
 
 fn check(
     expect: &Expect,
-    result: Result<QueryOutput, QueryError>,
+    answer: Result<Answer, SubjectError>,
+    wanted: &dyn Fn(&Expect) -> ExpectedRows,
+) -> Result<(), Fault> {
+    let answer = match (answer, &expect.fail) {
+        (Err(SubjectError::Refused(text)), Some(test)) => {
+            let passes = test.passes(&text);
+            return if passes { Ok(()) } else { Err(format!("fails otherwise: {text}").into()) };
+        }
+        (Err(error), _) => return Err(error.into()),
+        (Ok(_), Some(_)) => return Err("should fail".to_string().into()),
+        (Ok(answer), None) => answer,
+    };
+    annotations("warn", &expect.warn, expect.no_warn, &answer.warnings)?;
+    annotations("info", &expect.info, expect.no_info, &answer.infos)?;
+    Ok(value(expect, &answer.value, wanted)?)
+}
+
+fn value(
+    expect: &Expect,
+    got: &AnswerValue,
     wanted: &dyn Fn(&Expect) -> ExpectedRows,
 ) -> Result<(), String> {
-    let output = match (result, &expect.fail) {
-        (Err(e), Some(test)) => {
-            let text = e.to_string();
-            let passes = test.passes(&text);
-            return if passes { Ok(()) } else { Err(format!("fails otherwise: {text}")) };
-        }
-        (Err(e), None) => return Err(e.to_string()),
-        (Ok(_), Some(_)) => return Err("should fail".to_string()),
-        (Ok(output), None) => output,
-    };
-    annotations("warn", &expect.warn, expect.no_warn, &output.warnings)?;
-    annotations("info", &expect.info, expect.no_info, &output.infos)?;
-    match (&output.value, expect.scalar, &expect.string) {
-        (QueryValue::Scalar { value, .. }, Some(wanted), _) => match floats_equal(wanted, *value) {
+    let ordered = expect.ordered;
+    let rows = |got: &Rows| compare::rows(&wanted(expect), got, ordered);
+    match (got, expect.scalar, &expect.string) {
+        (AnswerValue::Scalar(value), Some(wanted), _) => match floats_equal(wanted, *value) {
             true => Ok(()),
             false => Err(format!("{value}, expected {wanted}")),
         },
-        (QueryValue::String { text, .. }, _, Some(wanted)) => match text == wanted {
+        (AnswerValue::String(text), _, Some(wanted)) => match text == wanted {
             true => Ok(()),
             false => Err(format!("{text:?}, expected {wanted:?}")),
         },
-        (QueryValue::Scalar { .. } | QueryValue::String { .. }, ..) => {
-            Err(format!("unexpected {:?}", output.value))
-        }
-        (QueryValue::Matrix(_), None, None) if expect.ordered => {
+        (AnswerValue::Matrix(_), None, None) if ordered => {
             Err("a range of values has no order".to_string())
         }
-        (value, None, None) => {
-            let got = rows_of(value);
-            if matches!(value, QueryValue::Matrix(_)) {
-                compare::sorted(&got)?;
-            }
-            compare::rows(&wanted(expect), &got, expect.ordered)
+        (AnswerValue::Matrix(got), None, None) => {
+            compare::sorted(got)?;
+            rows(got)
         }
-        (value, ..) => Err(format!("unexpected {value:?}")),
+        (AnswerValue::Vector(got), None, None) => rows(got),
+        (other, ..) => Err(format!("unexpected {other:?}")),
     }
 }
 
@@ -230,29 +234,6 @@ fn annotations(kind: &str, tests: &[TextTest], none: bool, got: &[String]) -> Re
     match got.iter().find(|text| !tests.iter().any(|test| test.passes(text))) {
         Some(text) => Err(format!("unexpected {kind}: {text}")),
         None => Ok(()),
-    }
-}
-
-fn rows_of(value: &QueryValue) -> Rows {
-    match value {
-        QueryValue::Vector(vector) => {
-            vector.iter().map(|s| (s.labels.clone(), vec![(s.t_ms, s.value.clone())])).collect()
-        }
-        QueryValue::Matrix(matrix) => matrix
-            .iter()
-            .map(|s| {
-                let floats = s.floats.iter().map(|(t, v)| (*t, SampleValue::Float(*v)));
-                let histograms =
-                    s.histograms.iter().map(|(t, h)| (*t, SampleValue::Histogram(h.clone())));
-                let mut points: Vec<_> = floats.chain(histograms).collect();
-                points.sort_by_key(|(t, _)| *t);
-                (s.labels.clone(), points)
-            })
-            .collect(),
-        QueryValue::Scalar { t_ms, value } => {
-            vec![(Labels::empty(), vec![(*t_ms, SampleValue::Float(*value))])]
-        }
-        QueryValue::String { .. } => Vec::new(),
     }
 }
 

@@ -6,11 +6,28 @@ use pando_model::number::parse_go_float;
 
 use super::nhcb;
 use super::points::{SeriesLine, series_line, start_line};
+use super::subject::EvalTimes;
+
+/// A script that was read.
+pub struct Script {
+    /// The commands, each with the line in which it begins.
+    pub(super) commands: Vec<(usize, Command)>,
+}
+
+/// What is wrong in a line of a script.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{why} line={line}")]
+pub struct ScriptError {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub why: String,
+}
 
 /// A command of a script.
 pub(super) enum Command {
-    /// Adds samples, `step_ms` apart, from time 0 on.
-    Load { step_ms: i64, series: Vec<SeriesLine> },
+    /// Adds samples, `step_ms` apart, from time 0 on; `text` is its first line.
+    Load { step_ms: i64, series: Vec<SeriesLine>, text: String },
     /// Forgets all samples.
     Clear,
     /// Evaluates and compares.
@@ -19,17 +36,20 @@ pub(super) enum Command {
 
 /// An evaluation and what is expected of it.
 pub(super) struct Eval {
-    pub(super) line: usize,
     pub(super) expr: String,
-    pub(super) time: EvalTime,
+    pub(super) times: EvalTimes,
     pub(super) expect: Expect,
 }
 
-/// When an expression is evaluated.
-#[derive(Clone, Copy)]
-pub(super) enum EvalTime {
-    Instant { t_ms: i64 },
-    Range { start_ms: i64, end_ms: i64, step_ms: i64 },
+impl Command {
+    /// What names it in a report.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Command::Load { text, .. } => text,
+            Command::Clear => "clear",
+            Command::Eval(eval) => &eval.expr,
+        }
+    }
 }
 
 /// How a text is compared.
@@ -65,43 +85,47 @@ pub(super) struct Expect {
     pub(super) series: Vec<SeriesLine>,
 }
 
-/// Reads a script.
-///
-/// # Errors
-/// The first line that is no part of one, with its number.
-pub(super) fn parse(text: &str) -> Result<Vec<Command>, String> {
-    let lines: Vec<&str> = text.lines().map(without_comment).collect();
-    let (mut at, mut out) = (0, Vec::new());
-    while at < lines.len() {
-        let (number, line) = (at + 1, lines[at]);
-        at += 1;
-        if line.is_empty() {
-            continue;
-        }
-        let body: Vec<(usize, &str)> = lines[at..]
-            .iter()
-            .take_while(|l| !l.is_empty())
-            .enumerate()
-            .map(|(i, l)| (at + i + 1, *l))
-            .collect();
-        let word = line.split_whitespace().next().unwrap_or_default();
-        let command = match word {
-            "clear" => Command::Clear,
-            "load" | "load_with_nhcb" => {
-                load(line, &body).map_err(|e| format!("{e} line={number}"))?
+impl Script {
+    /// Reads a script.
+    ///
+    /// # Errors
+    /// The first line that is no part of one.
+    pub fn parse(text: &str) -> Result<Self, ScriptError> {
+        let lines: Vec<&str> = text.lines().map(without_comment).collect();
+        let (mut at, mut commands) = (0, Vec::new());
+        while at < lines.len() {
+            let (number, line) = (at + 1, lines[at]);
+            at += 1;
+            if line.is_empty() {
+                continue;
             }
-            _ if word.starts_with("eval") => {
-                let eval = eval(number, line, &body).map_err(|e| format!("{e} line={number}"))?;
-                Command::Eval(Box::new(eval))
+            let body: Vec<(usize, &str)> = lines[at..]
+                .iter()
+                .take_while(|l| !l.is_empty())
+                .enumerate()
+                .map(|(i, l)| (at + i + 1, *l))
+                .collect();
+            let here = |why: String| ScriptError { line: number, why };
+            let command = match line.split_whitespace().next().unwrap_or_default() {
+                "clear" => Command::Clear,
+                "load" | "load_with_nhcb" => load(number, line, &body)?,
+                word if word.starts_with("eval") => {
+                    let mut eval = eval(line).map_err(here)?;
+                    for (line, text) in &body {
+                        let there = |why| ScriptError { line: *line, why };
+                        expectation(text, &mut eval.expect).map_err(there)?;
+                    }
+                    Command::Eval(Box::new(eval))
+                }
+                word => return Err(here(format!("unknown command {word:?}"))),
+            };
+            if !matches!(command, Command::Clear) {
+                at += body.len();
             }
-            _ => return Err(format!("unknown command {word:?} line={number}")),
-        };
-        if !matches!(command, Command::Clear) {
-            at += body.len();
+            commands.push((number, command));
         }
-        out.push(command);
+        Ok(Script { commands })
     }
-    Ok(out)
 }
 
 /// Lines that begin with `#` are comments and end a block as blank lines do.
@@ -118,13 +142,14 @@ fn duration(text: &str) -> Result<i64, String> {
     parse_duration(text).map(|ms| sign * ms).map_err(|e| e.to_string())
 }
 
-fn load(line: &str, body: &[(usize, &str)]) -> Result<Command, String> {
-    let mut words = line.split_whitespace();
+fn load(first: usize, text: &str, body: &[(usize, &str)]) -> Result<Command, ScriptError> {
+    let here = |why: String| ScriptError { line: first, why };
+    let mut words = text.split_whitespace();
     let with_nhcb = words.next() == Some("load_with_nhcb");
-    let step_ms = duration(words.next().unwrap_or_default())?;
-    let (mut series, mut pending) = (Vec::new(), None);
+    let step_ms = duration(words.next().unwrap_or_default()).map_err(here)?;
+    let (mut series, mut pending) = (Vec::<SeriesLine>::new(), None);
     for (number, line) in body {
-        let at = |why: String| format!("{why} line={number}");
+        let at = |why: String| ScriptError { line: *number, why };
         // Start timestamps stand in a line of their own before the samples that they belong to.
         if let Some(starts) = start_line(line) {
             if pending.replace(starts.map_err(at)?).is_some() {
@@ -139,15 +164,19 @@ fn load(line: &str, body: &[(usize, &str)]) -> Result<Command, String> {
             }
             one.starts = starts;
         }
-        series.push(one);
+        // Of two lines of one series the later one is it, as in Prometheus' runner.
+        match series.iter_mut().find(|other| other.labels == one.labels) {
+            Some(other) => *other = one,
+            None => series.push(one),
+        }
     }
     if pending.is_some() {
-        return Err("start timestamps without samples".to_string());
+        return Err(here("start timestamps without samples".to_string()));
     }
     if with_nhcb {
-        series.extend(nhcb::converted(&series)?);
+        series.extend(nhcb::converted(&series).map_err(here)?);
     }
-    Ok(Command::Load { step_ms, series })
+    Ok(Command::Load { step_ms, series, text: text.to_string() })
 }
 
 /// Takes the next word of `rest`.
@@ -158,7 +187,8 @@ fn word<'a>(rest: &mut &'a str) -> &'a str {
     &text[..end]
 }
 
-fn eval(line: usize, text: &str, body: &[(usize, &str)]) -> Result<Eval, String> {
+/// The first line of an eval.
+fn eval(text: &str) -> Result<Eval, String> {
     let mut rest = text;
     let mut expect = Expect::default();
     match word(&mut rest) {
@@ -169,7 +199,7 @@ fn eval(line: usize, text: &str, body: &[(usize, &str)]) -> Result<Eval, String>
         "eval_ordered" => expect.ordered = true,
         other => return Err(format!("unknown command {other:?}")),
     }
-    let time = match word(&mut rest) {
+    let times = match word(&mut rest) {
         "instant" => {
             let mut ahead = rest;
             let at = if word(&mut ahead) == "at" {
@@ -178,7 +208,7 @@ fn eval(line: usize, text: &str, body: &[(usize, &str)]) -> Result<Eval, String>
             } else {
                 0
             };
-            EvalTime::Instant { t_ms: at }
+            EvalTimes::Instant { t_ms: at }
         }
         "range" => {
             let mut times = [0; 3];
@@ -189,14 +219,11 @@ fn eval(line: usize, text: &str, body: &[(usize, &str)]) -> Result<Eval, String>
                 *time = duration(word(&mut rest))?;
             }
             let [start_ms, end_ms, step_ms] = times;
-            EvalTime::Range { start_ms, end_ms, step_ms }
+            EvalTimes::Range { start_ms, end_ms, step_ms }
         }
         other => return Err(format!("unknown kind of eval {other:?}")),
     };
-    for (_, line) in body {
-        expectation(line, &mut expect)?;
-    }
-    Ok(Eval { line, expr: rest.trim().to_string(), time, expect })
+    Ok(Eval { expr: rest.trim().to_string(), times, expect })
 }
 
 fn expectation(line: &str, expect: &mut Expect) -> Result<(), String> {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use super::script::{self, Command};
-use super::{Engine, run_script_with};
+use super::script::Command;
+use super::{Engine, InProcess, Script, ScriptError};
 use crate::query::Features;
 use crate::syntax;
 
@@ -51,13 +51,7 @@ fn scripts() -> Vec<(String, String)> {
     FILES.iter().map(read).collect()
 }
 
-const FEATURES: Features = Features {
-    experimental_functions: true,
-    extended_range_selectors: true,
-    fill_modifiers: true,
-    delayed_name_removal: true,
-    start_timestamps: true,
-};
+const FEATURES: Features = Engine::OF_SCRIPTS.features;
 
 /// Evals whose answer depends on names being dropped late, or on the type and unit labels of its matching.
 const LATE_NAMES: [(&str, usize); 3] =
@@ -65,7 +59,7 @@ const LATE_NAMES: [(&str, usize); 3] =
 
 #[test]
 fn upstream_scripts_pass() {
-    check(Engine { features: FEATURES, push_down: true }, &[]);
+    check(Engine::OF_SCRIPTS, &[]);
 }
 
 #[test]
@@ -80,13 +74,17 @@ fn upstream_scripts_pass_when_names_are_dropped_at_once() {
     check(Engine { features, push_down: false }, &LATE_NAMES);
 }
 
+fn run(text: &str, engine: Engine) -> Result<super::Report, ScriptError> {
+    Script::parse(text)?.run(&mut InProcess::new(engine))
+}
+
 /// Runs every eval of every file. `allowance` is how many fail in a file, exactly.
 fn check(engine: Engine, allowance: &[(&str, usize)]) {
     let (mut wrong, mut evals) = (Vec::new(), 0);
     let scripts = scripts();
     for ((name, text), (_, total)) in scripts.iter().zip(FILES) {
         let allowed = allowance.iter().find(|(n, _)| n == name).map_or(0, |(_, n)| *n);
-        let report = run_script_with(text, engine).expect("a script");
+        let report = run(text, engine).expect("a script");
         let all = report.passed + report.failures.len();
         evals += all;
         if report.failures.len() != allowed || all != total {
@@ -105,7 +103,7 @@ fn every_expression_is_read_and_printed_to_itself() {
     let features = FEATURES.syntax();
     let mut unread = BTreeSet::new();
     for (name, text) in scripts() {
-        for command in script::parse(&text).expect("a script") {
+        for (line, command) in Script::parse(&text).expect("a script").commands {
             let Command::Eval(eval) = command else { continue };
             match syntax::parse(&eval.expr, &features) {
                 Ok(tree) => {
@@ -115,11 +113,43 @@ fn every_expression_is_read_and_printed_to_itself() {
                     assert_eq!(printed, again.to_string(), "{}", eval.expr);
                 }
                 Err(e) if eval.expect.fail.is_none() => {
-                    unread.insert(format!("{name}:{} {}: {e}", eval.line, eval.expr));
+                    unread.insert(format!("{name}:{line} {}: {e}", eval.expr));
                 }
                 Err(_) => {}
             }
         }
     }
     assert!(unread.is_empty(), "{unread:#?}");
+}
+
+#[test]
+fn faults_have_the_line_in_which_they_are() {
+    let fault = |text: &str| Script::parse(text).err().map(|e| (e.line, e.why));
+    for (text, line, why) in [
+        ("# A comment\n\nlaod 5m\n  a 1\n", 3, "unknown command \"laod\""),
+        ("load 5m\n  a 1\n  b y\n", 3, "not a number: item=\"y\""),
+        ("load 5m\n  a 1\n\neval instant at 1m a\n  expect nothing\n", 5, "unknown expectation"),
+        ("load x\n  a 1\n", 1, "duration"),
+    ] {
+        let (at, said) = fault(text).expect("a fault");
+        assert!(at == line && said.contains(why), "{text}: {at} {said}");
+    }
+}
+
+#[test]
+fn failures_name_line_expression_and_reason() {
+    let text = "load 1m\n  a 1\n\neval instant at 0 a\n  a 1\n\neval instant at 0 a + 1\n  {} 3\n";
+    let report = run(text, Engine::OF_SCRIPTS).expect("a script");
+    assert_eq!((report.passed, report.failures.len()), (1, 1));
+    let failure = &report.failures[0];
+    assert_eq!((failure.line, failure.expr.as_str()), (7, "a + 1"));
+    assert!(failure.why.starts_with("as written: series {} at 0: "), "{}", failure.why);
+}
+
+#[test]
+fn the_later_line_of_a_series_in_a_load_is_the_series() {
+    let load = "load 1m\n  a 1 2 3\n  b 1 2\n  a 5\n\n";
+    let evals = "eval instant at 0 a\n  a 5\n\neval instant at 2m count_over_time(a[5m])\n  {} 1\n";
+    let report = run(&format!("{load}{evals}"), Engine::OF_SCRIPTS).expect("a script");
+    assert_eq!((report.passed, report.failures.len()), (2, 0), "{:?}", report.failures);
 }

@@ -5,6 +5,7 @@ mod refused;
 mod shared;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -48,6 +49,9 @@ pub(crate) enum Command {
     /// Ask a running Pando, or any server with Prometheus' API.
     #[command(subcommand)]
     Query(QueryCommand),
+    /// Test what PromQL expressions answer.
+    #[command(subcommand)]
+    Test(TestCommand),
     /// Look into a block.
     #[command(subcommand)]
     Block(BlockCommand),
@@ -152,6 +156,41 @@ pub(crate) enum QueryCommand {
         tenant: TenantArg,
     },
 }
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum TestCommand {
+    /// Run PromQL test scripts (load, clear, eval, expect) as Prometheus' own runner does.
+    Promql(PromqlTestCommand),
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = SERVER_NEEDS)]
+pub(crate) struct PromqlTestCommand {
+    /// Ask the server at this URL, such as http://localhost:9090; in this process where absent.
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// What empties the server, run by sh at the begin of each script and at each `clear`. Where absent, each of them
+    /// is a tenant of its own (header X-Scope-OrgID), as Pando has them.
+    #[arg(long, requires = "url", value_name = "CMD")]
+    pub(crate) reset_cmd: Option<String>,
+    /// Scripts, and folders of *.test files.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+/// What `pando test promql --help` says of servers.
+const SERVER_NEEDS: &str = "\
+What the server of --url needs:
+  Samples are sent by remote write 2.0 with the times that scripts give them, which begin at the Unix epoch, each `load` \
+from there anew. A server has to take them: no retention, and out-of-order samples. For Pando:
+    pando all --limits.out-of-order-time-window=100y --enable-feature=promql-experimental-functions,\
+promql-extended-range-selectors,promql-binop-fill-modifiers,promql-delayed-name-removal,use-start-timestamps
+  Prometheus takes the same features, promql-duration-expr and st-storage, --web.enable-remote-write-receiver, and \
+out_of_order_time_window in its configuration; --reset-cmd has to give it an empty data directory.
+  The default step of subqueries (evaluation interval) has to be 1m; lookback is asked for with every query.
+
+Of native histograms the API shows count, sum and the buckets that are not empty: that is what is compared, and neither \
+schema nor counter reset hints.";
 
 #[derive(Args, Debug)]
 pub(crate) struct TenantArg {
@@ -284,6 +323,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn scripts_need_a_path_and_a_command_that_resets_needs_a_server() {
+        let parse = |rest: &[&str]| {
+            let args = ["pando", "test", "promql"].into_iter().chain(rest.iter().copied());
+            Cli::try_parse_from(args).map(|cli| match cli.command {
+                Command::Test(TestCommand::Promql(command)) => command,
+                other => panic!("{other:?}"),
+            })
+        };
+        let local = parse(&["a.test", "folder"]).expect("good");
+        assert_eq!((local.paths.len(), local.url), (2, None));
+        let remote = parse(&["--url=http://x", "--reset-cmd", "rm -r data", "a.test"]);
+        assert_eq!(remote.expect("good").reset_cmd.as_deref(), Some("rm -r data"));
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["--reset-cmd=x", "a.test"]).is_err());
     }
 
     #[test]

@@ -81,9 +81,11 @@ impl Plan {
                 controller: Some(args.controller.clone()),
                 ..role!("controller", args)
             },
-            Command::Check(_) | Command::Query(_) | Command::Block(_) | Command::Admin(_) => {
-                return None;
-            }
+            Command::Check(_)
+            | Command::Query(_)
+            | Command::Test(_)
+            | Command::Block(_)
+            | Command::Admin(_) => return None,
         })
     }
 

@@ -4,4 +4,5 @@ pub(crate) mod admin;
 pub(crate) mod block;
 pub(crate) mod check;
 mod output;
+pub(crate) mod promql_test;
 pub(crate) mod query;

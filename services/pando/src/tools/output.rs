@@ -22,6 +22,12 @@ impl Output {
 }
 
 impl<W: Write> Output<W> {
+    /// Prints to `to`.
+    #[cfg(test)]
+    pub(super) fn to(to: W) -> Self {
+        Output { to: Some(to) }
+    }
+
     /// Prints `text` and ends the line.
     pub(crate) fn line(&mut self, text: impl Display) -> Result<()> {
         self.print(format_args!("{text}\n"))

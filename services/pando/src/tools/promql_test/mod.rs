@@ -1,0 +1,144 @@
+//! `pando test promql`: runs Prometheus' PromQL test scripts in process or against a server, and prints what failed.
+//!
+//! It knows files and what is printed; what a script means is `pando_promql::promqltest`'s to know.
+
+mod answer;
+mod remote;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use pando_promql::promqltest::{Engine, InProcess, Script, ScriptError, Subject};
+
+use self::remote::Remote;
+use super::output::Output;
+use crate::args::PromqlTestCommand;
+
+/// What the name of a script in a folder ends with.
+const EXTENSION: &str = "test";
+
+/// Runs all scripts; whether all that they ask for came to be.
+pub(crate) fn run(command: &PromqlTestCommand) -> Result<bool> {
+    let files = files(&command.paths)?;
+    let mut out = Output::stdout();
+    match &command.url {
+        None => run_all(&files, &mut InProcess::new(Engine::OF_SCRIPTS), &mut out),
+        Some(url) => {
+            run_all(&files, &mut Remote::new(url, command.reset_cmd.as_deref())?, &mut out)
+        }
+    }
+}
+
+/// The files of `paths`: those named, and of folders all `*.test` in them, by name.
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            all.push(path.clone());
+            continue;
+        }
+        let at = || format!("cannot read {}", path.display());
+        let entries = fs::read_dir(path).with_context(at)?.collect::<Result<Vec<_>, _>>();
+        let found = entries.with_context(at)?.into_iter().map(|entry| entry.path());
+        let is_script = |file: &PathBuf| file.extension().is_some_and(|e| e == EXTENSION);
+        let mut found: Vec<PathBuf> =
+            found.filter(|file| is_script(file) && file.is_file()).collect();
+        ensure!(!found.is_empty(), "no *.{EXTENSION} in {}", path.display());
+        found.sort();
+        all.append(&mut found);
+    }
+    Ok(all)
+}
+
+/// Reads all files before the first one runs: a fault in the last one is not found after minutes.
+fn run_all<W: Write>(
+    files: &[PathBuf],
+    subject: &mut impl Subject,
+    out: &mut Output<W>,
+) -> Result<bool> {
+    let read = |file: &PathBuf| {
+        let text = fs::read_to_string(file);
+        let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+        Script::parse(&text).map_err(|error| placed(file, &error))
+    };
+    let scripts = files.iter().map(read).collect::<Result<Vec<Script>>>()?;
+    let (mut passed, mut failed) = (0, 0);
+    for (file, script) in files.iter().zip(&scripts) {
+        let report = script.run(subject).map_err(|error| placed(file, &error))?;
+        for failure in &report.failures {
+            let (line, expr, why) = (failure.line, &failure.expr, &failure.why);
+            out.line(format_args!("{}:{line}: {expr}: {why}", file.display()))?;
+        }
+        let (good, bad) = (report.passed, report.failures.len());
+        out.line(format_args!("{}: {good} passed, {bad} failed", file.display()))?;
+        passed += good;
+        failed += bad;
+    }
+    out.line(format_args!("{passed} passed, {failed} failed"))?;
+    Ok(failed == 0)
+}
+
+fn placed(file: &Path, error: &ScriptError) -> anyhow::Error {
+    anyhow!("{}:{}: {}", file.display(), error.line, error.why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "load 1m\n  a 0+1x5\n\neval instant at 2m a\n  a 2\n";
+
+    fn check(files: &[PathBuf]) -> (Result<bool>, String) {
+        let mut bytes = Vec::new();
+        let mut out = Output::to(&mut bytes);
+        let result = run_all(files, &mut InProcess::new(Engine::OF_SCRIPTS), &mut out);
+        (result, String::from_utf8(bytes).expect("text"))
+    }
+
+    #[test]
+    fn failures_are_printed_with_their_place_and_the_sum_comes_last() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text);
+        let bad = format!("{GOOD}\neval instant at 3m a * 2\n  {{}} 7\n");
+        write("b.test", &bad).and_then(|()| write("a.test", GOOD)).expect("files");
+        write("c.txt", "no script").expect("a file");
+        let files = files(&[folder.path().to_path_buf()]).expect("a folder of scripts");
+        let (all, text) = check(&files);
+        assert_eq!(all.ok(), Some(false));
+        let text = text.replace(&format!("{}/", folder.path().display()), "");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert_eq!(lines[0], "a.test: 1 passed, 0 failed");
+        assert!(
+            lines[1].starts_with("b.test:7: a * 2: as written: series {} at 180000: "),
+            "{text}"
+        );
+        assert_eq!(lines[2..], ["b.test: 1 passed, 1 failed", "2 passed, 1 failed"]);
+        let (all, text) = check(&files[..1]);
+        assert!(all.is_ok_and(|all| all) && text.ends_with("\n1 passed, 0 failed\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_script_is_an_error_before_anything_runs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (good, bad) = (folder.path().join("a.test"), folder.path().join("b.test"));
+        fs::write(&good, GOOD).expect("a file");
+        fs::write(&bad, "load 1m\n  a 1\n\nevil instant a\n").expect("a file");
+        let (result, text) = check(&[good, bad.clone()]);
+        let error = result.expect_err("no script").to_string();
+        assert_eq!(error, format!("{}:4: unknown command \"evil\"", bad.display()));
+        assert_eq!(text, "");
+    }
+
+    #[test]
+    fn folders_without_scripts_and_files_that_are_not_there_are_errors() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = files(&[folder.path().to_path_buf()]).expect_err("nothing in it");
+        assert!(error.to_string().starts_with("no *.test in "), "{error}");
+        let absent = folder.path().join("x.test");
+        let error = check(&[absent]).0.expect_err("no file").to_string();
+        assert!(error.starts_with("cannot read ") && error.ends_with("x.test"), "{error}");
+    }
+}
