@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pando_codec::CodecError;
 use pando_codec::axis::{decode_axis, encode_axis};
-use pando_model::{Exemplar, TimeRange};
+use pando_model::{Exemplar, JoinedAxes, TimeRange};
 use rapidhash::fast::RandomState;
 
 use crate::series::positions;
@@ -32,19 +32,13 @@ pub(crate) struct Axes {
     /// The times that the scan wants; `None`: all.
     time: Option<TimeRange>,
     by_bytes: HashMap<Box<[u8]>, Axis, RandomState>,
-    joined: HashMap<Vec<usize>, Joined, RandomState>,
+    pub(crate) joined: JoinedAxes,
     times: usize,
-}
-
-/// An axis that is several in a row; it keeps them, so that their addresses stay theirs.
-struct Joined {
-    _parts: Vec<Arc<[i64]>>,
-    axis: Arc<[i64]>,
 }
 
 impl Axes {
     pub(crate) fn new(time: Option<TimeRange>) -> Self {
-        Axes { time, by_bytes: HashMap::default(), joined: HashMap::default(), times: 0 }
+        Axes { time, by_bytes: HashMap::default(), joined: JoinedAxes::default(), times: 0 }
     }
 
     /// The axis that `bytes` encode.
@@ -69,22 +63,9 @@ impl Axes {
         }
     }
 
-    /// One axis with the times of `parts`, one after the other.
-    pub(crate) fn join(&mut self, parts: Vec<Arc<[i64]>>) -> Arc<[i64]> {
-        let address: Vec<usize> = parts.iter().map(|p| p.as_ptr().addr()).collect();
-        if let Some(joined) = self.joined.get(&address) {
-            return joined.axis.clone();
-        }
-        let axis: Arc<[i64]> = parts.iter().flat_map(|p| p.iter().copied()).collect();
-        self.remember(axis.len() * 2);
-        self.joined.insert(address, Joined { _parts: parts, axis: axis.clone() });
-        axis
-    }
-
     fn remember(&mut self, times: usize) {
         if self.times > TIMES_MAX {
             self.by_bytes.clear();
-            self.joined.clear();
             self.times = 0;
         }
         self.times += times;
@@ -138,15 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn equal_bytes_share_one_axis_and_so_do_equal_joins() {
+    fn equal_bytes_share_one_axis() {
         let mut axes = Axes::new(Some(TimeRange { min_ms: 2, max_ms: 9 }));
-        let (a, b) = (bytes(&[1, 2, 3]), bytes(&[7, 8, 9]));
+        let a = bytes(&[1, 2, 3]);
         let first = axes.decode(&a).expect("an axis");
         assert_eq!((&*first.wanted, first.at.clone()), (&[2i64, 3][..], 1..3));
         assert!(Arc::ptr_eq(&first.wanted, &axes.decode(&a).expect("an axis").wanted));
-        let second = axes.decode(&b).expect("an axis").wanted;
-        let one = axes.join(vec![first.wanted.clone(), second.clone()]);
-        assert_eq!(*one, [2, 3, 7, 8]);
-        assert!(Arc::ptr_eq(&one, &axes.join(vec![first.wanted, second])));
     }
 }

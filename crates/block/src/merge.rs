@@ -9,15 +9,13 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use pando_model::{Digest, Metadata, SeriesSamples, TenantId};
+use pando_model::{Digest, JoinedAxes, Metadata, SeriesSamples, TenantId};
 
-use crate::axes::Axes;
 use crate::error::BlockError;
 use crate::io::{MemoryObject, RangeReader};
 use crate::order::SeriesPlace;
 use crate::reader::BlockReader;
 use crate::rows::{BlockRows, TenantSeries};
-use crate::series::join;
 use crate::verify::verify_opened;
 use crate::writer::{BlockOptions, BlockWriter, BuiltBlock, digest_of};
 
@@ -36,7 +34,7 @@ pub struct MergedSeries {
     /// The places of the inputs' next series.
     heads: BinaryHeap<Reverse<(SeriesPlace, usize)>>,
     started: bool,
-    axes: Axes,
+    axes: JoinedAxes,
 }
 
 struct Input {
@@ -54,7 +52,7 @@ impl MergedSeries {
             digest: Digest::default(),
         });
         let heads = BinaryHeap::new();
-        MergedSeries { inputs: inputs.collect(), heads, started: false, axes: Axes::new(None) }
+        MergedSeries { inputs: inputs.collect(), heads, started: false, axes: JoinedAxes::default() }
     }
 
     /// The next series; `None` when all inputs are at their end and each had the samples that its
@@ -85,7 +83,7 @@ impl MergedSeries {
             self.advance(at).await?;
         }
         let tenant = place.tenant;
-        let samples = join(parts, &mut self.axes);
+        let samples = SeriesSamples::join(parts, &mut self.axes);
         Ok(samples.map(|samples| TenantSeries { tenant, samples, metadata }))
     }
 

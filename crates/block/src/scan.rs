@@ -16,7 +16,6 @@ use crate::group::{GroupBatches, GroupRead};
 use crate::io::RangeReader;
 use crate::reader::{Opened, fetch_verified};
 use crate::select::Selection;
-use crate::series::join;
 use crate::view::View;
 
 impl Selection {
@@ -145,7 +144,7 @@ impl GroupSeries {
         let metadata = rows.iter_mut().rev().find_map(|r| r.metadata.take());
         let tenant = rows.first()?.tenant.clone();
         let parts = rows.into_iter().map(|r| r.samples).collect();
-        let samples = join(parts, &mut self.axes)?;
+        let samples = SeriesSamples::join(parts, &mut self.axes.joined)?;
         Some(Series { samples, tenant, metadata })
     }
 }

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use pando_model::{SeriesSamples, TimeRange};
 
-use crate::axes::Axes;
-
 /// The samples at positions `at` of `series`, without its exemplars. The axis is shared where `at`
 /// is all.
 pub(crate) fn cut(series: &SeriesSamples, at: Range<usize>) -> SeriesSamples {
@@ -64,44 +62,6 @@ pub(crate) fn slices(axis: &[i64], slice_ms: i64) -> Vec<Range<usize>> {
     runs
 }
 
-/// One series of `parts` in any order: [`SeriesSamples::merge`], and where the parts lie apart in
-/// time, as they mostly do, without a look at the samples and with an axis that equal parts share.
-pub(crate) fn join(mut parts: Vec<SeriesSamples>, axes: &mut Axes) -> Option<SeriesSamples> {
-    while parts.len() > 1 && parts.iter().any(SeriesSamples::is_empty) {
-        let empty = parts.iter().position(SeriesSamples::is_empty)?;
-        let exemplars = parts.remove(empty).exemplars;
-        parts.first_mut()?.exemplars.extend(exemplars);
-    }
-    parts.sort_by_key(|p| p.axis.first().copied());
-    let apart = parts.windows(2).all(|w| w[0].axis.last() < w[1].axis.first());
-    if parts.len() < 2 || !apart {
-        return SeriesSamples::merge(parts);
-    }
-    let axis = axes.join(parts.iter().map(|p| p.axis.clone()).collect());
-    let has_starts = parts.iter().any(|p| !p.starts.is_empty());
-    let mut parts = parts.into_iter();
-    let mut all = parts.next()?;
-    let mut len = all.axis.len();
-    let known = |starts: &mut Vec<i64>, len: usize| {
-        if has_starts {
-            starts.resize(len, 0);
-        }
-    };
-    known(&mut all.starts, len);
-    for part in parts {
-        all.floats.extend(part.floats);
-        all.histograms.extend(part.histograms.into_iter().map(|(at, h)| (at + len as u32, h)));
-        len += part.axis.len();
-        all.starts.extend(part.starts);
-        known(&mut all.starts, len);
-        all.exemplars.extend(part.exemplars);
-    }
-    all.exemplars.sort_by_key(|e| e.timestamp_ms);
-    all.exemplars.dedup();
-    all.axis = axis;
-    Some(all)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,33 +73,6 @@ mod tests {
         assert_eq!(slices(&[-5, 100], 0), std::slice::from_ref(&(0..2)));
         assert!(slices(&[], 10).is_empty());
         assert_eq!(slices(&[i64::MIN, 0, i64::MAX], 7).len(), 3);
-    }
-
-    #[test]
-    fn joining_is_merging() {
-        let h = || SampleValue::Histogram(Arc::new(Histogram::default()));
-        let part = |from: i64, starts: bool| {
-            let values = [
-                (from, SampleValue::Float(from as f64)),
-                (from + 1, h()),
-                (from + 2, SampleValue::Float(0.5)),
-            ];
-            let mut part = SeriesSamples::from_values(Labels::empty(), SeriesKey(0), values);
-            part.starts = if starts { vec![from, from, 0] } else { Vec::new() };
-            part
-        };
-        let none = SeriesSamples::from_values(Labels::empty(), SeriesKey(0), []);
-        for parts in [
-            vec![part(10, true), none.clone(), part(0, false), part(20, false)],
-            vec![part(10, false), part(0, false)],
-            vec![part(10, false), part(11, true)],
-            vec![none.clone(), none.clone()],
-            vec![part(3, true)],
-        ] {
-            let merged = SeriesSamples::merge(parts.clone()).expect("parts");
-            let joined = join(parts, &mut Axes::new(None)).expect("parts");
-            assert_eq!(format!("{joined:?}"), format!("{merged:?}"));
-        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
-use pando_model::SeriesSamples;
+use pando_model::{JoinedAxes, SeriesSamples};
 
 use crate::error::ExecuteError;
 use crate::live::SeriesStream;
@@ -12,6 +12,7 @@ use crate::live::SeriesStream;
 /// The merged series of some sources, in the order (metric name, key, labels).
 pub(crate) struct MergedSeries {
     sources: Vec<Source>,
+    axes: JoinedAxes,
 }
 
 struct Source {
@@ -25,7 +26,7 @@ impl MergedSeries {
         let sources = streams.into_iter();
         let sources =
             sources.map(|stream| Source { stream, ready: VecDeque::new(), ended: false }).collect();
-        MergedSeries { sources }
+        MergedSeries { sources, axes: JoinedAxes::default() }
     }
 
     /// The next series, until they have `samples_max` samples or more; `None` at the end.
@@ -58,7 +59,7 @@ impl MergedSeries {
                 parts.extend(source.ready.pop_front());
             }
         }
-        Ok(SeriesSamples::merge(parts))
+        Ok(SeriesSamples::join(parts, &mut self.axes))
     }
 }
 

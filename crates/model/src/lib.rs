@@ -9,6 +9,7 @@ pub mod error;
 pub mod exemplar;
 pub mod histogram;
 pub mod ids;
+pub mod join;
 pub mod key;
 pub mod labels;
 pub mod matcher;
@@ -30,6 +31,7 @@ pub use ids::{
     BlockId, CatalogVersion, ClusterId, Cut, Epoch, GenerationId, NodeId, ProducerId, Sequence,
     ShardId, StreamId,
 };
+pub use join::JoinedAxes;
 pub use key::{KeyRange, SeriesKey};
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher};

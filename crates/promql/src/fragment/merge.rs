@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pando_model::{Labels, SeriesSamples};
+use pando_model::{JoinedAxes, Labels, SeriesSamples};
 use rapidhash::RapidHashSet;
 
 use super::execution::{FragmentExecution, add_note, series_bytes};
@@ -153,8 +153,9 @@ impl PartialMerge {
     /// As [`PartialMerge::push`].
     pub fn finish(mut self) -> Result<FragmentResult, QueryError> {
         let parts = std::mem::take(&mut self.raw);
-        let mut raw: Vec<SeriesSamples> =
-            parts.into_iter().filter_map(SeriesSamples::merge).collect();
+        let mut axes = JoinedAxes::default();
+        let join = |parts| SeriesSamples::join(parts, &mut axes);
+        let mut raw: Vec<SeriesSamples> = parts.into_iter().filter_map(join).collect();
         raw.sort_by(|a, b| a.labels.cmp(&b.labels));
         if !raw.is_empty() && !matches!(self.plan.read, Read::Raw { .. }) {
             let mut execution =
