@@ -52,7 +52,12 @@ impl MergedSeries {
             digest: Digest::default(),
         });
         let heads = BinaryHeap::new();
-        MergedSeries { inputs: inputs.collect(), heads, started: false, axes: JoinedAxes::default() }
+        MergedSeries {
+            inputs: inputs.collect(),
+            heads,
+            started: false,
+            axes: JoinedAxes::default(),
+        }
     }
 
     /// The next series; `None` when all inputs are at their end and each had the samples that its

@@ -63,6 +63,24 @@ fn the_history_rows_run() -> Result<()> {
 }
 
 #[test]
+fn the_query_rows_run() -> Result<()> {
+    let rows = [
+        "rate_by_pod",
+        "rate_by_pod_1h",
+        "rate_of_all",
+        "value_by_pod",
+        "top_paths",
+        "increase_1h",
+        "subquery",
+        "raw",
+        "quantile",
+        "join",
+        "query_memory_most",
+    ];
+    check("queries", &rows)
+}
+
+#[test]
 fn the_capture_row_runs() -> Result<()> {
     match peers::shared("datasets/scrapes-5s.txt.xz") {
         Some(_) => check("capture", &["stored_capture"]),

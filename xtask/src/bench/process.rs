@@ -67,6 +67,12 @@ impl Process {
         Ok(ticks as f64 * tick_s())
     }
 
+    /// Lets the most resident bytes be counted from now on.
+    pub(crate) fn forget_most(&self) -> Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        fs::write(&path, "5").with_context(|| format!("cannot write {path}"))
+    }
+
     /// Resident bytes: now, and the most there ever were.
     pub(crate) fn resident_bytes(&self) -> Result<(u64, u64)> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;

@@ -15,6 +15,12 @@ pub(crate) struct Scale {
     pub(crate) request_samples: usize,
     /// How often a query is asked within one measurement: a clock tick of the kernel is 10 ms, a query less.
     pub(crate) queries: u32,
+    /// Series that the ten queries are asked over.
+    pub(crate) query_series: usize,
+    /// Samples of each of them, 15 s apart.
+    pub(crate) query_scrapes: usize,
+    /// Processor time that a system is to use within one measurement of a query, seconds.
+    pub(crate) query_cpu_s: f64,
     /// Scrape bodies of the capture that are replayed.
     pub(crate) capture_bodies: usize,
     /// Targets of the exporter.
@@ -40,6 +46,9 @@ impl Scale {
             history_scrapes: 1_440,
             request_samples: 5_000,
             queries: 5,
+            query_series: 10_000,
+            query_scrapes: 4_080,
+            query_cpu_s: 2.0,
             capture_bodies: usize::MAX,
             targets: 1_000,
             target_series: 500,
@@ -58,6 +67,9 @@ impl Scale {
             history_scrapes: 60,
             request_samples: 50,
             queries: 1,
+            query_series: 300,
+            query_scrapes: 60,
+            query_cpu_s: 0.0,
             capture_bodies: 12,
             targets: 3,
             target_series: 20,

@@ -258,13 +258,34 @@ impl System {
         let data = self.client.data("GET", &path)?;
         let mut answer = BTreeMap::new();
         for series in data["result"].as_array().context("no result")? {
-            let label = series["metric"][by].as_str().unwrap_or_default();
+            let label = name_of(&series["metric"], by);
             let points = series["values"]
                 .as_array()
                 .context("no values")?
                 .iter()
                 .filter_map(|p| Some((p[0].as_f64()?, p[1].as_str()?.parse::<f64>().ok()?)));
-            answer.insert(label.to_string(), points.collect());
+            answer.insert(label, points.collect());
+        }
+        Ok(answer)
+    }
+
+    /// As [`System::query_range`], at one time.
+    pub(crate) fn query_instant(
+        &mut self,
+        expression: &str,
+        by: &str,
+        time_ms: i64,
+    ) -> Result<BTreeMap<String, Points>> {
+        let (query, time) = (percent_encoded(expression), time_ms as f64 / 1e3);
+        let data = self
+            .client
+            .data("GET", &format!("/api/v1/query?query={query}&time={time}&nocache=1"))?;
+        let mut answer = BTreeMap::new();
+        for series in data["result"].as_array().context("no result")? {
+            let label = name_of(&series["metric"], by);
+            let (time, value) = (series["value"][0].as_f64(), series["value"][1].as_str());
+            let point = time.zip(value.and_then(|value| value.parse::<f64>().ok()));
+            answer.insert(label, point.into_iter().collect());
         }
         Ok(answer)
     }
@@ -275,6 +296,16 @@ impl System {
         let data = self.client.data("GET", &path)?;
         let text = data["result"][0]["value"][1].as_str();
         Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0.0))
+    }
+}
+
+/// Tells the series of an answer apart by everything that they have.
+pub(crate) const ALL_LABELS: &str = "*";
+
+fn name_of(metric: &serde_json::Value, by: &str) -> String {
+    match by {
+        ALL_LABELS => metric.to_string(),
+        by => metric[by].as_str().unwrap_or_default().to_string(),
     }
 }
 

@@ -113,7 +113,7 @@ fn measure(bench: &mut Bench, kind: Kind, folder: &Path, end_ms: i64) -> Result<
 }
 
 /// Writes the whole history; returns how many samples were acknowledged.
-fn write(system: &System, scale: &Scale, end_ms: i64) -> Result<u64> {
+pub(super) fn write(system: &System, scale: &Scale, end_ms: i64) -> Result<u64> {
     let mut counters = Counters::new(scale.history_series);
     let mut writer = Writer::new(system.http);
     for scrape in (0..scale.history_scrapes).rev() {
@@ -159,7 +159,7 @@ fn compare(bench: &mut Bench, measured: &mut [Option<Measured>; 3]) {
     }
 }
 
-fn difference(
+pub(super) fn difference(
     ours: &BTreeMap<String, Points>,
     theirs: &BTreeMap<String, Points>,
 ) -> Option<String> {

@@ -2,6 +2,7 @@
 //! alone on the machine, one after the other.
 
 mod history;
+mod queries;
 mod replay;
 mod scrape;
 mod wire;
@@ -20,6 +21,8 @@ use super::table::{Better, Row, Table};
 pub(crate) enum Group {
     /// Remote write of synthetic counters, their size, queries over them.
     History,
+    /// Ten queries over blocks.
+    Queries,
     /// The size of real scrapes.
     Capture,
     /// Scraping and storing.
@@ -29,7 +32,8 @@ pub(crate) enum Group {
 }
 
 impl Group {
-    const ALL: [Group; 4] = [Group::History, Group::Capture, Group::Scrape, Group::Wire];
+    const ALL: [Group; 5] =
+        [Group::History, Group::Queries, Group::Capture, Group::Scrape, Group::Wire];
 }
 
 /// What a run is made of.
@@ -55,6 +59,7 @@ impl Bench {
             }
             rows.extend(match group {
                 Group::History => history::rows(&mut self),
+                Group::Queries => queries::rows(&mut self),
                 Group::Capture => replay::rows(&mut self),
                 Group::Scrape => scrape::rows(&mut self),
                 Group::Wire => wire::rows(&mut self),
