@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use pando_catalog::{BlocksView, RoutingView, ShardStage, wire};
+use pando_catalog::wire::StreamedView as _;
+use pando_catalog::{BlocksView, RoutingView, ShardStage};
 use pando_cluster::{ControllerClient, Deltas};
 use pando_model::{CatalogVersion, ClusterId, NodeId};
 use pando_rpc::{Channels, Identity};
@@ -46,10 +47,10 @@ impl CatalogNow {
         let (mut routing, mut blocks) = (RoutingView::new(), BlocksView::new());
         let mut deltas = client.watch_routing(CatalogVersion(0)).await?;
         let delta = next(&mut deltas).await.context("routing")?;
-        routing.apply(&wire::decode_routing_delta(&delta)?)?;
+        routing.advance(&delta)?;
         let mut deltas = client.watch_blocks(CatalogVersion(0)).await?;
         let delta = next(&mut deltas).await.context("blocks")?;
-        blocks.apply(&wire::decode_block_delta(&delta)?)?;
+        blocks.advance(&delta)?;
         Ok(CatalogNow { routing, blocks })
     }
 

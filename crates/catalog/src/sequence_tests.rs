@@ -13,8 +13,8 @@ use proptest::prelude::*;
 
 use crate::testdata::{commit, node, output, record, tenant};
 use crate::wire::{
-    decode_block_delta, decode_command, decode_routing_delta, encode_block_delta, encode_command,
-    encode_routing_delta,
+    StreamedView as _, decode_block_delta, decode_command, decode_routing_delta,
+    encode_block_delta, encode_command, encode_routing_delta,
 };
 use crate::{
     BlocksView, Catalog, CatalogView, Command, CommandReply, Grant, NewDelete, ReplaceBlocks,

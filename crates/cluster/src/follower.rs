@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pando_catalog::{BlocksView, CatalogError, CatalogView, RoutingView, wire};
+use pando_catalog::wire::StreamedView;
+use pando_catalog::{BlocksView, CatalogView, RoutingView};
 use pando_model::CatalogVersion;
 use pando_runtime::Tasks;
 use pando_runtime::disk::Disk;
@@ -14,7 +15,7 @@ use tonic::Status;
 
 use crate::controller_client::ControllerClient;
 use crate::deltas::Deltas;
-use crate::kept::{Keeper, Kept, KeptView};
+use crate::kept::{Keeper, Kept};
 
 /// Pause before the next try when no controller answers.
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
@@ -117,49 +118,29 @@ impl CatalogFollower {
     }
 }
 
-/// A view and the stream of deltas that it follows.
-trait Followed: KeptView + Clone {
-    fn at(&self) -> CatalogVersion;
-
+/// A view that the controllers stream.
+trait Followed: StreamedView {
     fn watch(
         client: &ControllerClient,
         since: CatalogVersion,
     ) -> impl Future<Output = Result<Deltas, Status>> + Send;
-
-    fn advance(&mut self, delta: &[u8]) -> Result<(), CatalogError>;
 }
 
 impl Followed for RoutingView {
-    fn at(&self) -> CatalogVersion {
-        self.version()
-    }
-
     fn watch(
         client: &ControllerClient,
         since: CatalogVersion,
     ) -> impl Future<Output = Result<Deltas, Status>> + Send {
         client.watch_routing(since)
     }
-
-    fn advance(&mut self, delta: &[u8]) -> Result<(), CatalogError> {
-        self.apply(&wire::decode_routing_delta(delta)?)
-    }
 }
 
 impl Followed for BlocksView {
-    fn at(&self) -> CatalogVersion {
-        self.version()
-    }
-
     fn watch(
         client: &ControllerClient,
         since: CatalogVersion,
     ) -> impl Future<Output = Result<Deltas, Status>> + Send {
         client.watch_blocks(since)
-    }
-
-    fn advance(&mut self, delta: &[u8]) -> Result<(), CatalogError> {
-        self.apply(&wire::decode_block_delta(delta)?)
     }
 }
 
@@ -168,7 +149,7 @@ async fn follow<V: Followed>(client: ControllerClient, kept: Kept, out: watch::S
     let mut keeper = Keeper::new(&kept, &out, KEEP_INTERVAL);
     let following = async {
         loop {
-            let since = out.borrow().at();
+            let since = out.borrow().version();
             let ended = match V::watch(&client, since).await {
                 Ok(deltas) => apply_all(deltas, &out).await,
                 Err(status) => status,

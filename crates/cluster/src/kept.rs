@@ -6,47 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use pando_catalog::{BlocksView, CatalogError, RoutingView};
+use pando_catalog::wire::StreamedView;
 use pando_runtime::disk::Disk;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
-
-/// What is kept.
-pub(crate) trait KeptView: Default + Send + Sync + 'static {
-    /// The file's name.
-    const NAME: &'static str;
-
-    /// The file's bytes.
-    fn to_bytes(&self) -> Bytes;
-
-    /// Reads what [`KeptView::to_bytes`] wrote.
-    fn from_bytes(bytes: &[u8]) -> Result<Self, CatalogError>;
-}
-
-impl KeptView for RoutingView {
-    const NAME: &'static str = "routing";
-
-    fn to_bytes(&self) -> Bytes {
-        RoutingView::to_bytes(self)
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Result<Self, CatalogError> {
-        RoutingView::from_bytes(bytes)
-    }
-}
-
-impl KeptView for BlocksView {
-    const NAME: &'static str = "blocks";
-
-    fn to_bytes(&self) -> Bytes {
-        BlocksView::to_bytes(self)
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Result<Self, CatalogError> {
-        BlocksView::from_bytes(bytes)
-    }
-}
 
 /// Where views are kept.
 #[derive(Clone)]
@@ -61,7 +24,7 @@ impl Kept {
     }
 
     /// The view that was kept. One that cannot be read is as good as absent: the controllers have it.
-    pub(crate) fn read<V: KeptView>(&self) -> V {
+    pub(crate) fn read<V: StreamedView>(&self) -> V {
         let Ok(bytes) = self.disk.read_all(&self.folder.join(V::NAME)) else {
             return V::default();
         };
@@ -71,7 +34,7 @@ impl Kept {
         })
     }
 
-    fn write<V: KeptView>(&self, view: &V) {
+    fn write<V: StreamedView>(&self, view: &V) {
         if let Err(error) = self.disk.replace(&self.folder.join(V::NAME), &view.to_bytes()) {
             tracing::warn!(%error, name = V::NAME, "catalog cannot be kept on disk");
         }
@@ -79,7 +42,7 @@ impl Kept {
 }
 
 /// Keeps what a channel holds. Dropping it writes what is not written yet.
-pub(crate) struct Keeper<'a, V: KeptView> {
+pub(crate) struct Keeper<'a, V: StreamedView> {
     kept: &'a Kept,
     view: watch::Receiver<Arc<V>>,
     /// When a view may be written.
@@ -88,7 +51,7 @@ pub(crate) struct Keeper<'a, V: KeptView> {
     dirty: bool,
 }
 
-impl<'a, V: KeptView> Keeper<'a, V> {
+impl<'a, V: StreamedView> Keeper<'a, V> {
     /// A keeper of what `view` holds from its next change on, which is written at most once an `interval`.
     pub(crate) fn new(kept: &'a Kept, view: &watch::Sender<Arc<V>>, interval: Duration) -> Self {
         let mut pace = tokio::time::interval(interval);
@@ -117,7 +80,7 @@ impl<'a, V: KeptView> Keeper<'a, V> {
     }
 }
 
-impl<V: KeptView> Drop for Keeper<'_, V> {
+impl<V: StreamedView> Drop for Keeper<'_, V> {
     fn drop(&mut self) {
         if self.dirty || self.view.has_changed().unwrap_or(true) {
             self.write();
@@ -129,7 +92,7 @@ impl<V: KeptView> Drop for Keeper<'_, V> {
 mod tests {
     use std::path::Path;
 
-    use pando_catalog::{Catalog, Command};
+    use pando_catalog::{Catalog, Command, RoutingView};
     use pando_model::{CatalogVersion, ClusterId};
     use pando_runtime::disk::SimDisk;
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pando_catalog::wire::StreamedView as _;
 use pando_catalog::{Catalog, Command, Node, Role, RoutingView, SealResult, Successor};
 use pando_cluster::{CatalogFollower, ControllerClient, Streams};
 use pando_codec::write_block::{

@@ -97,30 +97,66 @@ pub fn decode_block_delta(bytes: &[u8]) -> Result<BlockDelta> {
     })
 }
 
-impl RoutingView {
+/// A view that follows a stream of deltas, and that a member keeps on its disk.
+pub trait StreamedView: Default + Clone + Send + Sync + 'static {
+    /// The stream's name, and the file's.
+    const NAME: &'static str;
+
+    /// The file's kind.
+    const KIND: Kind;
+
+    /// The version that the view is at.
+    fn version(&self) -> CatalogVersion;
+
+    /// Applies the bytes of a delta. The view stays as it was when that is an error.
+    fn advance(&mut self, delta: &[u8]) -> Result<()>;
+
+    /// The delta that makes this view out of an empty one.
+    fn full_delta(&self) -> Vec<u8>;
+
     /// The view as a file, checksummed.
-    pub fn to_bytes(&self) -> Bytes {
-        wrap(Kind::Routing, &encode_routing_delta(&self.to_delta()))
+    fn to_bytes(&self) -> Bytes {
+        wrap(Self::KIND, &self.full_delta())
     }
 
-    /// Reads what [`RoutingView::to_bytes`] wrote; damage of any kind is an error.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let mut view = RoutingView::new();
-        view.apply(&decode_routing_delta(unwrap(Kind::Routing, bytes)?)?)?;
+    /// Reads what [`StreamedView::to_bytes`] wrote; damage of any kind is an error.
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut view = Self::default();
+        view.advance(unwrap(Self::KIND, bytes)?)?;
         Ok(view)
     }
 }
 
-impl BlocksView {
-    /// The view as a file, checksummed.
-    pub fn to_bytes(&self) -> Bytes {
-        wrap(Kind::Blocks, &encode_block_delta(&self.to_delta()))
+impl StreamedView for RoutingView {
+    const NAME: &'static str = "routing";
+    const KIND: Kind = Kind::Routing;
+
+    fn version(&self) -> CatalogVersion {
+        RoutingView::version(self)
     }
 
-    /// Reads what [`BlocksView::to_bytes`] wrote; damage of any kind is an error.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let mut view = BlocksView::new();
-        view.apply(&decode_block_delta(unwrap(Kind::Blocks, bytes)?)?)?;
-        Ok(view)
+    fn advance(&mut self, delta: &[u8]) -> Result<()> {
+        self.apply(&decode_routing_delta(delta)?)
+    }
+
+    fn full_delta(&self) -> Vec<u8> {
+        encode_routing_delta(&self.to_delta())
+    }
+}
+
+impl StreamedView for BlocksView {
+    const NAME: &'static str = "blocks";
+    const KIND: Kind = Kind::Blocks;
+
+    fn version(&self) -> CatalogVersion {
+        BlocksView::version(self)
+    }
+
+    fn advance(&mut self, delta: &[u8]) -> Result<()> {
+        self.apply(&decode_block_delta(delta)?)
+    }
+
+    fn full_delta(&self) -> Vec<u8> {
+        encode_block_delta(&self.to_delta())
     }
 }

@@ -15,7 +15,8 @@ mod snapshot;
 
 pub use command::{decode_command, encode_command};
 pub use delta::{
-    decode_block_delta, decode_routing_delta, encode_block_delta, encode_routing_delta,
+    StreamedView, decode_block_delta, decode_routing_delta, encode_block_delta,
+    encode_routing_delta,
 };
 pub use records::{decode_work_item, encode_work_item};
 pub use reply::{decode_reply, encode_reply};

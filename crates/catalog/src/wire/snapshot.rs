@@ -174,6 +174,7 @@ mod tests {
     use xxhash_rust::xxh3::xxh3_64;
 
     use crate::testdata::{Bench, tenant};
+    use crate::wire::StreamedView as _;
     use crate::{BlocksView, Command, NewDelete, RoutingView, TenantLimits, WorkKind, WorkSpec};
 
     /// Something of everything that a catalog holds.

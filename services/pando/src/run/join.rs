@@ -137,6 +137,7 @@ pub(crate) fn follow_feature_level(own: u32, follower: &CatalogFollower, tasks: 
 mod tests {
     use std::path::{Path, PathBuf};
 
+    use pando_catalog::wire::StreamedView as _;
     use pando_catalog::{Catalog, Command, RoutingView};
     use pando_cluster::{ControllerClient, Streams};
     use pando_model::{CatalogVersion, NodeId};

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use pando_catalog::{Command, RoutingView, ShardStage, TenantLimits, wire};
+use pando_catalog::wire::StreamedView as _;
+use pando_catalog::{Command, RoutingView, ShardStage, TenantLimits};
 use pando_cluster::ControllerClient;
 use pando_model::duration::{format_duration, parse_duration};
 use pando_model::{CatalogVersion, ClusterId, NodeId, ShardId, TenantId};
@@ -198,7 +199,7 @@ async fn routing(client: &ControllerClient, version: CatalogVersion) -> Result<R
     let reached = async {
         loop {
             let delta = deltas.next().await.map_err(failed)?;
-            view.apply(&wire::decode_routing_delta(&delta)?)?;
+            view.advance(&delta)?;
             if view.version() >= version {
                 return Ok::<RoutingView, anyhow::Error>(view);
             }
