@@ -10,13 +10,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pando_codec::CodecError;
 use pando_codec::axis::{decode_axis, encode_axis};
-use pando_model::{Exemplar, JoinedAxes, TimeRange};
+use pando_model::{JoinedAxes, TimeRange};
 use rapidhash::fast::RandomState;
 
 use crate::series::positions;
 
-/// What is remembered: 4 Mi times, 32 MiB. Then everything is forgotten; axes in use live on.
-const TIMES_MAX: usize = 4 << 20;
+/// What is remembered: 1 Mi times, 8 MiB. Then everything is forgotten; axes in use live on.
+const TIMES_MAX: usize = 1 << 20;
 
 /// A decoded axis and the part of it that a scan wants.
 #[derive(Clone, Debug)]
@@ -56,11 +56,9 @@ impl Axes {
         Ok(axis)
     }
 
-    /// Drops exemplars that the scan does not want.
-    pub(crate) fn keep_exemplars(&self, exemplars: &mut Vec<Exemplar>) {
-        if let Some(time) = self.time {
-            exemplars.retain(|e| time.contains(e.timestamp_ms));
-        }
+    /// The times that the scan wants; `None`: all.
+    pub(crate) fn time(&self) -> Option<TimeRange> {
+        self.time
     }
 
     fn remember(&mut self, times: usize) {

@@ -1,11 +1,12 @@
 //! `cluster.json`: the object that makes a bucket a cluster's. Made once, never changed.
 //!
 //! ```json
-//! {"format":1,"cluster":"00c0ffee00c0ffee","created_ms":1700000000000,
+//! {"format":2,"cluster":"00c0ffee00c0ffee","created_ms":1700000000000,
 //!  "voters":[{"node":"0123456789abcdef","address":"pando-0:9095"}],"check":"0f1e2d3c4b5a6978"}
 //! ```
 //!
-//! The check is xxh3 of the same text without it.
+//! The check is xxh3 of the same text without it, fields in this order: a field more is a format more. Format 1 had
+//! no check, and was in no release.
 
 use bytes::Bytes;
 use pando_model::{ClusterId, NodeId};
@@ -15,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::error::CatalogError;
 
 /// The version that this build writes, and the newest that it reads.
-pub const CLUSTER_FILE_FORMAT: u32 = 1;
+pub const CLUSTER_FILE_FORMAT: u32 = 2;
 
 /// Who founded the cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -126,15 +127,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn version_one_is_pinned() {
+    fn its_bytes_are_pinned() {
         let file = ClusterFile {
             cluster: ClusterId(0xc0_ffee),
             created_ms: 1_700_000_000_000,
             voters: vec![Voter { node: NodeId(0xab), address: "pando-0:9095".into() }],
         };
         let text = concat!(
-            r#"{"format":1,"cluster":"0000000000c0ffee","created_ms":1700000000000,"#,
-            r#""voters":[{"node":"00000000000000ab","address":"pando-0:9095"}],"check":"db3b9bddef626d1e"}"#,
+            r#"{"format":2,"cluster":"0000000000c0ffee","created_ms":1700000000000,"#,
+            r#""voters":[{"node":"00000000000000ab","address":"pando-0:9095"}],"check":"083ec0c0e5143b92"}"#,
         );
         assert_eq!(file.encode(), text.as_bytes());
     }
@@ -148,7 +149,7 @@ mod tests {
         };
         assert_eq!(ClusterFile::decode(&file.encode()).expect("decodes"), file);
         let kind = |bytes: &[u8]| ClusterFile::decode(bytes).expect_err("refused").kind();
-        assert_eq!(kind(br#"{"format":2,"other":1}"#), ErrorKind::Unsupported);
+        assert_eq!(kind(br#"{"format":3,"other":1}"#), ErrorKind::Unsupported);
         assert_eq!(kind(b"{}"), ErrorKind::Corrupt);
         let text = String::from_utf8(file.encode().to_vec()).expect("JSON");
         assert_eq!(kind(text.replace("c0ffee", "c0ffef").as_bytes()), ErrorKind::Corrupt);

@@ -9,15 +9,17 @@ use rapidhash::fast::RandomState;
 
 use crate::series::SeriesSamples;
 
-/// What is remembered: 4 Mi times, 32 MiB. Then everything is forgotten; axes in use live on.
-const TIMES_MAX: usize = 4 << 20;
+/// What is remembered, in bytes. Then everything is forgotten; axes in use live on.
+const BYTES_MAX: usize = 8 << 20;
+/// What one remembered axis takes beside its times and its parts' addresses: an entry of the table, heap blocks.
+const ENTRY_BYTES: usize = 128;
 
-/// Axes that are several others in a row.
+/// Axes that are several others in a row; some MiB of them are remembered.
 #[derive(Default)]
 pub struct JoinedAxes {
     /// By the addresses of the parts.
     known: HashMap<Vec<usize>, Joined, RandomState>,
-    times: usize,
+    bytes: usize,
 }
 
 /// A joined axis; it keeps its parts, so that their addresses stay theirs.
@@ -34,12 +36,12 @@ impl JoinedAxes {
             return joined.axis.clone();
         }
         let axis: Arc<[i64]> = parts.iter().flat_map(|p| p.iter().copied()).collect();
-        if self.times > TIMES_MAX {
+        if self.bytes > BYTES_MAX {
             self.known.clear();
-            self.times = 0;
+            self.bytes = 0;
         }
         // The parts are kept as well.
-        self.times += axis.len() * 2;
+        self.bytes += ENTRY_BYTES + axis.len() * 16 + parts.len() * 64;
         self.known.insert(address, Joined { _parts: parts, axis: axis.clone() });
         axis
     }
@@ -47,7 +49,7 @@ impl JoinedAxes {
 
 impl SeriesSamples {
     /// [`SeriesSamples::merge`]; where the parts lie apart in time, as they mostly do, without a look at the samples
-    /// and with an axis that equal parts share.
+    /// and with an axis that equal parts share. `None` where there are no parts.
     pub fn join(mut parts: Vec<SeriesSamples>, axes: &mut JoinedAxes) -> Option<SeriesSamples> {
         while parts.len() > 1 && parts.iter().any(SeriesSamples::is_empty) {
             let empty = parts.iter().position(SeriesSamples::is_empty)?;

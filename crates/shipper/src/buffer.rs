@@ -19,7 +19,10 @@ use pando_runtime::disk::{Disk, DiskFile};
 
 use crate::batch::Batch;
 use crate::part::PartRef;
-use record::{FILE_HEADER_BYTES, Header, MAGIC, VERSION, encode, header_at, record, version_of};
+use record::{
+    FILE_HEADER_BYTES, Header, MAGIC, RECORD_HEADER_BYTES, VERSION, encode, header_at, record,
+    version_of,
+};
 
 const EXTENSION: &str = ".buffer";
 const BAD_EXTENSION: &str = ".bad";
@@ -60,14 +63,6 @@ pub enum BufferError {
         /// The version that is known.
         known: u8,
     },
-    /// The batch alone is larger than the buffer.
-    #[error("batch is larger than the disk buffer: bytes={bytes} bytes_max={bytes_max}")]
-    TooLarge {
-        /// Its bytes.
-        bytes: u64,
-        /// The buffer's limit.
-        bytes_max: u64,
-    },
 }
 
 impl BufferError {
@@ -76,7 +71,6 @@ impl BufferError {
         match self {
             BufferError::Disk { .. } => ErrorKind::Unavailable,
             BufferError::UnknownVersion { .. } => ErrorKind::Unsupported,
-            BufferError::TooLarge { .. } => ErrorKind::LimitExceeded,
         }
     }
 }
@@ -198,18 +192,16 @@ impl DiskBuffer {
     }
 
     fn push_part(&mut self, tenant: &TenantId, part: PartRef<'_>) -> Result<u64, BufferError> {
+        let bytes_max = BLOCK_BYTES_MAX.min(self.payload_max());
+        if bytes_max == 0 {
+            return Ok(part.samples.len() as u64);
+        }
         let why = match encode(tenant, part) {
             Ok(None) => return Ok(0),
-            Ok(Some(payload)) if payload.len() <= BLOCK_BYTES_MAX => {
-                return match self.push_payload(&payload, part.samples.len()) {
-                    Err(error @ BufferError::TooLarge { .. }) => {
-                        tracing::error!(%error, "samples are dropped");
-                        Ok(part.samples.len() as u64)
-                    }
-                    pushed => pushed.map(|()| 0),
-                };
+            Ok(Some(payload)) if payload.len() <= bytes_max => {
+                return self.push_payload(&payload, part.samples.len()).map(|()| 0);
             }
-            Ok(Some(payload)) => format!("bytes={} bytes_max={BLOCK_BYTES_MAX}", payload.len()),
+            Ok(Some(payload)) => format!("bytes={} bytes_max={bytes_max}", payload.len()),
             Err(error) => error.to_string(),
         };
         let Some([first, second]) = part.halves() else {
@@ -219,14 +211,15 @@ impl DiskBuffer {
         Ok(self.push_part(tenant, first)? + self.push_part(tenant, second)?)
     }
 
+    /// The largest payload whose record alone fits the buffer.
+    fn payload_max(&self) -> usize {
+        let around = RECORD_HEADER_BYTES + FILE_HEADER_BYTES;
+        usize::try_from(self.config.bytes_max).unwrap_or(usize::MAX).saturating_sub(around)
+    }
+
     fn push_payload(&mut self, payload: &[u8], samples: usize) -> Result<(), BufferError> {
         let record = record(payload, samples);
-        let bytes = (record.len() + FILE_HEADER_BYTES) as u64;
-        if bytes > self.config.bytes_max {
-            let bytes_max = self.config.bytes_max;
-            return Err(BufferError::TooLarge { bytes, bytes_max });
-        }
-        self.make_room(bytes);
+        self.make_room((record.len() + FILE_HEADER_BYTES) as u64);
         self.append(&record).map_err(|source| {
             // What of the record is in the file is not known: nothing may follow it there.
             self.open = None;

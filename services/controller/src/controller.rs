@@ -156,11 +156,18 @@ impl Controller {
     /// Carries out what a decider decided; what the catalog refuses is left for the next round.
     pub(crate) async fn carry_out(&self, commands: Vec<Command>) -> Result<(), Status> {
         for command in commands {
-            if let Err(refused) = self.propose(&command).await? {
-                tracing::warn!(%refused, ?command, "catalog refuses what was decided");
-            }
+            self.carried_out(&command).await?;
         }
         Ok(())
+    }
+
+    /// Carries out one command that a decider decided; false where the catalog refuses it.
+    pub(crate) async fn carried_out(&self, command: &Command) -> Result<bool, Status> {
+        let answer = self.propose(command).await?;
+        if let Err(refused) = &answer {
+            tracing::warn!(%refused, ?command, "catalog refuses what was decided");
+        }
+        Ok(answer.is_ok())
     }
 
     /// Waits until this replica has applied all that was committed when this was called, as a majority

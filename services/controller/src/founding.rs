@@ -21,6 +21,7 @@ use pando_runtime::{Rng, SharedClock};
 
 use crate::config::ControllerConfig;
 use crate::error::ControllerError;
+use crate::told::Told;
 
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// How often a bucket that does not answer is asked for its `cluster.json`.
@@ -66,7 +67,7 @@ pub async fn watch_bucket(
     store: &Arc<dyn ObjectStore>,
     file: &ClusterFile,
 ) -> Result<(), ControllerError> {
-    let mut told = String::new();
+    let mut told = Told::default();
     loop {
         match bucket::read_cluster(store.as_ref()).await {
             Ok(Some(found)) if found == *file => return Ok(()),
@@ -80,7 +81,7 @@ pub async fn watch_bucket(
                 let (bucket, who) = (store.to_string(), "this data directory".to_string());
                 return Err(ControllerError::NotTheBucket { bucket, who, cluster: file.cluster });
             }
-            Err(error) if is_unreachable(&error) => tell(&mut told, with_source(&error)),
+            Err(error) if is_unreachable(&error) => tell(&mut told, &with_source(&error)),
             Err(error) => return Err(ControllerError::Bucket(error)),
         }
         tokio::time::sleep(LOOK_PAUSE).await;
@@ -99,7 +100,7 @@ struct Founding<'a> {
 impl Founding<'_> {
     /// The file of the bucket, once it is there.
     async fn until_there(&self) -> Result<ClusterFile, ControllerError> {
-        let (mut told, mut probed) = (String::new(), false);
+        let (mut told, mut probed) = (Told::default(), false);
         loop {
             let trouble = match self.found_or_trouble(&mut probed).await {
                 Ok(Ok(file)) => return Ok(file),
@@ -114,7 +115,7 @@ impl Founding<'_> {
                 let bucket = self.store.to_string();
                 return Err(ControllerError::NotTheBucket { bucket, who, cluster });
             }
-            tell(&mut told, trouble);
+            tell(&mut told, &trouble);
             tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
@@ -197,10 +198,9 @@ fn with_source(error: &CatalogError) -> String {
 }
 
 /// Says what is waited for, whenever it is something else.
-fn tell(told: &mut String, trouble: String) {
-    if *told != trouble {
+fn tell(told: &mut Told, trouble: &str) {
+    if told.is_news(trouble) {
         tracing::warn!(trouble, "waiting to find the cluster in the bucket");
-        *told = trouble;
     }
 }
 

@@ -12,6 +12,7 @@ mod liveness;
 mod metrics;
 mod runner;
 mod state;
+mod told;
 mod watch;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use pando_runtime::Rng;
 use crate::FEATURE_LEVEL;
 use crate::controller::Controller;
 use crate::housekeeping;
+use crate::told::Told;
 
 /// How often the leader looks around.
 const ROUND: Duration = Duration::from_millis(500);
@@ -34,7 +35,7 @@ pub async fn run(controller: Arc<Controller>, store: Arc<dyn ObjectStore>, rng: 
             tokio::time::sleep(pause).await;
         }
     });
-    let mut runner = Runner { controller, led: false, checkpoint_at: 0, told: String::new() };
+    let mut runner = Runner { controller, led: false, checkpoint_at: 0, told: Told::default() };
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -47,8 +48,8 @@ struct Runner {
     controller: Arc<Controller>,
     led: bool,
     checkpoint_at: u64,
-    /// Why no shard could be opened when that was last tried.
-    told: String,
+    /// Why no shard could be opened.
+    told: Told,
 }
 
 impl Runner {
@@ -57,6 +58,7 @@ impl Runner {
         self.checkpoint().await;
         if !self.controller.is_leader() {
             self.led = false;
+            self.told.over();
             return;
         }
         let now = self.controller.monotonic();
@@ -82,8 +84,14 @@ impl Runner {
             Some(initial_shards(catalog, &presence, &settings, now_ms))
         });
         match opened {
-            Some(Ok(commands)) => controller.carry_out(commands).await?,
-            Some(Err(error)) => self.tell_once(error.to_string()),
+            Some(Ok(commands)) => {
+                self.told.over();
+                controller.carry_out(commands).await?;
+            }
+            Some(Err(error)) if self.told.is_news(&error.to_string()) => {
+                tracing::info!(%error, "no shard can be opened yet");
+            }
+            Some(Err(_)) => {}
             None => {}
         }
         let plan = controller.state().read(|catalog| heal(catalog, &presence, &settings));
@@ -95,13 +103,6 @@ impl Runner {
         }
         let closable = controller.state().read(|catalog| closable_shards(catalog, now_ms));
         controller.carry_out(closable).await
-    }
-
-    fn tell_once(&mut self, error: String) {
-        if self.told != error {
-            tracing::warn!(error, "no shard can be opened yet");
-            self.told = error;
-        }
     }
 
     /// The first command of a cluster, and the settings that this controller was started with.
@@ -138,9 +139,13 @@ impl Runner {
         let (now, now_ms) = (controller.monotonic(), controller.now_ms());
         let silent = |node| !controller.liveness().is_alive(node, now);
         let commands = controller.state().read(|catalog| forget_silent(catalog, silent, now_ms));
-        for command in &commands {
+        for command in commands {
+            if !controller.carried_out(&command).await? {
+                continue;
+            }
             match command {
                 Command::RemoveNode { node } => {
+                    controller.liveness().forget(node);
                     tracing::info!(%node, "member is silent and is forgotten");
                 }
                 Command::RegisterNode { node, .. } => {
@@ -148,12 +153,6 @@ impl Runner {
                     tracing::info!(%node, ?left, "member is silent: others do what they can of it");
                 }
                 _ => {}
-            }
-        }
-        controller.carry_out(commands.clone()).await?;
-        for command in commands {
-            if let Command::RemoveNode { node } = command {
-                controller.liveness().forget(node);
             }
         }
         let raise = controller.state().read(raise_feature_level);

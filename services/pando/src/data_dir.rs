@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock       held while a process uses the directory
-//! identity   checked text: "node <16 hex>\nproducer <16 hex>\nepoch <n>\n"
+//! identity   checked text (`checked_text`): "pando identity 2", "node <16 hex>", "producer <16 hex>", "epoch <n>"
 //! ```
 //!
 //! The node id is random and never used again: a directory that is lost takes it along, and what starts on an
@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use pando_model::{Epoch, NodeId, ProducerId};
 use pando_runtime::Rng;
-use pando_runtime::disk::{Disk, OsDisk};
+use pando_runtime::disk::Disk;
 
 use crate::checked_text;
 
-const HEADER: &str = "pando identity 1";
+const HEADER: &str = "pando identity 2";
 
 /// A locked data directory.
 pub(crate) struct DataDir {
@@ -31,10 +31,10 @@ pub(crate) struct DataDir {
 
 impl DataDir {
     /// Locks the directory, reads or makes its identity and counts the start.
-    pub(crate) fn open(path: &str, rng: &Rng) -> Result<Self> {
+    pub(crate) fn open(path: &str, disk: &dyn Disk, rng: &Rng) -> Result<Self> {
         let path = PathBuf::from(path);
         // Its parents' entries are made durable, too.
-        OsDisk.create_dir(&path).with_context(|| format!("cannot make path={}", path.display()))?;
+        disk.create_dir(&path).with_context(|| format!("cannot make path={}", path.display()))?;
         let lock_path = path.join("lock");
         let lock = File::create(&lock_path)
             .with_context(|| format!("cannot open path={}", lock_path.display()))?;
@@ -50,7 +50,7 @@ impl DataDir {
             Err(e) => return Err(e).context("cannot read the identity"),
         };
         let dir = DataDir { path, _lock: lock, node, producer, epoch: epoch.next() };
-        dir.write_identity()?;
+        dir.write_identity(disk)?;
         Ok(dir)
     }
 
@@ -69,11 +69,10 @@ impl DataDir {
         &self.path
     }
 
-    fn write_identity(&self) -> Result<()> {
+    fn write_identity(&self, disk: &dyn Disk) -> Result<()> {
         let text = identity_text(self.node, self.producer, self.epoch);
         let path = self.path.join("identity");
-        OsDisk
-            .replace(&path, text.as_bytes())
+        disk.replace(&path, text.as_bytes())
             .with_context(|| format!("cannot write path={}", path.display()))
     }
 }
@@ -99,7 +98,7 @@ fn parse_identity(text: &str) -> Result<(NodeId, ProducerId, Epoch)> {
 
 #[cfg(test)]
 mod tests {
-    use pando_runtime::disk::{DiskFault, DiskOp, SimDisk};
+    use pando_runtime::disk::{DiskFault, DiskOp, OsDisk, SimDisk};
 
     use super::*;
 
@@ -108,12 +107,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary directory");
         let path = folder.path().to_string_lossy().into_owned();
         let rng = Rng::seeded(1);
-        let first = DataDir::open(&path, &rng).expect("empty directory");
+        let first = DataDir::open(&path, &OsDisk, &rng).expect("empty directory");
         assert_eq!(first.epoch, Epoch(1));
-        assert!(DataDir::open(&path, &rng).is_err(), "locked");
+        assert!(DataDir::open(&path, &OsDisk, &rng).is_err(), "locked");
         let (node, producer) = (first.node, first.producer);
         drop(first);
-        let second = DataDir::open(&path, &rng).expect("unlocked again");
+        let second = DataDir::open(&path, &OsDisk, &rng).expect("unlocked again");
         assert_eq!((second.node, second.producer, second.epoch), (node, producer, Epoch(2)));
     }
 
@@ -121,7 +120,7 @@ mod tests {
     fn the_name_of_a_folder_is_durable_before_it_is_used() {
         let folder = tempfile::tempdir().expect("temporary directory");
         let path = folder.path().to_string_lossy().into_owned();
-        let data = DataDir::open(&path, &Rng::seeded(1)).expect("empty directory");
+        let data = DataDir::open(&path, &OsDisk, &Rng::seeded(1)).expect("empty directory");
         let disk = SimDisk::new();
         let made = data.folder(&disk, "raft").expect("it is made");
         assert_eq!(made, folder.path().join("raft"));
@@ -131,10 +130,10 @@ mod tests {
     }
 
     #[test]
-    fn version_one_of_the_identity_is_pinned() {
+    fn the_identity_is_pinned() {
         let text = concat!(
-            "pando identity 1\nnode 00000000000000ab\nproducer 00000000000000cd\nepoch 7\n",
-            "check f5e4ea4e69ccb50a\n",
+            "pando identity 2\nnode 00000000000000ab\nproducer 00000000000000cd\nepoch 7\n",
+            "check 79555524e45cd135\n",
         );
         let identity = (NodeId(0xab), ProducerId(0xcd), Epoch(7));
         assert_eq!(identity_text(identity.0, identity.1, identity.2), text);
@@ -147,11 +146,11 @@ mod tests {
     fn a_damaged_identity_is_refused_and_named() {
         let folder = tempfile::tempdir().expect("temporary directory");
         let path = folder.path().to_string_lossy().into_owned();
-        drop(DataDir::open(&path, &Rng::seeded(1)).expect("empty directory"));
+        drop(DataDir::open(&path, &OsDisk, &Rng::seeded(1)).expect("empty directory"));
         let file = folder.path().join("identity");
         let text = fs::read_to_string(&file).expect("it is there");
         fs::write(&file, text.replace("epoch 1", "epoch 0")).expect("a test folder");
-        let error = DataDir::open(&path, &Rng::seeded(1)).err().expect("refused");
+        let error = DataDir::open(&path, &OsDisk, &Rng::seeded(1)).err().expect("refused");
         let error = format!("{error:#}");
         assert!(error.contains("/identity") && error.contains("damaged"), "{error}");
     }

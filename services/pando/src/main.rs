@@ -22,7 +22,7 @@ use crate::args::{CheckCommand, Command, Flags, TestCommand};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    if let Err(text) = args::refuse_flags(std::env::args()) {
+    if let Err(text) = args::refuse_flags(std::env::args_os()) {
         return fail(&text);
     }
     let (cli, flags) = args::parse();

@@ -1,6 +1,6 @@
 //! `Encoder`: the producer's end of one stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use pando_model::{Labels, Metadata, TenantId};
 use xxhash_rust::xxh3::xxh3_64;
@@ -8,7 +8,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::frame::{FrameInput, encode_frame};
 use super::group_state::GroupState;
 use super::series_list::{Symbols, encode_series_list};
-use super::{GROUPS_PER_STREAM_MAX, GroupId, GroupSpec, SLOTS_PER_GROUP_MAX, VERSION, frame_work};
+use super::{
+    GROUPS_PER_STREAM_MAX, GroupId, GroupSpec, SLOTS_PER_GROUP_MAX, UNDER_WAY_MAX, VERSION,
+    frame_work,
+};
 use crate::error::CodecError;
 use crate::varint::{put_bytes, put_varint};
 
@@ -32,16 +35,20 @@ pub struct Encoder {
     op_count: u64,
     samples: usize,
     work: usize,
-    /// The groups that the open block drops.
-    dropped: Vec<GroupId>,
+    /// The groups that something was pushed of in the open block.
+    touched: BTreeSet<u32>,
+    /// The groups that the open block drops, and those of the [`UNDER_WAY_MAX`] blocks before it, the newest last.
+    dropped: VecDeque<Vec<GroupId>>,
 }
 
 #[derive(Debug)]
 struct Group {
     spec: GroupSpec,
     removed: usize,
-    /// What the shard knows of the group; `None`: nothing, the next frame is full.
+    /// What the shard knows of the group; `None`: nothing that is certain, the next frame is full.
     state: Option<GroupState>,
+    /// Whether a registration was written: the shard may know the group.
+    told: bool,
 }
 
 impl Encoder {
@@ -62,7 +69,7 @@ impl Encoder {
         let id = self.next_group;
         self.next_group = self.next_group.wrapping_add(1);
         let removed = spec.series.iter().filter(|labels| labels.is_none()).count();
-        self.groups.insert(id, Group { spec, removed, state: None });
+        self.groups.insert(id, Group { spec, removed, state: None, told: false });
         Ok(GroupId(id))
     }
 
@@ -102,6 +109,7 @@ impl Encoder {
             state.grow(added.len());
             state.advance(&self.ops[start..]);
             self.op_count += 1;
+            self.touched.insert(group.0);
         }
         entry.spec.series.extend(added);
         Ok(first as u32)
@@ -128,6 +136,7 @@ impl Encoder {
             Some(state) => state,
             unknown => {
                 self.op_count += 1;
+                entry.told = true;
                 unknown.insert(write_register(group, &entry.spec, &mut self.symbols, &mut self.ops))
             }
         };
@@ -140,6 +149,7 @@ impl Encoder {
         self.ops.extend(base.to_le_bytes());
         put_bytes(&mut self.ops, &content);
         self.op_count += 1;
+        self.touched.insert(group.0);
         self.samples += samples;
         self.work += frame_work(state.slots(), samples);
         samples
@@ -166,15 +176,16 @@ impl Encoder {
         }
     }
 
-    /// [`Encoder::force_full`] of every group: for the start of a disk buffer's segment.
+    /// [`Encoder::force_full`] of every group, where the blocks under way are not what the shard expects. Groups that
+    /// these drop are dropped by the next one: to drop what is not known does no harm.
     pub fn force_full_all(&mut self) {
         self.groups.values_mut().for_each(|group| group.state = None);
+        std::mem::take(&mut self.dropped).into_iter().flatten().for_each(|id| self.push_drop(id));
     }
 
     /// Forgets a group, here and in the shard.
     pub fn drop_group(&mut self, group: GroupId) {
-        let known = self.groups.remove(&group.0).and_then(|group| group.state).is_some();
-        if known {
+        if self.groups.remove(&group.0).is_some_and(|group| group.told) {
             self.push_drop(group);
         }
     }
@@ -183,7 +194,10 @@ impl Encoder {
         self.ops.push(DROP);
         put_varint(&mut self.ops, u64::from(group.0));
         self.op_count += 1;
-        self.dropped.push(group);
+        match self.dropped.back_mut() {
+            Some(open) => open.push(group),
+            None => self.dropped.push_back(vec![group]),
+        }
     }
 
     /// Bytes of the open block so far.
@@ -208,17 +222,25 @@ impl Encoder {
         out.append(&mut self.ops);
         out.extend(xxh3_64(&out).to_le_bytes());
         (self.op_count, self.samples, self.work) = (0, 0, 0);
-        self.dropped.clear();
+        self.touched.clear();
+        self.dropped.push_back(Vec::new());
+        if self.dropped.len() > 1 + UNDER_WAY_MAX {
+            self.dropped.pop_front();
+        }
         Some(out)
     }
 
-    /// Throws the open block away. Groups that it dropped are dropped by the next one. What the shard knows of the
-    /// others that something was pushed of is not certain any more: force them full, or drop them.
+    /// Throws the open block away. Groups that it dropped are dropped by the next one; the next frames of the others that
+    /// something was pushed of are full.
     pub fn abandon(&mut self) {
         self.ops.clear();
         self.symbols.clear();
         (self.op_count, self.samples, self.work) = (0, 0, 0);
-        std::mem::take(&mut self.dropped).into_iter().for_each(|group| self.push_drop(group));
+        for id in std::mem::take(&mut self.touched) {
+            self.force_full(GroupId(id));
+        }
+        let dropped = self.dropped.back_mut().map(std::mem::take).unwrap_or_default();
+        dropped.into_iter().for_each(|group| self.push_drop(group));
     }
 }
 

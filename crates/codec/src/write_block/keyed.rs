@@ -308,6 +308,41 @@ mod tests {
         );
     }
 
+    /// The same where the shard refuses blocks that were sent, and where a group is forgotten before it is sent anew.
+    #[test]
+    fn blocks_that_are_encoded_anew_forget_no_drop() {
+        let mut encoder = KeyedEncoder::new();
+        let mut decoder = Decoder::new();
+        for half in 1..=3 {
+            push(&mut encoder, half, "a");
+        }
+        let decoded = decoder.decode(&encoder.finish(u64::MAX).expect("samples"));
+        decoder.commit(decoded.expect("it fits"));
+        encoder.forget(&TenantId::default_tenant(), 1);
+        push(&mut encoder, 3, "a");
+        encoder.finish(u64::MAX).expect("a drop and a sample, which are lost");
+        encoder.encoder().force_full_all();
+        encoder.forget(&TenantId::default_tenant(), 2);
+        push(&mut encoder, 3, "a");
+        let decoded = decoder.decode(&encoder.finish(u64::MAX).expect("a sample"));
+        decoder.commit(decoded.expect("it is full"));
+        assert_eq!(decoder.groups().count(), 1);
+    }
+
+    /// What a block that is thrown away said of a group, the shard has not heard.
+    #[test]
+    fn a_group_of_a_block_that_is_thrown_away_is_sent_in_full() {
+        let mut encoder = KeyedEncoder::new();
+        let mut decoder = Decoder::new();
+        push(&mut encoder, 1, "a");
+        let decoded = decoder.decode(&encoder.finish(u64::MAX).expect("a sample"));
+        decoder.commit(decoded.expect("it fits"));
+        push(&mut encoder, 1, "b");
+        encoder.abandon();
+        push(&mut encoder, 1, "b");
+        decoder.decode(&encoder.finish(u64::MAX).expect("a sample")).expect("it needs no base");
+    }
+
     /// The shard may not know that it was forgotten: a frame of the new one must not fit the old one.
     #[test]
     fn a_group_that_was_forgotten_begins_again_as_another() {

@@ -22,7 +22,7 @@ use crate::part::PartRef;
 pub(super) const MAGIC: &[u8; 8] = b"PANDOBUF";
 pub(super) const VERSION: u8 = 1;
 pub(super) const FILE_HEADER_BYTES: usize = MAGIC.len() + 1;
-const RECORD_HEADER_BYTES: usize = 20;
+pub(super) const RECORD_HEADER_BYTES: usize = 20;
 
 /// What stands before a payload.
 pub(super) struct Header {

@@ -270,6 +270,23 @@ fn a_sample_that_fits_no_record_is_left_out_alone() {
 }
 
 #[test]
+fn a_batch_that_is_larger_than_the_buffer_is_kept_as_far_as_there_is_room() {
+    let (disk, whole) = (SimDisk::new(), batch(1, 1_000));
+    let mut buffer = open(&disk, 16 << 10);
+    let payload = encode(&whole.tenant, PartRef { samples: &whole.samples, metadata: &[] });
+    let bytes = payload.expect("few series").expect("samples").len();
+    assert!(bytes > 16 << 10, "bytes={bytes}");
+    push(&mut buffer, &whole);
+    let dropped = buffer.stats().dropped_samples;
+    let mut kept = 0;
+    while let Some((entry, batch)) = buffer.pop() {
+        kept += batch.samples.len() as u64;
+        buffer.ack(entry);
+    }
+    assert!(kept > 250 && kept + dropped == 1_000, "kept={kept} dropped={dropped}");
+}
+
+#[test]
 fn a_buffer_without_room_keeps_nothing_and_says_so() {
     let disk = SimDisk::new();
     let mut buffer = open(&disk, 0);

@@ -1,4 +1,4 @@
-//! What an operator sets and a tenant then meets; and a start while the store is away.
+//! What an operator sets and a tenant then meets; a start while the store is away; a tool whose reader goes.
 
 use std::process::{Command, Stdio};
 

@@ -5,6 +5,7 @@ mod refused;
 mod shared;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -284,8 +285,9 @@ pub(crate) struct LimitsCommand {
 }
 
 /// The message for the first argument that clap would only call unexpected, although more is known of it.
-pub(crate) fn refuse_flags(args: impl Iterator<Item = String>) -> Result<(), String> {
-    let args: Vec<String> = args.collect();
+pub(crate) fn refuse_flags(args: impl Iterator<Item = OsString>) -> Result<(), String> {
+    // What is no text is no flag's name; clap says so of the rest.
+    let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
     refused::refuse_prometheus_flags(&args)?;
     foreign::refuse_flags_of_others(&args)
 }

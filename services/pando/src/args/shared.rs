@@ -6,6 +6,9 @@ use clap::Args;
 use pando_catalog::TenantLimits;
 use pando_ingester::IngesterConfig;
 
+/// The smallest disk buffer: a segment has a few batches of a large target.
+const BUFFER_BYTES_MIN: u64 = 1 << 20;
+
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Web")]
 pub(crate) struct WebArgs {
@@ -113,9 +116,17 @@ pub(crate) struct AgentArgs {
     /// Agents of one group have the same configuration and share its targets. Default: the tenant.
     #[arg(long = "agent.group")]
     pub(crate) group: Option<String>,
-    /// Bytes of the disk buffer for what cannot be shipped.
-    #[arg(long = "agent.buffer-bytes", default_value_t = 2 << 30)]
+    /// Bytes of the disk buffer for what cannot be shipped: 0 (none), or at least 1 MiB.
+    #[arg(long = "agent.buffer-bytes", default_value_t = 2 << 30, value_parser = buffer_bytes)]
     pub(crate) buffer_bytes: u64,
+}
+
+fn buffer_bytes(text: &str) -> Result<u64, String> {
+    let bytes: u64 = text.parse().map_err(|_| "not a number of bytes".to_string())?;
+    match bytes {
+        1..BUFFER_BYTES_MIN => Err(format!("less than {BUFFER_BYTES_MIN} bytes")),
+        _ => Ok(bytes),
+    }
 }
 
 #[derive(Args, Debug, Clone)]

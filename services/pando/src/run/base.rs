@@ -48,10 +48,11 @@ impl Base {
     pub(crate) async fn open(plan: &Plan) -> Result<Self> {
         pando_rpc::tls::install_provider();
         let rng = Rng::system();
-        let data = DataDir::open(&plan.storage.path, &rng)?;
         let http = http_listeners(&plan.web.listen_address).await?;
         let listens = http.iter().filter_map(|http| http.local_addr().ok());
-        let disk = disk(listens.chain([plan.grpc.listen_address]))?;
+        let lossy = std::env::var("PANDO_TEST_LOSSY_DISK").unwrap_or_default();
+        let disk = disk(&lossy, listens.chain([plan.grpc.listen_address]))?;
+        let data = DataDir::open(&plan.storage.path, &*disk, &rng)?;
         let store = match &plan.store {
             Some(args) => Some(object_stores::open(args.config_file.as_deref(), data.path())?),
             None => None,
@@ -136,8 +137,7 @@ impl Base {
 /// The disk. `PANDO_TEST_LOSSY_DISK=1` makes one that loses what was not synced when the process is killed, as
 /// a power cut does; `=2` one that lies about syncing, too. For tests of durability alone, of the binary that is
 /// shipped: where others than this machine reach the process, it does not start.
-fn disk(listens: impl Iterator<Item = SocketAddr>) -> Result<Arc<dyn Disk>> {
-    let value = std::env::var("PANDO_TEST_LOSSY_DISK").unwrap_or_default();
+fn disk(value: &str, listens: impl IntoIterator<Item = SocketAddr>) -> Result<Arc<dyn Disk>> {
     if !value.is_empty() {
         if let Some(address) = listens.into_iter().find(|address| !address.ip().is_loopback()) {
             bail!(
@@ -150,7 +150,7 @@ fn disk(listens: impl Iterator<Item = SocketAddr>) -> Result<Arc<dyn Disk>> {
             "this process may lose acknowledged samples: its environment asks for the disk of durability tests"
         );
     }
-    Ok(match value.as_str() {
+    Ok(match value {
         "1" => Arc::new(LossyDisk::new(Arc::new(OsDisk))),
         "2" => Arc::new(LossyDisk::lying(Arc::new(OsDisk))),
         _ => Arc::new(OsDisk),
@@ -194,6 +194,23 @@ pub(crate) fn tls(args: &TlsArgs) -> Result<Option<TlsConfig>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_that_loses_samples_is_for_loopback_alone() {
+        let (here, everywhere) =
+            (SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([0; 4], 1)));
+        for value in ["", "1", "2"] {
+            assert!(disk(value, [here, here]).is_ok(), "value={value:?}");
+        }
+        assert!(disk("", [here, everywhere]).is_ok());
+        for value in ["1", "2", "yes"] {
+            let error = disk(value, [here, everywhere]).err().expect("refused").to_string();
+            assert!(
+                error.contains("PANDO_TEST_LOSSY_DISK") && error.contains("0.0.0.0:1"),
+                "{error}"
+            );
+        }
+    }
 
     #[tokio::test]
     async fn listen_addresses_are_prometheus_own() {

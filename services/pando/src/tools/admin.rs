@@ -91,7 +91,8 @@ async fn seal(target: &AdminTarget, split: bool) -> Result<()> {
 
 fn sealed(shard: ShardId, split: bool, successors: &[u64]) -> String {
     let whole = split && successors.len() == 1;
-    let why = if whole { " (it holds too few series to be split)" } else { "" };
+    let why =
+        if whole { " (not split: it holds too few series, or was sealed before)" } else { "" };
     let successors: Vec<String> = successors.iter().map(u64::to_string).collect();
     format!("shard {shard} is sealed; successors: {}{why}", successors.join(", "))
 }
@@ -262,7 +263,10 @@ mod tests {
     fn a_split_that_was_none_is_told() {
         assert_eq!(sealed(ShardId(3), true, &[4, 5]), "shard 3 is sealed; successors: 4, 5");
         assert_eq!(sealed(ShardId(3), false, &[4]), "shard 3 is sealed; successors: 4");
-        assert!(sealed(ShardId(3), true, &[4]).ends_with("(it holds too few series to be split)"));
+        assert!(
+            sealed(ShardId(3), true, &[4])
+                .ends_with("(not split: it holds too few series, or was sealed before)")
+        );
     }
 
     #[test]
