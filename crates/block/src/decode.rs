@@ -1,24 +1,21 @@
-//! From batches to rows: labels, samples on shared axes, metadata.
+//! From batches to rows: labels, encoded samples and their shared axes, metadata.
 //!
 //! It does not know which rows are one series; `scan.rs` joins them.
 
-use arrow::array::{Array, BinaryArray};
+use arrow::array::Array as _;
 use arrow::datatypes::UInt64Type;
-use pando_codec::CodecError;
-use pando_codec::series_chunk::Parts;
-use pando_model::{Labels, Metadata, MetricType, SeriesKey, SeriesSamples, TenantId};
+use pando_model::{LabelsPool, Metadata, MetricType, SeriesKey, TenantId};
 
-use crate::axes::Axes;
+use crate::axes::{Axes, Axis};
 use crate::error::BlockError;
+use crate::part::SeriesPart;
 use crate::reader::Opened;
 use crate::schema::{Columns, Fixed};
-use crate::series::on_axis;
 use crate::view::View;
 
-/// A decoded row: one series in one slice.
+/// A row: one series in one slice.
 pub(crate) struct Row {
-    /// Without labels' storage of its own where the row before has the same ones.
-    pub(crate) samples: SeriesSamples,
+    pub(crate) part: SeriesPart,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) metadata: Option<Metadata>,
 }
@@ -33,68 +30,56 @@ pub(crate) fn sample_roots(columns: &Columns) -> Vec<usize> {
     roots
 }
 
-/// Decodes the rows of a batch. Tenant and metadata are read where the batch has their columns.
-pub(crate) fn decode_batch(view: &View<'_>, axes: &mut Axes) -> Result<Vec<Row>, BlockError> {
+/// The rows of a batch, their samples still encoded. Tenant and metadata are read where the batch has their columns.
+pub(crate) fn rows_of(
+    view: &View<'_>,
+    axes: &mut Axes,
+    pool: &mut LabelsPool,
+) -> Result<Vec<Row>, BlockError> {
     let block = view.block;
     let keys = view.numbers::<UInt64Type>(Fixed::Key)?;
     let labels = view.labels()?;
     let (axis_keys, axis_bytes) = view.byte_dictionary(Fixed::Axis)?;
-    let values = view.bytes(Fixed::Values)?;
-    let histograms = view.bytes(Fixed::Histogram)?;
-    let starts = view.bytes(Fixed::Start)?;
-    let exemplars = view.bytes(Fixed::Exemplars)?;
+    let columns = [Fixed::Values, Fixed::Histogram, Fixed::Start, Fixed::Exemplars];
+    let [values, histograms, starts, exemplars] = columns.map(|column| view.shared_bytes(column));
+    let (values, histograms, starts, exemplars) = (values?, histograms?, starts?, exemplars?);
     let everything = view.roots.len() == block.columns.all_roots().len();
     let mut known = vec![None; axis_bytes.len()];
     let mut rows: Vec<Row> = Vec::with_capacity(view.batch.num_rows());
-    let mut previous: Option<Labels> = None;
     for at in 0..view.batch.num_rows() {
-        let set = labels.get(at).ok_or_else(|| damaged(block, "labels that are not a set"))?;
-        // Rows of one series share the storage of their labels.
-        let set = previous.filter(|p| *p == set).unwrap_or(set);
-        let fail = |column: Fixed| {
-            let series = set.clone();
-            move |source: CodecError| BlockError::Value {
-                block: block.record.id,
-                series: series.to_string(),
-                column: column.name(),
-                source,
-            }
-        };
+        let set = labels.get(at, pool);
+        let set = set.ok_or_else(|| damaged(block, "labels that are not a set"))?;
         let axis_key = usize::try_from(axis_keys.value(at)).unwrap_or(usize::MAX);
         let Some(slot) = known.get_mut(axis_key) else {
             return Err(damaged(block, "an axis that the dictionary does not have"));
         };
-        let axis = match slot {
+        let axis: &Axis = match slot {
             Some(axis) => axis,
             None => {
-                let bytes = axis_bytes.value(axis_key);
-                slot.insert(axes.decode(bytes).map_err(fail(Fixed::Axis))?)
+                let decoded = axes.decode(axis_bytes.value(axis_key));
+                slot.insert(decoded.map_err(|source| BlockError::Value {
+                    block: block.record.id,
+                    series: set.to_string(),
+                    column: Fixed::Axis.name(),
+                    source,
+                })?)
             }
         };
-        let parts = Parts {
-            floats: values.value(at),
-            histograms: optional(histograms, at),
-            starts: optional(starts, at),
-            exemplars: optional(exemplars, at),
+        let part = SeriesPart {
+            block: block.record.id,
+            labels: set,
+            key: SeriesKey(keys.value(at)),
+            axis: axis.clone(),
+            floats: values.get(at).unwrap_or_default(),
+            histograms: histograms.get(at),
+            starts: starts.get(at),
+            exemplars: exemplars.get(at),
+            time: axes.time(),
         };
-        let key = SeriesKey(keys.value(at));
-        let mut samples =
-            parts.decode(set.clone(), key, axis.full.clone()).map_err(fail(Fixed::Values))?;
-        if axis.at != (0..axis.full.len()) {
-            let exemplars = std::mem::take(&mut samples.exemplars);
-            samples = on_axis(&samples, axis.at.clone(), axis.wanted.clone());
-            samples.exemplars = exemplars;
-        }
-        axes.keep_exemplars(&mut samples.exemplars);
         let (tenant, metadata) = if everything { described(view, at)? } else { (None, None) };
-        rows.push(Row { samples, tenant, metadata });
-        previous = Some(set);
+        rows.push(Row { part, tenant, metadata });
     }
     Ok(rows)
-}
-
-fn optional(array: &BinaryArray, at: usize) -> Option<&[u8]> {
-    array.is_valid(at).then(|| array.value(at))
 }
 
 fn described(

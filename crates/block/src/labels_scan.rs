@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use arrow::datatypes::UInt64Type;
 use bytes::Bytes;
-use pando_model::{Labels, SeriesKey};
+use pando_model::{Labels, LabelsPool, SeriesKey};
 
 use crate::error::BlockError;
 use crate::io::RangeReader;
@@ -26,10 +26,11 @@ impl Selection {
         let mut roots = vec![columns.root(Fixed::Key)];
         roots.extend(columns.all_label_roots());
         let mut found: Vec<(SeriesKey, Labels)> = Vec::new();
+        let mut pool = LabelsPool::default();
         self.each_batch(io, &roots, |view| {
             let (keys, labels) = (view.numbers::<UInt64Type>(Fixed::Key)?, view.labels()?);
             for row in 0..view.batch.num_rows() {
-                let set = labels.get(row).ok_or_else(|| BlockError::Parquet {
+                let set = labels.get(row, &mut pool).ok_or_else(|| BlockError::Parquet {
                     block: self.block.record.id,
                     what: "verified pages hold labels that are not a set".to_string(),
                 })?;

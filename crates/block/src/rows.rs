@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use pando_model::{Metadata, SeriesSamples, TenantId};
 
-use crate::axes::Axes;
 use crate::error::BlockError;
 use crate::group::GroupRead;
 use crate::io::RangeReader;
 use crate::reader::{Opened, fetch_verified};
-use crate::scan::GroupSeries;
+use crate::scan::{GroupSeries, Known};
 
 /// One series of one tenant.
 #[derive(Clone, Debug)]
@@ -28,12 +27,12 @@ pub struct BlockRows {
     io: Arc<dyn RangeReader>,
     next_group: usize,
     group: Option<GroupSeries>,
-    axes: Option<Axes>,
+    known: Option<Known>,
 }
 
 impl BlockRows {
     pub(crate) fn new(block: Arc<Opened>, io: Arc<dyn RangeReader>) -> Self {
-        BlockRows { block, io, next_group: 0, group: None, axes: None }
+        BlockRows { block, io, next_group: 0, group: None, known: None }
     }
 
     pub(crate) fn block(&self) -> &Opened {
@@ -52,7 +51,7 @@ impl BlockRows {
                     let (samples, metadata) = (series.samples, series.metadata);
                     return Ok(Some(TenantSeries { tenant, samples, metadata }));
                 }
-                self.axes = self.group.take().map(GroupSeries::into_axes);
+                self.known = self.group.take().map(GroupSeries::into_known);
             }
             if self.next_group >= self.block.groups() {
                 return Ok(None);
@@ -66,10 +65,10 @@ impl BlockRows {
             };
             let ranges = read.ranges(&self.block);
             let (block, io) = (&self.block, self.io.as_ref());
-            let mut axes = self.axes.take();
+            let mut known = self.known.take();
             let group = fetch_verified(block.record.id, io, ranges, |parts| {
-                let axes = axes.take().unwrap_or_else(|| Axes::new(None));
-                GroupSeries::new(block.clone(), read.clone(), parts, axes)
+                let known = known.take().unwrap_or_else(|| Known::new(None));
+                GroupSeries::new(block.clone(), read.clone(), parts, known)
             })
             .await?;
             self.group = Some(group);

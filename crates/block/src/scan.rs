@@ -7,16 +7,34 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pando_model::{Metadata, SeriesSamples, TenantId};
+use pando_model::{LabelsPool, Metadata, SeriesSamples, TenantId, TimeRange};
+use parking_lot::Mutex;
 
 use crate::axes::Axes;
-use crate::decode::{Row, decode_batch, sample_roots};
+use crate::decode::{Row, rows_of, sample_roots};
 use crate::error::BlockError;
 use crate::group::{GroupBatches, GroupRead};
 use crate::io::RangeReader;
+use crate::part::SeriesPart;
 use crate::reader::{Opened, fetch_verified};
 use crate::select::Selection;
 use crate::view::View;
+
+/// Labels that several scans have in common.
+pub type SharedLabels = Arc<Mutex<LabelsPool>>;
+
+/// What a scan has met so far.
+pub(crate) struct Known {
+    pub(crate) axes: Axes,
+    pub(crate) labels: SharedLabels,
+}
+
+impl Known {
+    /// Nothing yet, of a scan that wants samples in `time`; `None`: all.
+    pub(crate) fn new(time: Option<TimeRange>) -> Self {
+        Known { axes: Axes::new(time), labels: SharedLabels::default() }
+    }
+}
 
 impl Selection {
     /// The ranges to fetch before [`Selection::decode`] of row group `at` (below
@@ -29,19 +47,19 @@ impl Selection {
     /// The series of the `at`-th row group with selected rows. `parts` are the bytes of
     /// [`Selection::ranges`].
     pub fn decode(&self, at: usize, parts: &[Bytes]) -> Result<GroupSeries, BlockError> {
-        self.decode_with(at, parts, Axes::new(Some(self.time)))
+        self.decode_with(at, parts, Known::new(Some(self.time)))
     }
 
-    /// [`Selection::decode`] with the axes of the row groups before, so that targets share theirs.
+    /// [`Selection::decode`] with what is known of the row groups before, so that targets share their axes.
     fn decode_with(
         &self,
         at: usize,
         parts: &[Bytes],
-        axes: Axes,
+        known: Known,
     ) -> Result<GroupSeries, BlockError> {
         match self.read(at, sample_roots(&self.block.columns)) {
-            Some(read) => GroupSeries::new(self.block.clone(), read, parts, axes),
-            None => Ok(GroupSeries::empty(self.block.clone(), axes)),
+            Some(read) => GroupSeries::new(self.block.clone(), read, parts, known),
+            None => Ok(GroupSeries::empty(self.block.clone(), known)),
         }
     }
 }
@@ -59,32 +77,32 @@ pub struct GroupSeries {
     block: Arc<Opened>,
     roots: Vec<usize>,
     batches: Option<GroupBatches>,
-    axes: Axes,
+    known: Known,
     rows: std::vec::IntoIter<Row>,
     next: Option<Row>,
 }
 
 impl GroupSeries {
-    fn empty(block: Arc<Opened>, axes: Axes) -> Self {
+    fn empty(block: Arc<Opened>, known: Known) -> Self {
         let rows = Vec::new().into_iter();
-        GroupSeries { block, roots: Vec::new(), batches: None, axes, rows, next: None }
+        GroupSeries { block, roots: Vec::new(), batches: None, known, rows, next: None }
     }
 
     pub(crate) fn new(
         block: Arc<Opened>,
         read: GroupRead,
         parts: &[Bytes],
-        axes: Axes,
+        known: Known,
     ) -> Result<Self, BlockError> {
         let batches = read.decode(&block, parts)?;
-        let mut series = GroupSeries::empty(block, axes);
+        let mut series = GroupSeries::empty(block, known);
         (series.roots, series.batches) = (read.roots, Some(batches));
         series.next = series.next_row()?;
         Ok(series)
     }
 
-    pub(crate) fn into_axes(self) -> Axes {
-        self.axes
+    pub(crate) fn into_known(self) -> Known {
+        self.known
     }
 
     /// The next series; `None` at the end. After an error the rest is lost.
@@ -109,6 +127,21 @@ impl GroupSeries {
         Ok(batch)
     }
 
+    /// Rows of about `samples_max` samples together, none without; empty at the end. Those of one series come one after
+    /// the other.
+    fn next_parts(&mut self, samples_max: usize) -> Result<Vec<SeriesPart>, BlockError> {
+        let (mut parts, mut samples) = (Vec::new(), 0);
+        while samples < samples_max.max(1) {
+            let Some(row) = self.next.take() else { break };
+            self.next = self.next_row()?;
+            if !row.part.is_empty() {
+                samples += row.part.len();
+                parts.push(row.part);
+            }
+        }
+        Ok(parts)
+    }
+
     /// The next series with what else its rows say; it may be without samples.
     pub(crate) fn next_raw(&mut self) -> Result<Option<Series>, BlockError> {
         let Some(first) = self.next.take() else { return Ok(None) };
@@ -118,7 +151,7 @@ impl GroupSeries {
                 Some(row) if same_series(&parts[0], &row) => parts.push(row),
                 row => {
                     self.next = row;
-                    return Ok(self.join(parts));
+                    return self.join(parts);
                 }
             }
         }
@@ -135,22 +168,23 @@ impl GroupSeries {
                 return Ok(None);
             };
             let view = View { block: &self.block, batch: &batch, roots: &self.roots };
-            self.rows = decode_batch(&view, &mut self.axes)?.into_iter();
+            let mut labels = self.known.labels.lock();
+            self.rows = rows_of(&view, &mut self.known.axes, &mut labels)?.into_iter();
         }
     }
 
     /// One series of its rows.
-    fn join(&mut self, mut rows: Vec<Row>) -> Option<Series> {
+    fn join(&mut self, mut rows: Vec<Row>) -> Result<Option<Series>, BlockError> {
         let metadata = rows.iter_mut().rev().find_map(|r| r.metadata.take());
-        let tenant = rows.first()?.tenant.clone();
-        let parts = rows.into_iter().map(|r| r.samples).collect();
-        let samples = SeriesSamples::join(parts, &mut self.axes.joined)?;
-        Some(Series { samples, tenant, metadata })
+        let tenant = rows.first().and_then(|row| row.tenant.clone());
+        let parts: Result<Vec<_>, _> = rows.iter().map(|row| row.part.decode()).collect();
+        let samples = SeriesSamples::join(parts?, &mut self.known.axes.joined);
+        Ok(samples.map(|samples| Series { samples, tenant, metadata }))
     }
 }
 
 fn same_series(a: &Row, b: &Row) -> bool {
-    a.samples.key == b.samples.key && a.samples.labels == b.samples.labels && a.tenant == b.tenant
+    a.part.key == b.part.key && a.part.labels == b.part.labels && a.tenant == b.tenant
 }
 
 /// A running scan: fetches one row group after the other.
@@ -162,14 +196,23 @@ pub struct SeriesScan {
     group: Option<GroupSeries>,
     /// Bytes of the pages of `group`.
     group_bytes: u64,
-    axes: Option<Axes>,
+    known: Option<Known>,
+    labels: SharedLabels,
 }
 
 impl SeriesScan {
     /// The series of `selection`, in batches of about `samples_max` samples (at least one series
     /// each).
     pub fn new(selection: Selection, io: Arc<dyn RangeReader>, samples_max: usize) -> Self {
-        SeriesScan { selection, io, samples_max, at: 0, group: None, group_bytes: 0, axes: None }
+        let labels = SharedLabels::default();
+        let (at, group, group_bytes, known) = (0, None, 0, None);
+        SeriesScan { selection, io, samples_max, at, group, group_bytes, known, labels }
+    }
+
+    /// The same scan, with labels that it shares with others.
+    #[must_use]
+    pub fn with_labels(self, labels: SharedLabels) -> Self {
+        SeriesScan { labels, ..self }
     }
 
     /// The rows that are scanned.
@@ -185,32 +228,51 @@ impl SeriesScan {
     /// The next series, never an empty batch; `None` at the end. Series come in the order of their
     /// rows.
     pub async fn next_batch(&mut self) -> Result<Option<Vec<SeriesSamples>>, BlockError> {
+        self.next_of(GroupSeries::next_batch).await
+    }
+
+    /// [`SeriesScan::next_batch`], but the rows as they are: not decoded, and one series may have several, one after
+    /// the other.
+    pub async fn next_parts(&mut self) -> Result<Option<Vec<SeriesPart>>, BlockError> {
+        self.next_of(GroupSeries::next_parts).await
+    }
+
+    async fn next_of<T>(
+        &mut self,
+        take: impl Fn(&mut GroupSeries, usize) -> Result<Vec<T>, BlockError>,
+    ) -> Result<Option<Vec<T>>, BlockError> {
         loop {
             if let Some(group) = &mut self.group {
-                let batch = group.next_batch(self.samples_max)?;
+                let batch = take(group, self.samples_max)?;
                 if !batch.is_empty() {
                     return Ok(Some(batch));
                 }
-                self.axes = self.group.take().map(GroupSeries::into_axes);
+                self.known = self.group.take().map(GroupSeries::into_known);
             }
             if self.at >= self.selection.groups() {
                 return Ok(None);
             }
-            let (selection, at) = (&self.selection, self.at);
-            let (mut axes, mut bytes) = (self.axes.take(), 0);
-            let group = fetch_verified(
-                selection.block.record.id,
-                self.io.as_ref(),
-                selection.ranges(at),
-                |parts| {
-                    bytes = parts.iter().map(|part| part.len() as u64).sum();
-                    let axes = axes.take().unwrap_or_else(|| Axes::new(Some(selection.time)));
-                    selection.decode_with(at, parts, axes)
-                },
-            )
-            .await?;
-            (self.group, self.group_bytes) = (Some(group), bytes);
-            self.at += 1;
+            self.fetch_group().await?;
         }
+    }
+
+    /// Fetches the next row group.
+    async fn fetch_group(&mut self) -> Result<(), BlockError> {
+        let (selection, at) = (&self.selection, self.at);
+        let (mut known, mut bytes) = (self.known.take(), 0);
+        let new = || Known { axes: Axes::new(Some(selection.time)), labels: self.labels.clone() };
+        let fetched = fetch_verified(
+            selection.block.record.id,
+            self.io.as_ref(),
+            selection.ranges(at),
+            |parts| {
+                bytes = parts.iter().map(|part| part.len() as u64).sum();
+                selection.decode_with(at, parts, known.take().unwrap_or_else(new))
+            },
+        );
+        let group = fetched.await?;
+        (self.group, self.group_bytes) = (Some(group), bytes);
+        self.at += 1;
+        Ok(())
     }
 }

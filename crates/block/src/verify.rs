@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::Array;
 use arrow::datatypes::{Float64Type, Int64Type, UInt32Type};
-use pando_model::{BlockRecord, Digest, SeriesSamples, TenantSpan, TimeRange};
+use pando_model::{BlockRecord, Digest, LabelsPool, SeriesSamples, TenantSpan, TimeRange};
 
 use crate::axes::Axes;
-use crate::decode::decode_batch;
+use crate::decode::rows_of;
 use crate::envelope::MAGIC;
 use crate::error::BlockError;
 use crate::group::GroupRead;
@@ -99,12 +99,12 @@ impl<'a> Check<'a> {
 
     fn batch(&mut self, view: &View<'_>, axes: &mut Axes) -> Result<(), BlockError> {
         let slices = view.numbers::<Int64Type>(Fixed::Slice)?;
-        for (at, row) in decode_batch(view, axes)?.into_iter().enumerate() {
+        for (at, row) in rows_of(view, axes, &mut LabelsPool::default())?.into_iter().enumerate() {
             let Some(tenant) = row.tenant else { return Err(self.wrong("no tenant")) };
-            self.header(view, at, &row.samples)?;
-            let place =
-                SeriesPlace { tenant, key: row.samples.key, labels: row.samples.labels.clone() };
-            self.row(place, slices.value(at), &row.samples)?;
+            let samples = row.part.decode()?;
+            self.header(view, at, &samples)?;
+            let place = SeriesPlace { tenant, key: samples.key, labels: samples.labels.clone() };
+            self.row(place, slices.value(at), &samples)?;
         }
         Ok(())
     }

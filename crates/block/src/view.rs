@@ -7,7 +7,8 @@ use arrow::array::{
     StringArray,
 };
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type};
-use pando_model::{BlockId, Labels};
+use bytes::Bytes;
+use pando_model::{BlockId, Labels, LabelsPool};
 
 use crate::error::BlockError;
 use crate::reader::Opened;
@@ -41,6 +42,12 @@ impl View<'_> {
     pub(crate) fn bytes(&self, column: Fixed) -> Result<&BinaryArray, BlockError> {
         let array = self.array(self.block.columns.root(column))?;
         array.as_binary_opt().ok_or_else(|| wrong(self.block.record.id, column.name()))
+    }
+
+    /// A column of plain bytes whose rows share its storage.
+    pub(crate) fn shared_bytes(&self, column: Fixed) -> Result<SharedBytes<'_>, BlockError> {
+        let array = self.bytes(column)?;
+        Ok(SharedBytes { array, bytes: array.values().clone().into() })
     }
 
     /// A column of bytes with a dictionary.
@@ -91,6 +98,21 @@ impl View<'_> {
 
 fn wrong(block: BlockId, what: &str) -> BlockError {
     BlockError::Parquet { block, what: format!("column is not of its type: {what}") }
+}
+
+/// Bytes that outlive their batch.
+pub(crate) struct SharedBytes<'a> {
+    array: &'a BinaryArray,
+    bytes: Bytes,
+}
+
+impl SharedBytes<'_> {
+    /// The bytes of row `row`. `None`: null.
+    pub(crate) fn get(&self, row: usize) -> Option<Bytes> {
+        let offsets = self.array.value_offsets();
+        let at = offsets[row] as usize..offsets[row + 1] as usize;
+        self.array.is_valid(row).then(|| self.bytes.slice(at))
+    }
 }
 
 /// Texts that repeat.
@@ -152,7 +174,7 @@ pub(crate) struct LabelsView<'a> {
 
 impl LabelsView<'_> {
     /// The labels of row `row`. `None` where they are not a set.
-    pub(crate) fn get(&self, row: usize) -> Option<Labels> {
+    pub(crate) fn get(&self, row: usize, pool: &mut LabelsPool) -> Option<Labels> {
         let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(self.columns.len() + 8);
         let mut rest = self.rest.pairs(row).peekable();
         for (name, texts) in &self.columns {
@@ -163,6 +185,6 @@ impl LabelsView<'_> {
             pairs.push((name, value));
         }
         pairs.extend(rest);
-        Labels::from_sorted(pairs)
+        pool.from_sorted(pairs)
     }
 }

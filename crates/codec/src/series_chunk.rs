@@ -126,6 +126,22 @@ impl Chunk {
 }
 
 impl Parts<'_> {
+    /// Whether there is nothing but floats.
+    pub fn is_plain(&self) -> bool {
+        self.histograms.is_none() && self.starts.is_none() && self.exemplars.is_none()
+    }
+
+    /// Appends the floats of plain parts of `samples` samples; nothing is appended where there is an error.
+    pub fn push_floats(&self, samples: usize, out: &mut Vec<f64>) -> Result<(), CodecError> {
+        let before = out.len();
+        decode_floats(self.floats, out)?;
+        if out.len() - before != samples {
+            out.truncate(before);
+            return Err(Reader::new(WHAT, &[]).malformed("times and samples differ in number"));
+        }
+        Ok(())
+    }
+
     /// Decodes the parts as samples of the series `labels` with `key` at the times of `axis`.
     pub fn decode(
         &self,

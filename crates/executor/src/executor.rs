@@ -1,24 +1,23 @@
 //! `Executor`: opens the sources of a fragment and runs it over their merged series.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::future::{BoxFuture, try_join_all};
 use futures::{FutureExt as _, StreamExt as _, stream};
-use pando_block::SeriesScan;
-use pando_model::{BlockRecord, ErrorKind, Matcher, SeriesSamples, TimeRange};
+use pando_block::SharedLabels;
+use pando_model::{BlockRecord, ErrorKind, JoinedAxes, Matcher, TimeRange};
 use pando_promql::fragment::{FragmentExecution, FragmentPlan, FragmentStats, PartialBatch};
 use pando_promql::{Budget, CancelFlag, QueryError};
 use pando_rpc::Channels;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use crate::block_store::BlockStore;
+use crate::block_stream::{BlockStream, Held};
 use crate::error::ExecuteError;
-use crate::live::{self, LiveShards, SeriesStream};
+use crate::live::{self, LiveShards};
 use crate::lookup::{self, Found, Lookup};
-use crate::merge::MergedSeries;
+use crate::merge::{MergedSeries, PartStream};
 use crate::sources::{LiveSource, Sources};
 
 /// Samples of one batch that is handed to the engine: some MiB, so that many fragments fit into memory.
@@ -106,12 +105,16 @@ impl Executor {
         let streams = self.open(sources, wanted, held).await?;
         let mut merged = MergedSeries::new(streams);
         let mut execution = FragmentExecution::new(plan, budget, cancel.clone());
+        let mut axes = JoinedAxes::default();
         while let Some(batch) = merged.next_batch(BATCH_SAMPLES).await? {
             cancel.check()?;
             // The engine works for milliseconds at a time: not on a thread that serves sockets.
-            execution = blocking(move || {
-                execution.push_batch(batch)?;
-                Ok(execution)
+            (execution, axes) = blocking(move || {
+                for parts in batch {
+                    // One at a time: its samples stay in the processor's cache until it is done.
+                    execution.push_batch(parts.join(&mut axes)?.into_iter().collect())?;
+                }
+                Ok((execution, axes))
             })
             .await?;
         }
@@ -161,12 +164,12 @@ impl Executor {
         sources: &Sources,
         wanted: Wanted<'_>,
         held: Held,
-    ) -> Result<Vec<Box<dyn SeriesStream>>, ExecuteError> {
-        let held = &held;
-        let blocks: Vec<Opening<'_, Box<dyn SeriesStream>>> = sources
+    ) -> Result<Vec<PartStream>, ExecuteError> {
+        let (held, labels) = (&held, SharedLabels::default());
+        let blocks: Vec<Opening<'_, PartStream>> = sources
             .blocks
             .iter()
-            .map(|r| self.open_block(sources, r, wanted, held).boxed())
+            .map(|r| self.open_block(sources, r, wanted, held, labels.clone()).boxed())
             .collect();
         let blocks = some_at_once(blocks, self.limits.opens_max);
         let Wanted { matchers, time } = wanted;
@@ -182,13 +185,14 @@ impl Executor {
         record: &BlockRecord,
         wanted: Wanted<'_>,
         held: &Held,
-    ) -> Result<Box<dyn SeriesStream>, ExecuteError> {
+        labels: SharedLabels,
+    ) -> Result<PartStream, ExecuteError> {
         let (reader, io) = self.blocks.open(record).await?;
         let (tenant, keys) = (&sources.tenant, sources.keys);
         let samples = BLOCKS_SAMPLES / sources.blocks.len().max(1);
         let samples = samples.clamp(SOURCE_SAMPLES_MIN, SOURCE_SAMPLES);
         let scan = reader.scan(io, tenant, keys, wanted.matchers, wanted.time, samples).await?;
-        Ok(Box::new(BlockStream { scan, held: held.clone(), own_bytes: 0 }))
+        Ok(PartStream::Block(BlockStream::new(scan.with_labels(labels), held.clone())))
     }
 
     async fn open_live(
@@ -197,11 +201,12 @@ impl Executor {
         source: &LiveSource,
         matchers: &[Matcher],
         time: TimeRange,
-    ) -> Result<Box<dyn SeriesStream>, ExecuteError> {
-        match self.live.open(sources, source, matchers, time).await? {
-            Some(stream) => Ok(stream),
-            None => live::fetch(&self.channels, sources, source, matchers, time).await,
-        }
+    ) -> Result<PartStream, ExecuteError> {
+        let stream = match self.live.open(sources, source, matchers, time).await? {
+            Some(stream) => stream,
+            None => live::fetch(&self.channels, sources, source, matchers, time).await?,
+        };
+        Ok(PartStream::Live(stream))
     }
 }
 
@@ -210,44 +215,6 @@ impl Executor {
 struct Wanted<'a> {
     matchers: &'a [Matcher],
     time: TimeRange,
-}
-
-/// Bytes that the blocks of one fragment hold in memory before they are decoded: part of the
-/// query's budget.
-#[derive(Clone)]
-struct Held {
-    bytes: Arc<AtomicU64>,
-    bytes_max: u64,
-}
-
-struct BlockStream {
-    scan: SeriesScan,
-    held: Held,
-    /// What of `held` is this block's.
-    own_bytes: u64,
-}
-
-impl BlockStream {
-    fn count(&mut self) -> Result<(), ExecuteError> {
-        let now = self.scan.held_bytes();
-        let (bytes, limit) = (&self.held.bytes, self.held.bytes_max);
-        let before = std::mem::replace(&mut self.own_bytes, now);
-        let all = bytes.fetch_add(now, Ordering::Relaxed) + now;
-        bytes.fetch_sub(before, Ordering::Relaxed);
-        if all.saturating_sub(before) > limit {
-            return Err(QueryError::Budget { what: "bytes", limit }.into());
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl SeriesStream for BlockStream {
-    async fn next_batch(&mut self) -> Result<Option<Vec<SeriesSamples>>, ExecuteError> {
-        let batch = self.scan.next_batch().await?;
-        self.count()?;
-        Ok(batch)
-    }
 }
 
 type Opening<'a, T> = BoxFuture<'a, Result<T, ExecuteError>>;

@@ -3,6 +3,7 @@
 //! [`ExecutorService`]; they differ in the live shards that they have. It does not know who asks and why.
 
 mod block_store;
+mod block_stream;
 mod error;
 mod executor;
 mod grpc;

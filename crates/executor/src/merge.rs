@@ -1,39 +1,143 @@
 //! `MergedSeries`: the series of several sources, each whole: samples of one series from several sources are
 //! merged by their values alone, so that the order of sources does not matter (INV-3).
+//!
+//! What blocks hold stays encoded until [`SeriesParts::join`]: the thread that works with the samples decodes them,
+//! series by series.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use pando_model::{JoinedAxes, SeriesSamples};
+use pando_block::SeriesPart;
+use pando_model::{JoinedAxes, Labels, SeriesKey, SeriesSamples};
 
+use crate::block_stream::BlockStream;
 use crate::error::ExecuteError;
 use crate::live::SeriesStream;
+
+/// What one source has of a series.
+pub(crate) enum Part {
+    /// Of a live generation.
+    Decoded(SeriesSamples),
+    /// Of a block.
+    Encoded(SeriesPart),
+}
+
+impl Part {
+    fn labels(&self) -> &Labels {
+        match self {
+            Part::Decoded(series) => &series.labels,
+            Part::Encoded(part) => part.labels(),
+        }
+    }
+
+    fn key(&self) -> SeriesKey {
+        match self {
+            Part::Decoded(series) => series.key,
+            Part::Encoded(part) => part.key(),
+        }
+    }
+
+    fn axis(&self) -> &Arc<[i64]> {
+        match self {
+            Part::Decoded(series) => &series.axis,
+            Part::Encoded(part) => part.axis(),
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        match self {
+            Part::Decoded(series) => series.is_plain(),
+            Part::Encoded(part) => part.is_plain(),
+        }
+    }
+
+    fn push_floats(&self, out: &mut Vec<f64>) -> Result<(), ExecuteError> {
+        match self {
+            Part::Decoded(series) => out.extend_from_slice(&series.floats),
+            Part::Encoded(part) => part.push_floats(out)?,
+        }
+        Ok(())
+    }
+
+    fn decode(self) -> Result<SeriesSamples, ExecuteError> {
+        Ok(match self {
+            Part::Decoded(series) => series,
+            Part::Encoded(part) => part.decode()?,
+        })
+    }
+}
+
+/// One series with all that its sources have of it; never without parts.
+pub(crate) struct SeriesParts(Vec<Part>);
+
+impl SeriesParts {
+    /// Samples of all parts.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(|part| part.axis().len()).sum()
+    }
+
+    /// The series, decoded. Series whose parts have the same axes get the same one.
+    ///
+    /// # Errors
+    /// A part cannot be decoded.
+    pub(crate) fn join(
+        mut self,
+        axes: &mut JoinedAxes,
+    ) -> Result<Option<SeriesSamples>, ExecuteError> {
+        let parts = &mut self.0;
+        parts.retain(|part| !part.axis().is_empty());
+        parts.sort_by_key(|part| part.axis().first().copied());
+        let apart = parts.windows(2).all(|w| w[0].axis().last() < w[1].axis().first());
+        let Some(first) = parts.first().filter(|_| apart && parts.iter().all(Part::is_plain))
+        else {
+            let decoded: Result<Vec<_>, _> = self.0.into_iter().map(Part::decode).collect();
+            return Ok(SeriesSamples::join(decoded?, axes));
+        };
+        let (labels, key) = (first.labels().clone(), first.key());
+        // Each into the same column: nothing is copied.
+        let mut floats = Vec::with_capacity(self.0.iter().map(|part| part.axis().len()).sum());
+        for part in &self.0 {
+            part.push_floats(&mut floats)?;
+        }
+        let axis = match &self.0[..] {
+            [one] => one.axis().clone(),
+            all => axes.join(all.iter().map(|part| part.axis().clone()).collect()),
+        };
+        Ok(Some(SeriesSamples::of_floats(labels, key, axis, floats)))
+    }
+}
 
 /// The merged series of some sources, in the order (metric name, key, labels).
 pub(crate) struct MergedSeries {
     sources: Vec<Source>,
-    axes: JoinedAxes,
+}
+
+/// Where the parts of one source come from.
+pub(crate) enum PartStream {
+    Block(BlockStream),
+    Live(Box<dyn SeriesStream>),
 }
 
 struct Source {
-    stream: Box<dyn SeriesStream>,
-    ready: VecDeque<SeriesSamples>,
+    stream: PartStream,
+    ready: VecDeque<Part>,
     ended: bool,
 }
 
 impl MergedSeries {
-    pub(crate) fn new(streams: Vec<Box<dyn SeriesStream>>) -> Self {
+    pub(crate) fn new(streams: Vec<PartStream>) -> Self {
         let sources = streams.into_iter();
         let sources =
             sources.map(|stream| Source { stream, ready: VecDeque::new(), ended: false }).collect();
-        MergedSeries { sources, axes: JoinedAxes::default() }
+        MergedSeries { sources }
     }
 
     /// The next series, until they have `samples_max` samples or more; `None` at the end.
     pub(crate) async fn next_batch(
         &mut self,
         samples_max: usize,
-    ) -> Result<Option<Vec<SeriesSamples>>, ExecuteError> {
+    ) -> Result<Option<Vec<SeriesParts>>, ExecuteError> {
         let (mut batch, mut samples) = (Vec::new(), 0);
         while samples < samples_max {
             let Some(series) = self.next_series().await? else { break };
@@ -43,32 +147,38 @@ impl MergedSeries {
         Ok((!batch.is_empty()).then_some(batch))
     }
 
-    async fn next_series(&mut self) -> Result<Option<SeriesSamples>, ExecuteError> {
+    async fn next_series(&mut self) -> Result<Option<SeriesParts>, ExecuteError> {
         for source in &mut self.sources {
             source.fill().await?;
         }
         let heads = self.sources.iter().filter_map(|source| source.ready.front());
-        let Some(first) = heads.min_by(|a, b| order(a, b)).map(|s| (s.labels.clone(), s.key))
-        else {
-            return Ok(None);
-        };
+        let Some(first) = heads.min_by(|a, b| order(a, b)) else { return Ok(None) };
+        let (labels, key) = (first.labels().clone(), first.key());
         let mut parts = Vec::new();
         for source in &mut self.sources {
-            let same = |s: &SeriesSamples| s.key == first.1 && s.labels == first.0;
-            if source.ready.front().is_some_and(same) {
-                parts.extend(source.ready.pop_front());
+            // A source may have it in several parts, one after the other.
+            let same = |part: &mut Part| part.key() == key && *part.labels() == labels;
+            while let Some(part) = source.ready.pop_front_if(same) {
+                parts.push(part);
+                source.fill().await?;
             }
         }
-        Ok(SeriesSamples::join(parts, &mut self.axes))
+        Ok(Some(SeriesParts(parts)))
     }
 }
 
 impl Source {
     async fn fill(&mut self) -> Result<(), ExecuteError> {
         while self.ready.is_empty() && !self.ended {
-            match self.stream.next_batch().await? {
-                Some(batch) => self.ready.extend(batch),
-                None => self.ended = true,
+            match &mut self.stream {
+                PartStream::Block(stream) => match stream.next_batch().await? {
+                    Some(batch) => self.ready.extend(batch.into_iter().map(Part::Encoded)),
+                    None => self.ended = true,
+                },
+                PartStream::Live(stream) => match stream.next_batch().await? {
+                    Some(batch) => self.ready.extend(batch.into_iter().map(Part::Decoded)),
+                    None => self.ended = true,
+                },
             }
         }
         Ok(())
@@ -76,9 +186,9 @@ impl Source {
 }
 
 /// The order of series in blocks and heads.
-fn order(a: &SeriesSamples, b: &SeriesSamples) -> Ordering {
-    let name = a.labels.metric_name().cmp(b.labels.metric_name());
-    name.then_with(|| a.key.cmp(&b.key)).then_with(|| a.labels.cmp(&b.labels))
+fn order(a: &Part, b: &Part) -> Ordering {
+    let name = a.labels().metric_name().cmp(b.labels().metric_name());
+    name.then_with(|| a.key().cmp(&b.key())).then_with(|| a.labels().cmp(b.labels()))
 }
 
 #[cfg(test)]
@@ -111,11 +221,13 @@ mod tests {
             vec![vec![series("b", &[(1, 5.0), (2, 6.0)])], vec![series("c", &[(3, 7.0)])]],
             vec![],
         ];
-        let streams =
-            sources.into_iter().map(|s| Box::new(Fixed(s.into())) as Box<dyn SeriesStream>);
+        let streams = sources.into_iter().map(|s| PartStream::Live(Box::new(Fixed(s.into()))));
+        let mut axes = JoinedAxes::default();
         let mut merged = MergedSeries::new(streams.collect());
         let batch = merged.next_batch(3).await.expect("no error").expect("some");
-        let seen: Vec<_> = batch.iter().map(|s| (s.labels.metric_name(), s.len())).collect();
+        let joined = batch.into_iter().map(|parts| parts.join(&mut axes).expect("decoded"));
+        let joined: Vec<SeriesSamples> = joined.flatten().collect();
+        let seen: Vec<_> = joined.iter().map(|s| (s.labels.metric_name(), s.len())).collect();
         assert_eq!(seen, [("a", 1), ("b", 2)]);
         let batch = merged.next_batch(3).await.expect("no error").expect("some");
         assert_eq!(batch.len(), 1);

@@ -18,6 +18,10 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+mod pool;
+
+pub use pool::LabelsPool;
+
 /// The label that holds a metric's name.
 pub const METRIC_NAME: &str = "__name__";
 
@@ -50,15 +54,7 @@ impl Labels {
     pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<Self> {
         // Room for most sets at once: the exact length is not known before the pairs are gone.
         let mut packed = String::with_capacity(256);
-        let mut previous: Option<&str> = None;
-        for (name, value) in pairs {
-            if value.is_empty() || previous.is_some_and(|p| p >= name) {
-                return None;
-            }
-            push_text(&mut packed, name);
-            push_text(&mut packed, value);
-            previous = Some(name);
-        }
+        push_sorted(&mut packed, pairs)?;
         Some(Labels(packed.into()))
     }
 
@@ -145,6 +141,9 @@ impl Hash for Labels {
 /// Sets are ordered pair by pair, name before value, a shorter set first: Prometheus' `labels.Compare`.
 impl Ord for Labels {
     fn cmp(&self, other: &Self) -> Ordering {
+        if self == other {
+            return Ordering::Equal;
+        }
         self.iter().cmp(other.iter())
     }
 }
@@ -203,6 +202,23 @@ impl<'a> Iterator for Iter<'a> {
         let value = take_text(&mut self.rest);
         Some((name, value))
     }
+}
+
+/// Appends `pairs`; `None` where they are not sorted by name, or not a set.
+fn push_sorted<'a>(
+    packed: &mut String,
+    pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Option<()> {
+    let mut previous: Option<&str> = None;
+    for (name, value) in pairs {
+        if value.is_empty() || previous.is_some_and(|p| p >= name) {
+            return None;
+        }
+        push_text(packed, name);
+        push_text(packed, value);
+        previous = Some(name);
+    }
+    Some(())
 }
 
 fn push_text(packed: &mut String, text: &str) {

@@ -33,7 +33,7 @@ pub use ids::{
 };
 pub use join::JoinedAxes;
 pub use key::{KeyRange, SeriesKey};
-pub use labels::{Labels, LabelsBuilder, METRIC_NAME};
+pub use labels::{Labels, LabelsBuilder, LabelsPool, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher};
 pub use metadata::{Metadata, MetricType};
 pub use regex::GoRegex;

@@ -42,6 +42,21 @@ impl SeriesSamples {
         self.axis.is_empty()
     }
 
+    /// Whether there is nothing but floats.
+    pub fn is_plain(&self) -> bool {
+        self.histograms.is_empty() && self.starts.is_empty() && self.exemplars.is_empty()
+    }
+
+    /// A series of `floats`, one per time of `axis`.
+    ///
+    /// # Panics
+    /// Where they differ in number.
+    pub fn of_floats(labels: Labels, key: SeriesKey, axis: Arc<[i64]>, floats: Vec<f64>) -> Self {
+        assert_eq!(axis.len(), floats.len(), "a float for each time");
+        let (histograms, starts, exemplars) = Default::default();
+        SeriesSamples { labels, key, axis, floats, histograms, starts, exemplars }
+    }
+
     /// The value of sample `at`.
     ///
     /// # Panics

@@ -1,5 +1,7 @@
 //! What one executor does at once has a limit.
 
+use std::sync::atomic::Ordering;
+
 use object_store::memory::InMemory;
 use pando_model::NodeId;
 use pando_promql::{Query, QueryParams};
@@ -62,6 +64,13 @@ async fn blocks_are_opened_some_at_a_time() {
     assert_eq!(store.most.load(Ordering::SeqCst), 3);
 }
 
+fn only(streams: &mut [PartStream]) -> &mut BlockStream {
+    match streams {
+        [PartStream::Block(stream)] => stream,
+        _ => panic!("one block is read"),
+    }
+}
+
 #[tokio::test]
 async fn pages_that_wait_to_be_decoded_are_part_of_the_budget() {
     let (store, block) = (Arc::new(InMemory::new()), built(1));
@@ -73,14 +82,14 @@ async fn pages_that_wait_to_be_decoded_are_part_of_the_budget() {
     for (bytes_max, fits) in [(u64::MAX, true), (10, false)] {
         let held = Held { bytes: Arc::default(), bytes_max };
         let mut streams = executor.open(&sources, wanted, held.clone()).await.expect("opens");
-        let read = streams[0].next_batch().await;
+        let read = only(&mut streams).next_batch().await;
         assert_eq!(read.is_ok(), fits);
         if let Err(error) = read {
             assert_eq!(error.kind(), ErrorKind::LimitExceeded);
         }
         assert!(held.bytes.load(Ordering::Relaxed) > 10);
         if fits {
-            assert!(streams[0].next_batch().await.expect("the end").is_none());
+            assert!(only(&mut streams).next_batch().await.expect("the end").is_none());
             assert_eq!(held.bytes.load(Ordering::Relaxed), 0);
         }
     }

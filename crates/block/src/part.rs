@@ -1,0 +1,114 @@
+//! `SeriesPart`: what one row of a block holds of one series, its samples still encoded.
+//!
+//! A reader that joins parts of several blocks decodes them one after the other into one column, where it needs them
+//! and on the thread that works with them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pando_codec::CodecError;
+use pando_codec::series_chunk::Parts;
+use pando_model::{BlockId, Labels, SeriesKey, SeriesSamples, TimeRange};
+
+use crate::axes::Axis;
+use crate::error::BlockError;
+use crate::schema::Fixed;
+use crate::series::on_axis;
+
+/// One series in one slice of a block, as far as a scan wants it. Cloning shares the bytes.
+#[derive(Clone, Debug)]
+pub struct SeriesPart {
+    pub(crate) block: BlockId,
+    pub(crate) labels: Labels,
+    pub(crate) key: SeriesKey,
+    pub(crate) axis: Axis,
+    pub(crate) floats: Bytes,
+    pub(crate) histograms: Option<Bytes>,
+    pub(crate) starts: Option<Bytes>,
+    pub(crate) exemplars: Option<Bytes>,
+    /// The exemplars that are wanted; `None`: all.
+    pub(crate) time: Option<TimeRange>,
+}
+
+impl SeriesPart {
+    /// The series.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// The series' key.
+    pub fn key(&self) -> SeriesKey {
+        self.key
+    }
+
+    /// The times of the samples, ms, rising. Parts that were scraped together share one axis.
+    pub fn axis(&self) -> &Arc<[i64]> {
+        &self.axis.wanted
+    }
+
+    /// The number of samples.
+    pub fn len(&self) -> usize {
+        self.axis.wanted.len()
+    }
+
+    /// Whether there are no samples.
+    pub fn is_empty(&self) -> bool {
+        self.axis.wanted.is_empty()
+    }
+
+    /// Whether there is nothing but floats.
+    pub fn is_plain(&self) -> bool {
+        self.parts().is_plain()
+    }
+
+    /// Appends the floats of a plain part, one per time of [`SeriesPart::axis`].
+    ///
+    /// # Errors
+    /// The bytes are not what a row holds; then `out` is as it was.
+    pub fn push_floats(&self, out: &mut Vec<f64>) -> Result<(), BlockError> {
+        let (before, Range { start, end }) = (out.len(), self.axis.at.clone());
+        let pushed = self.parts().push_floats(self.axis.full.len(), out);
+        pushed.map_err(|source| self.damaged(source))?;
+        out.truncate(before + end);
+        out.drain(before..before + start);
+        Ok(())
+    }
+
+    /// All samples, decoded.
+    ///
+    /// # Errors
+    /// The bytes are not what a row holds.
+    pub fn decode(&self) -> Result<SeriesSamples, BlockError> {
+        let axis = &self.axis;
+        let decoded = self.parts().decode(self.labels.clone(), self.key, axis.full.clone());
+        let mut samples = decoded.map_err(|source| self.damaged(source))?;
+        if axis.at != (0..axis.full.len()) {
+            let exemplars = std::mem::take(&mut samples.exemplars);
+            samples = on_axis(&samples, axis.at.clone(), axis.wanted.clone());
+            samples.exemplars = exemplars;
+        }
+        if let Some(time) = self.time {
+            samples.exemplars.retain(|e| time.contains(e.timestamp_ms));
+        }
+        Ok(samples)
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            floats: &self.floats,
+            histograms: self.histograms.as_deref(),
+            starts: self.starts.as_deref(),
+            exemplars: self.exemplars.as_deref(),
+        }
+    }
+
+    fn damaged(&self, source: CodecError) -> BlockError {
+        BlockError::Value {
+            block: self.block,
+            series: self.labels.to_string(),
+            column: Fixed::Values.name(),
+            source,
+        }
+    }
+}
