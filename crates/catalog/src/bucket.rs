@@ -144,6 +144,8 @@ fn is_final(error: &Error) -> bool {
             | Error::PermissionDenied { .. }
             | Error::Unauthenticated { .. }
             | Error::InvalidPath { .. }
+            // There is no such bucket.
+            | Error::NotFound { .. }
     )
 }
 

@@ -17,7 +17,9 @@ pub enum QueryError {
     #[error("{0}")]
     Execution(String),
     /// The query would hold more samples in memory than its budget allows.
-    #[error("query processing would load too many samples into memory in query execution")]
+    #[error(
+        "query processing would load too many samples into memory in query execution: samples_max={samples_max}"
+    )]
     Samples {
         /// The budget, samples.
         samples_max: u64,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use pando_catalog::{Catalog, Role, TenantLimits};
-use pando_cluster::{CompactionSettings, PlacementSettings, Presence};
+use pando_catalog::{Catalog, Command, Role, TenantLimits};
+use pando_cluster::{
+    CompactionSettings, PlacementError, PlacementSettings, Presence, initial_shards,
+};
 
 /// How a controller behaves. The values of the leading controller count.
 #[derive(Clone, Debug)]
@@ -82,22 +84,30 @@ impl ControllerConfig {
         PlacementSettings { replicas: self.replicas(), ..PlacementSettings::default() }
     }
 
-    /// How shards are opened: `shards` of them once enough ingesters for the replicas are there, not one more
-    /// later on. `None`: there is nothing to open.
-    pub(crate) fn placement_of(
+    /// Opens the first `shards` shards once enough ingesters for the replicas are there, and not one more later on:
+    /// nothing where there are some.
+    ///
+    /// # Errors
+    /// Too few ingesters are alive.
+    pub(crate) fn first_shards(
         &self,
         catalog: &Catalog,
         presence: &Presence,
-        fresh: bool,
-    ) -> Option<PlacementSettings> {
+        now_ms: i64,
+    ) -> Result<Vec<Command>, PlacementError> {
+        if catalog.open_shards_iter().next().is_some() {
+            return Ok(Vec::new());
+        }
         let replicas = self.replicas();
         let nodes = catalog.nodes().values().filter(|node| node.has(Role::Ingester));
-        let alive = nodes.filter(|node| presence.is_alive(node.id)).count();
-        if !fresh || alive < replicas {
-            return None;
+        let live = nodes.filter(|node| presence.is_alive(node.id)).count();
+        if live < replicas {
+            return Err(PlacementError::TooFewNodes { replicas, live });
         }
-        let shards_per_node = (self.shards * replicas).div_ceil(alive);
-        Some(PlacementSettings { replicas, shards_per_node, ..PlacementSettings::default() })
+        let shards_per_node = (self.shards * replicas).div_ceil(live.max(1));
+        let settings =
+            PlacementSettings { replicas, shards_per_node, ..PlacementSettings::default() };
+        initial_shards(catalog, presence, &settings, now_ms)
     }
 
     /// How blocks are merged.

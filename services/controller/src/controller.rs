@@ -253,7 +253,12 @@ impl Controller {
     /// Gives a tenant its first route.
     pub(crate) async fn assign_tenant(&self, tenant: &TenantId) -> Result<CatalogVersion, Status> {
         let ranges = self.config.tenant_ranges;
-        let decided = self.state.read(|catalog| assign_tenant(catalog, tenant, ranges));
+        let presence = self.presence();
+        let decided = self.state.read(|catalog| {
+            // Why there is no shard says more than that there is none.
+            self.config.first_shards(catalog, &presence, self.clock.now_ms())?;
+            assign_tenant(catalog, tenant, ranges)
+        });
         match decided {
             Ok(None) => {}
             Ok(Some(command)) => {

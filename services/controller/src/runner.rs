@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use object_store::ObjectStore;
 use pando_catalog::{Catalog, Command};
-use pando_cluster::{closable_shards, forget_silent, heal, initial_shards, raise_feature_level};
+use pando_cluster::{closable_shards, forget_silent, heal, raise_feature_level};
 use pando_runtime::Rng;
 
 use crate::FEATURE_LEVEL;
@@ -78,21 +78,18 @@ impl Runner {
         self.settle_members().await?;
         let (presence, settings) = (controller.presence(), controller.config().placement());
         let now_ms = controller.now_ms();
-        let opened = controller.state().read(|catalog| {
-            let fresh = catalog.open_shards_iter().next().is_none();
-            let settings = controller.config().placement_of(catalog, &presence, fresh)?;
-            Some(initial_shards(catalog, &presence, &settings, now_ms))
-        });
+        let opened = controller
+            .state()
+            .read(|catalog| controller.config().first_shards(catalog, &presence, now_ms));
         match opened {
-            Some(Ok(commands)) => {
+            Ok(commands) => {
                 self.told.over();
                 controller.carry_out(commands).await?;
             }
-            Some(Err(error)) if self.told.is_news(&error.to_string()) => {
-                tracing::info!(%error, "no shard can be opened yet");
+            Err(error) if self.told.is_news(&error.to_string()) => {
+                tracing::warn!(%error, "no shard can be opened yet");
             }
-            Some(Err(_)) => {}
-            None => {}
+            Err(_) => {}
         }
         let plan = controller.state().read(|catalog| heal(catalog, &presence, &settings));
         controller.metrics().stuck_shards.set(plan.stuck.len() as u64);

@@ -72,9 +72,10 @@ impl IngesterConfig {
             ));
         }
         if self.cut_bytes == 0 || self.disk_bytes < self.cut_bytes {
-            let (cut, disk) = (self.cut_bytes, self.disk_bytes);
+            let (cut, disk, memory) = (self.cut_bytes, self.disk_bytes, self.memory_bytes);
             faults.push(format!(
-                "a generation does not fit: --ingester.cut-bytes={cut} --ingester.disk-bytes={disk}"
+                "a generation does not fit: --ingester.disk-bytes={disk} cut_bytes={cut} (--ingester.cut-bytes, or a \
+                 quarter of --ingester.memory-bytes={memory})"
             ));
         }
         if self.memory_bytes < self.cut_bytes {

@@ -69,19 +69,19 @@ impl FrontendConfig {
     pub fn validate(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let positive = [
-            ("concurrency_max", self.concurrency_max as u64),
-            ("timeout", self.timeout.as_millis() as u64),
-            ("samples_max", self.samples_max),
+            ("--query.max-concurrency", self.concurrency_max as u64),
+            ("--query.timeout", self.timeout.as_millis() as u64),
+            ("--query.max-samples", self.samples_max),
             ("bytes_max", self.bytes_max),
             ("series_max", self.series_max),
-            ("lookback_ms", self.lookback_ms.max(0) as u64),
+            ("--query.lookback-delta", self.lookback_ms.max(0) as u64),
             ("subquery_step_ms", self.subquery_step_ms.max(0) as u64),
             ("lookup_results_max", self.lookup_results_max as u64),
             ("fragments_in_flight_max", self.fragments_in_flight_max as u64),
         ];
         for (name, value) in positive {
             if value == 0 {
-                faults.push(format!("query frontend: must be greater than 0: setting={name}"));
+                faults.push(format!("must be greater than 0: {name}"));
             }
         }
         faults

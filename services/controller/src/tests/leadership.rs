@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use object_store::ObjectStore;
 use pando_catalog::Command;
-use pando_model::{ErrorKind, NodeId};
+use pando_model::{ErrorKind, NodeId, TenantId};
 use pando_proto::v1::WatchRequest;
 use pando_proto::v1::controller_server::Controller as _;
 use pando_rpc::kind_of;
@@ -78,4 +78,13 @@ async fn the_leader_goes_on_while_the_store_hangs() {
     let open = || leader.state().read(|catalog| catalog.open_shards_iter().count());
     until("a shard is opened", async || open() == 1).await;
     controllers.ok(Command::RegisterNode { node: node(12), now_ms: 1 }).await;
+}
+
+#[tokio::test]
+async fn a_tenant_without_a_shard_is_told_that_ingesters_are_missing() {
+    let controllers = Controllers::start(1, |config| config.replication_factor = Some(3)).await;
+    controllers.leader().hears(9).await.expect("it is registered");
+    let assigned = controllers.leader().assign_tenant(&TenantId::default_tenant()).await;
+    let error = assigned.expect_err("there is no shard");
+    assert!(error.message().contains("replicas=3 live_ingesters=1"), "{error}");
 }

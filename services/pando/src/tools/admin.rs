@@ -84,7 +84,7 @@ async fn seal(target: &AdminTarget, split: bool) -> Result<()> {
         }
     }
     if !failed.is_empty() {
-        bail!("not sealed: {}", failed.join("; "));
+        bail!("not known to be sealed, ask again: {}", failed.join("; "));
     }
     Ok(())
 }
@@ -171,7 +171,8 @@ fn open_shards(routing: &RoutingView, target: &AdminTarget) -> Result<Vec<ShardI
     let shards: Vec<ShardId> = open.iter().filter(wanted).copied().collect();
     if shards.is_empty() {
         let open: Vec<String> = open.iter().map(ShardId::to_string).collect();
-        bail!("no such open shard: open={}", open.join(","));
+        let wanted = target.shard.map(|shard| format!("shard={shard} ")).unwrap_or_default();
+        bail!("no such open shard: {wanted}open={}", open.join(","));
     }
     Ok(shards)
 }
@@ -183,7 +184,12 @@ async fn connect(target: &AdminDoor) -> Result<(ControllerClient, Channels)> {
     let client = ControllerClient::new(channels.clone(), vec![target.controller.clone()]);
     let hello = client.hello(&target.controller).await;
     let hello = hello.map_err(|s| {
-        anyhow::anyhow!("no controller answers: controller={}: {}", target.controller, s.message())
+        anyhow::anyhow!(
+            "no controller answers: controller={}: {:?}: {}",
+            target.controller,
+            s.code(),
+            s.message()
+        )
     })?;
     if hello.cluster == 0 {
         bail!("the cluster is not founded yet: controller={}", target.controller);

@@ -272,7 +272,7 @@ mod tests {
                 FrontendError::Query(QueryError::Samples { samples_max: 1 }),
                 422,
                 "execution",
-                "query processing would load too many samples into memory in query execution",
+                "query processing would load too many samples into memory in query execution: samples_max=1",
             ),
             (
                 FrontendError::Timeout { stage: "expression evaluation" },
