@@ -1,5 +1,7 @@
 //! Compensated sums and means (Kahan's, with Neumaier's improvement), in Prometheus' order of operations.
 
+use super::bitmap::Bitmap;
+
 /// A running sum and what it has lost to rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Kahan {
@@ -11,21 +13,89 @@ impl Kahan {
     /// Adds `v`.
     #[inline]
     pub(crate) fn add(&mut self, v: f64) {
-        let total = self.sum + v;
-        if total.is_infinite() {
-            self.compensation = 0.0;
-        } else if self.sum.abs() >= v.abs() {
-            self.compensation += (self.sum - total) + v;
-        } else {
-            self.compensation += (v - total) + self.sum;
-        }
-        self.sum = total;
+        (self.sum, self.compensation) = added(self.sum, self.compensation, v);
     }
 
     /// The sum.
     #[inline]
     pub(crate) fn value(&self) -> f64 {
         self.sum + self.compensation
+    }
+}
+
+/// A sum and its compensation with one value more.
+#[inline]
+fn added(sum: f64, compensation: f64, v: f64) -> (f64, f64) {
+    let total = sum + v;
+    let (larger, smaller) = if sum.abs() >= v.abs() { (sum, v) } else { (v, sum) };
+    let lost = (larger - total) + smaller;
+    (total, if total.is_infinite() { 0.0 } else { compensation + lost })
+}
+
+/// Sums side by side, one a step.
+#[derive(Clone, Debug)]
+pub(crate) struct KahanColumn {
+    sums: Vec<f64>,
+    compensations: Vec<f64>,
+}
+
+impl KahanColumn {
+    /// `steps` sums of nothing.
+    pub(crate) fn new(steps: usize) -> Self {
+        // To negative zero everything can be added, and is itself then.
+        KahanColumn { sums: vec![-0.0; steps], compensations: vec![0.0; steps] }
+    }
+
+    /// How many sums there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sums.len()
+    }
+
+    /// Adds `v` to the sum of step `i`.
+    #[inline]
+    pub(crate) fn add(&mut self, i: usize, v: f64) {
+        (self.sums[i], self.compensations[i]) = added(self.sums[i], self.compensations[i], v);
+    }
+
+    /// Adds those of `values` that are present.
+    pub(crate) fn add_present(&mut self, values: &[f64], present: &Bitmap) {
+        let sums = self.sums.chunks_mut(64).zip(self.compensations.chunks_mut(64));
+        for (((sums, compensations), values), word) in
+            sums.zip(values.chunks(64)).zip(present.words())
+        {
+            let mut add = |i: usize| {
+                (sums[i], compensations[i]) = added(sums[i], compensations[i], values[i]);
+            };
+            if word.count_ones() as usize == values.len() {
+                let sums = sums.iter_mut().zip(compensations.iter_mut());
+                for ((sum, compensation), v) in sums.zip(values) {
+                    (*sum, *compensation) = added(*sum, *compensation, *v);
+                }
+                continue;
+            }
+            let mut rest = *word;
+            while rest != 0 {
+                add(rest.trailing_zeros() as usize);
+                rest &= rest - 1;
+            }
+        }
+    }
+
+    /// Replaces the sum of step `i`.
+    pub(crate) fn set(&mut self, i: usize, sum: f64, compensation: f64) {
+        (self.sums[i], self.compensations[i]) = (sum, compensation);
+    }
+
+    /// The sums, one a step.
+    pub(crate) fn values(&self) -> Vec<f64> {
+        self.sums.iter().zip(&self.compensations).map(|(sum, lost)| sum + lost).collect()
+    }
+
+    /// Sums and compensations; 0 where nothing was added, as `present` says.
+    pub(crate) fn into_parts(mut self, present: &Bitmap) -> (Vec<f64>, Vec<f64>) {
+        let absent = self.sums.iter_mut().enumerate().filter(|(i, _)| !present.get(*i));
+        absent.for_each(|(_, sum)| *sum = 0.0);
+        (self.sums, self.compensations)
     }
 }
 

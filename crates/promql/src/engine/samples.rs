@@ -37,7 +37,7 @@ impl<'a> Samples<'a> {
 
     /// `starts` are one per sample of the series, or none at all.
     fn read(series: &'a SeriesSamples, starts: &'a [i64]) -> Self {
-        let plain = series.histograms.is_empty() && !series.floats.iter().any(|v| is_stale_nan(*v));
+        let plain = series.histograms.is_empty() && !has_stale(&series.floats);
         if plain {
             return Samples {
                 times: Cow::Borrowed(&series.axis),
@@ -82,7 +82,7 @@ impl<'a> Samples<'a> {
 
     /// Where the floats fall, or a start timestamp tells of a reset, and the value before; empty for most series.
     pub(crate) fn resets(&self) -> Vec<(u32, f64)> {
-        let mut found: Vec<(u32, f64)> = self.falls().collect();
+        let mut found = falls(&self.values);
         if !self.starts.is_empty() {
             found.extend(Started::floats(self).resets().map(|i| (i as u32, self.values[i - 1])));
             found.sort_unstable_by_key(|(i, _)| *i);
@@ -90,10 +90,50 @@ impl<'a> Samples<'a> {
         }
         found
     }
+}
 
-    fn falls(&self) -> impl Iterator<Item = (u32, f64)> {
-        let falls = |(_, w): &(usize, &[f64])| w[1] < w[0];
-        let found = self.values.windows(2).enumerate().filter(falls);
-        found.map(|(i, w)| (i as u32 + 1, w[0]))
+/// Values that are looked at together: the processor compares many at once, and most runs have nothing to find.
+const RUN_VALUES: usize = 64;
+
+fn has_stale(values: &[f64]) -> bool {
+    let any = |run: &[f64]| run.iter().fold(false, |any, v| any | is_stale_nan(*v));
+    values.chunks(RUN_VALUES).any(any)
+}
+
+/// Where `values` fall, and the value before.
+fn falls(values: &[f64]) -> Vec<(u32, f64)> {
+    let mut found = Vec::new();
+    let later = values.get(1..).unwrap_or_default();
+    let runs = values.chunks(RUN_VALUES).zip(later.chunks(RUN_VALUES));
+    for (run, (before, now)) in runs.enumerate() {
+        if before.iter().zip(now).fold(false, |any, (before, now)| any | (now < before)) {
+            let pairs = before.iter().zip(now).enumerate();
+            let falls = pairs.filter(|(_, (before, now))| now < before);
+            found
+                .extend(falls.map(|(i, (before, _))| ((run * RUN_VALUES + i + 1) as u32, *before)));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use pando_model::STALE_NAN;
+
+    use super::*;
+
+    #[test]
+    fn runs_hide_neither_falls_nor_stale_markers() {
+        for n in [0, 1, 2, 63, 64, 65, 128, 129, 200] {
+            let rising: Vec<f64> = (0..n).map(f64::from).collect();
+            assert_eq!((falls(&rising), has_stale(&rising)), (Vec::new(), false));
+            for at in 1..rising.len() {
+                let mut values = rising.clone();
+                values[at..].iter_mut().for_each(|v| *v -= 2.0);
+                assert_eq!(falls(&values), [(at as u32, rising[at - 1])], "n={n}");
+                values[at] = STALE_NAN;
+                assert!(has_stale(&values), "n={n} at={at}");
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::range::{AxisRates, Extrapolation};
 use crate::steps::Steps;
 
 /// A half-open range of positions in a series.
@@ -42,15 +43,20 @@ impl Bound {
     }
 }
 
-/// How many axes are remembered: scrape groups of one batch share few.
+/// How many axes are remembered at most: scrape groups of one batch share few.
 const AXES_MAX: usize = 64;
 
+/// Windows that are remembered at most, of all axes together, unless one alone has more: some MiB.
+const WINDOWS_MAX: usize = 128 << 10;
+
+/// What was worked out of an axis.
 struct Known {
     // Held, so that no other axis can get its address.
     axis: Arc<[i64]>,
     steps: Steps,
     range_ms: i64,
     bounds: Arc<[Bound]>,
+    rates: Option<(Extrapolation, Arc<AxisRates>)>,
 }
 
 /// Bounds per axis, the most recently made ones.
@@ -68,20 +74,50 @@ impl WindowCache {
         steps: &Steps,
         range_ms: i64,
     ) -> Arc<[Bound]> {
+        self.known(axis, steps, range_ms).bounds.clone()
+    }
+
+    /// What `rate` and its kin need of every step's window on `axis`.
+    pub(crate) fn rates(
+        &mut self,
+        axis: &Arc<[i64]>,
+        steps: &Steps,
+        range_ms: i64,
+        how: Extrapolation,
+    ) -> Arc<AxisRates> {
+        let known = self.known(axis, steps, range_ms);
+        if let Some((_, rates)) = known.rates.as_ref().filter(|(of, _)| *of == how) {
+            return rates.clone();
+        }
+        let rates = AxisRates::new(axis, &known.bounds, steps, range_ms, how);
+        known.rates.insert((how, Arc::new(rates))).1.clone()
+    }
+
+    fn known(&mut self, axis: &Arc<[i64]>, steps: &Steps, range_ms: i64) -> &mut Known {
         let same =
-            |k: &&Known| Arc::ptr_eq(&k.axis, axis) && k.steps == *steps && k.range_ms == range_ms;
-        if let Some(known) = self.known.iter().rev().find(same) {
-            return known.bounds.clone();
-        }
-        let bounds: Arc<[Bound]> = compute(axis, steps, range_ms).into();
-        let known = Known { axis: axis.clone(), steps: *steps, range_ms, bounds: bounds.clone() };
-        if self.known.len() < AXES_MAX {
+            |k: &Known| Arc::ptr_eq(&k.axis, axis) && k.steps == *steps && k.range_ms == range_ms;
+        let at = match self.known.iter().rposition(same) {
+            Some(at) => at,
+            None => {
+                let bounds = compute(axis, steps, range_ms).into();
+                let axis = axis.clone();
+                self.put(Known { axis, steps: *steps, range_ms, bounds, rates: None })
+            }
+        };
+        &mut self.known[at]
+    }
+
+    /// Remembers one more axis, in the place of another where there are enough.
+    fn put(&mut self, known: Known) -> usize {
+        let axes_max = (WINDOWS_MAX / known.bounds.len().max(1)).clamp(1, AXES_MAX);
+        if self.known.len() < axes_max {
             self.known.push(known);
-        } else {
-            self.known[self.next] = known;
-            self.next = (self.next + 1) % AXES_MAX;
+            return self.known.len() - 1;
         }
-        bounds
+        let at = self.next % self.known.len();
+        self.known[at] = known;
+        self.next = at + 1;
+        at
     }
 
     /// The bounds on times that no other series has.

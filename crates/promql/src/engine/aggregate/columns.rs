@@ -5,14 +5,14 @@ use pando_model::Labels;
 use super::HistogramColumn;
 use crate::annotations::Note;
 use crate::engine::bitmap::Bitmap;
-use crate::engine::kahan::{Kahan, Mean};
+use crate::engine::kahan::{Kahan, KahanColumn, Mean};
 use crate::engine::vector::StepVector;
 use crate::fragment::PartialState;
 use crate::syntax::ast::AggregateOp;
 
 /// One state per step.
 pub(super) enum Columns {
-    Sum { sums: Vec<Kahan>, present: Bitmap, histograms: HistogramColumn },
+    Sum { sums: KahanColumn, present: Bitmap, histograms: HistogramColumn },
     Avg { means: Vec<Mean>, histograms: HistogramColumn },
     Count { count: Vec<f64> },
     Extreme { values: Vec<f64>, present: Bitmap, max: bool },
@@ -34,7 +34,7 @@ impl Columns {
             }
             AggregateOp::Group => Columns::Group { present },
             _ => {
-                let sums = vec![Kahan::default(); steps];
+                let sums = KahanColumn::new(steps);
                 Columns::Sum { sums, present, histograms: HistogramColumn::default() }
             }
         }
@@ -44,13 +44,7 @@ impl Columns {
     pub(super) fn add(&mut self, series: &StepVector) {
         match self {
             Columns::Sum { sums, present, histograms } => {
-                for i in series.present.iter() {
-                    if present.get(i) {
-                        sums[i].add(series.values[i]);
-                    } else {
-                        sums[i].sum = series.values[i];
-                    }
-                }
+                sums.add_present(&series.values, &series.present);
                 present.or_with(&series.present);
                 histograms.add(series, false);
             }
@@ -87,10 +81,10 @@ impl Columns {
                 }
                 for i in other.iter() {
                     if present.get(i) {
-                        sums[i].add(sum[i]);
-                        sums[i].add(compensation[i]);
+                        sums.add(i, sum[i]);
+                        sums.add(i, compensation[i]);
                     } else {
-                        sums[i] = Kahan { sum: sum[i], compensation: compensation[i] };
+                        sums.set(i, sum[i], compensation[i]);
                     }
                 }
                 present.or_with(&other);
@@ -151,12 +145,10 @@ impl Columns {
     /// The mergeable state.
     pub(super) fn into_state(self, labels: Labels) -> PartialState {
         match self {
-            Columns::Sum { sums, present, histograms } => PartialState::Sum {
-                sum: sums.iter().map(|k| k.sum).collect(),
-                compensation: sums.iter().map(|k| k.compensation).collect(),
-                present,
-                histograms,
-            },
+            Columns::Sum { sums, present, histograms } => {
+                let (sum, compensation) = sums.into_parts(&present);
+                PartialState::Sum { sum, compensation, present, histograms }
+            }
             Columns::Avg { means, histograms } => {
                 let mut incremental = Bitmap::zeros(means.len());
                 let flagged = means.iter().enumerate().filter(|(_, m)| m.incremental);
@@ -180,7 +172,7 @@ impl Columns {
         let mut out = StepVector::empty(labels, self.steps());
         match self {
             Columns::Sum { sums, present, histograms } => {
-                out.values = sums.iter().map(Kahan::value).collect();
+                out.values = sums.values();
                 out.present = present;
                 histograms.finish(false, &mut out, notes);
             }

@@ -3,8 +3,8 @@
 use super::{FloatWindow, RangeFunction};
 
 /// How a difference becomes that of the whole window.
-#[derive(Clone, Copy)]
-pub(super) struct Extrapolation {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Extrapolation {
     /// Whether it is a counter's, which starts at zero and falls in resets only.
     pub(super) counter: bool,
     pub(super) per_second: bool,
@@ -86,41 +86,77 @@ impl Ends {
     #[inline]
     pub(super) fn factor(&self, end_ms: i64, range_ms: i64, how: Extrapolation) -> f64 {
         let Ends { zero_ms, first_ms, last_ms, samples, first, increase } = *self;
-        let seconds = |from: i64, upto: i64| upto.saturating_sub(from) as f64 / 1000.0;
-        let mut to_start = seconds(end_ms.saturating_sub(range_ms), first_ms);
-        let mut to_end = seconds(last_ms, end_ms);
-        let mut sampled = seconds(first_ms, last_ms);
+        let mut reach = Reach::of_samples(first_ms, last_ms, samples, end_ms, range_ms);
+        if let Some(zero_ms) = zero_ms {
+            reach.to_start = 0.0;
+            reach.sampled = seconds(zero_ms, last_ms);
+        }
+        if how.counter {
+            reach = reach.from_zero(first, increase);
+        }
+        reach.factor(range_ms, how)
+    }
+}
+
+/// How far the samples of a window reach, and how far an increase is stretched beyond them, seconds.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Reach {
+    /// Before the first sample.
+    pub(super) to_start: f64,
+    /// From the first sample to the last.
+    pub(super) sampled: f64,
+    /// After the last sample.
+    to_end: f64,
+}
+
+impl Reach {
+    /// That of `samples` samples: to the window's edges where these are near enough.
+    #[inline]
+    pub(super) fn of_samples(
+        first_ms: i64,
+        last_ms: i64,
+        samples: usize,
+        end_ms: i64,
+        range_ms: i64,
+    ) -> Self {
+        let to_start = seconds(end_ms.saturating_sub(range_ms), first_ms);
+        let to_end = seconds(last_ms, end_ms);
+        let sampled = seconds(first_ms, last_ms);
         let average = match samples {
             1 => 0.0,
             n => sampled / (n - 1) as f64,
         };
         // A gap this much longer than the usual distance is taken as the series' beginning or end.
         let threshold = average * 1.1;
-        if let Some(zero_ms) = zero_ms {
-            to_start = 0.0;
-            sampled = seconds(zero_ms, last_ms);
-        } else if to_start >= threshold {
-            to_start = average / 2.0;
+        let stretched = |gap: f64| if gap >= threshold { average / 2.0 } else { gap };
+        Reach { to_start: stretched(to_start), sampled, to_end: stretched(to_end) }
+    }
+
+    /// A counter starts at zero: it is never stretched to before that. `first` is its first value.
+    #[inline]
+    pub(super) fn from_zero(self, first: f64, increase: f64) -> Self {
+        let mut to_zero = self.to_start;
+        if increase > 0.0 && first >= 0.0 {
+            to_zero = self.sampled * (first / increase);
         }
-        if how.counter {
-            // A counter starts at zero: never extrapolate to before that.
-            let mut to_zero = to_start;
-            if increase > 0.0 && first >= 0.0 {
-                to_zero = sampled * (first / increase);
-            }
-            if to_zero < to_start {
-                to_start = to_zero;
-            }
-        }
-        if to_end >= threshold {
-            to_end = average / 2.0;
-        }
-        let mut factor = (sampled + to_start + to_end) / sampled;
+        let to_start = if to_zero < self.to_start { to_zero } else { self.to_start };
+        Reach { to_start, ..self }
+    }
+
+    /// What the increase is to be multiplied by.
+    #[inline]
+    pub(super) fn factor(&self, range_ms: i64, how: Extrapolation) -> f64 {
+        let mut factor = (self.sampled + self.to_start + self.to_end) / self.sampled;
         if how.per_second {
             factor /= range_ms as f64 / 1000.0;
         }
         factor
     }
+}
+
+#[inline]
+fn seconds(from_ms: i64, upto_ms: i64) -> f64 {
+    upto_ms.saturating_sub(from_ms) as f64 / 1000.0
 }
 
 /// `irate` (per second, with a reset counted from zero) and `idelta` of the last two samples. `reset` tells of one

@@ -6,6 +6,7 @@
 //! windows that they have a part in. `anchored` and `smoothed` windows are wider than their range and
 //! take a way of their own ([`extended`]); start timestamps tell of resets that values do not show ([`starts`]).
 
+mod axis_rates;
 mod counters;
 mod edges;
 mod extended;
@@ -17,6 +18,8 @@ pub(crate) mod starts;
 
 use pando_model::SeriesSamples;
 
+pub(crate) use axis_rates::AxisRates;
+pub(crate) use counters::Extrapolation;
 pub use edges::{Edges, RangeRules};
 pub(crate) use extended::{passed_of, samples_at_edges};
 pub(crate) use histograms::note_interpolated;

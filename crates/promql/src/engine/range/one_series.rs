@@ -6,7 +6,9 @@ use pando_model::SeriesSamples;
 
 use super::counters::{self, Extrapolation};
 use super::starts::{Started, any_within};
-use super::{Edges, FloatWindow, RangeCall, RangeFunction, overtime, push_note, regression};
+use super::{
+    AxisRates, Edges, FloatWindow, RangeCall, RangeFunction, overtime, push_note, regression,
+};
 use crate::annotations::Note;
 use crate::engine::quantile::quantile;
 use crate::engine::samples::Samples;
@@ -35,6 +37,9 @@ impl OneSeries<'_> {
         if self.call.rules.edges != Edges::Plain {
             self.extended(windows, out, notes);
         } else if self.samples.histogram_times.is_empty() {
+            if self.rates(windows, out) {
+                return self.note_counter(out, notes);
+            }
             let bounds = self.float_bounds(windows, steps, range_ms);
             self.floats(&bounds, out, notes);
         } else {
@@ -42,6 +47,25 @@ impl OneSeries<'_> {
             self.floats(&bounds, out, notes);
         }
         self.note_counter(out, notes);
+    }
+
+    /// `rate`, `increase` and `delta` of a series that shares its axis; false where it does not, or is another case.
+    fn rates(&self, windows: &mut WindowCache, out: &mut StepVector) -> bool {
+        use RangeFunction as R;
+        let function = self.call.function;
+        if !matches!(function, R::Rate | R::Increase | R::Delta)
+            || !self.samples.shared_axis()
+            || !self.samples.starts.is_empty()
+            || self.call.steps.len() > AxisRates::STEPS_MAX
+        {
+            return false;
+        }
+        let how = Extrapolation::of(function);
+        let resets = if how.counter { self.samples.resets() } else { Vec::new() };
+        let rates = windows.rates(&self.series.axis, self.call.steps, self.call.range_ms, how);
+        rates.write(&self.samples.values, &resets, &mut out.values);
+        out.present.clone_from(&rates.present);
+        true
     }
 
     /// The windows of floats that end at `steps`.
