@@ -9,13 +9,16 @@ use futures::future::{BoxFuture, try_join_all};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use pando_block::SeriesScan;
 use pando_model::{BlockRecord, ErrorKind, Matcher, SeriesSamples, TimeRange};
-use pando_promql::fragment::{FragmentExecution, FragmentPlan, FragmentStats, PartialBatch};
+use pando_promql::fragment::{FragmentExecution, FragmentPlan, PartialBatch};
 use pando_promql::{Budget, CancelFlag, QueryError};
 use pando_rpc::Channels;
+use pando_runtime::SharedClock;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
+use crate::block_reads::ReadCounters;
 use crate::block_store::BlockStore;
 use crate::error::ExecuteError;
+use crate::execution_stats::ExecutionStats;
 use crate::live::{self, LiveShards, SeriesStream};
 use crate::lookup::{self, Found, Lookup};
 use crate::merge::MergedSeries;
@@ -54,16 +57,22 @@ pub struct Executor {
     blocks: BlockStore,
     live: Arc<dyn LiveShards>,
     channels: Channels,
+    clock: SharedClock,
     limits: ExecutorLimits,
     turns: Arc<Semaphore>,
 }
 
 impl Executor {
     /// An executor over the store's blocks, this process' own shards and other members'.
-    pub fn new(blocks: BlockStore, live: Arc<dyn LiveShards>, channels: Channels) -> Self {
+    pub fn new(
+        blocks: BlockStore,
+        live: Arc<dyn LiveShards>,
+        channels: Channels,
+        clock: SharedClock,
+    ) -> Self {
         let limits = ExecutorLimits::default();
         let turns = Arc::new(Semaphore::new(limits.fragments_max));
-        Executor { blocks, live, channels, limits, turns }
+        Executor { blocks, live, channels, clock, limits, turns }
     }
 
     /// The same with other limits.
@@ -99,11 +108,13 @@ impl Executor {
         budget: Budget,
         cancel: CancelFlag,
         out: &mpsc::Sender<PartialBatch>,
-    ) -> Result<FragmentStats, ExecuteError> {
+    ) -> Result<ExecutionStats, ExecuteError> {
+        let began = self.clock.monotonic();
         let _turn = self.turn().await?;
+        let reads = ReadCounters::default();
         let wanted = Wanted { matchers: &plan.matchers, time: plan.time_range() };
         let held = Held { bytes: Arc::default(), bytes_max: budget.bytes_max };
-        let streams = self.open(sources, wanted, held).await?;
+        let streams = self.open(sources, wanted, held, &reads).await?;
         let mut merged = MergedSeries::new(streams);
         let mut execution = FragmentExecution::new(plan, budget, cancel.clone());
         while let Some(batch) = merged.next_batch(BATCH_SAMPLES).await? {
@@ -115,13 +126,23 @@ impl Executor {
             })
             .await?;
         }
-        let stats = execution.stats();
+        let read = execution.stats();
+        let (mut batches, mut partials) = (0, 0);
         for batch in blocking(move || Ok(execution.finish()?)).await? {
+            batches += 1;
+            partials += (batch.groups.len() + batch.raw.len()) as u64;
             if out.send(batch).await.is_err() {
                 return Err(QueryError::Canceled.into());
             }
         }
-        Ok(stats)
+        Ok(ExecutionStats {
+            series: read.series,
+            samples: read.samples,
+            reads: reads.reads(),
+            batches,
+            partials,
+            took: self.clock.monotonic().saturating_sub(began),
+        })
     }
 
     /// Looks up names, values or series in all sources.
@@ -161,12 +182,13 @@ impl Executor {
         sources: &Sources,
         wanted: Wanted<'_>,
         held: Held,
+        reads: &ReadCounters,
     ) -> Result<Vec<Box<dyn SeriesStream>>, ExecuteError> {
         let held = &held;
         let blocks: Vec<Opening<'_, Box<dyn SeriesStream>>> = sources
             .blocks
             .iter()
-            .map(|r| self.open_block(sources, r, wanted, held).boxed())
+            .map(|r| self.open_block(sources, r, wanted, held, reads).boxed())
             .collect();
         let blocks = some_at_once(blocks, self.limits.opens_max);
         let Wanted { matchers, time } = wanted;
@@ -182,8 +204,9 @@ impl Executor {
         record: &BlockRecord,
         wanted: Wanted<'_>,
         held: &Held,
+        reads: &ReadCounters,
     ) -> Result<Box<dyn SeriesStream>, ExecuteError> {
-        let (reader, io) = self.blocks.open(record).await?;
+        let (reader, io) = self.blocks.open_counted(record, reads).await?;
         let (tenant, keys) = (&sources.tenant, sources.keys);
         let samples = BLOCKS_SAMPLES / sources.blocks.len().max(1);
         let samples = samples.clamp(SOURCE_SAMPLES_MIN, SOURCE_SAMPLES);
