@@ -37,5 +37,5 @@ pub use config::FrontendConfig;
 pub use error::FrontendError;
 pub use frontend::Frontend;
 pub use planner::{PlacedFragment, Placement, PlanError};
-pub use query::{Answer, QueryOptions, QueryTimings};
+pub use query::{Answer, ExecutedFragment, FragmentRun, QueryOptions, QueryTimings};
 pub use status_info::{PROMETHEUS_VERSION, ReloadState, StatusInfo};
