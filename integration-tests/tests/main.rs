@@ -8,6 +8,7 @@ mod suite {
     mod chart;
     mod demo;
     mod demo_path;
+    mod explained;
     mod foreign_readers;
     mod harness;
     mod image;

@@ -35,6 +35,19 @@ impl Role {
         Role::Compactor,
         Role::Controller,
     ];
+
+    /// Its name, as the command line has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Agent => "agent",
+            Role::Receiver => "receiver",
+            Role::Ingester => "ingester",
+            Role::StoreGateway => "store-gateway",
+            Role::QueryFrontend => "query-frontend",
+            Role::Compactor => "compactor",
+            Role::Controller => "controller",
+        }
+    }
 }
 
 /// A member process.

@@ -16,6 +16,7 @@ use pando_block::error::ReadError;
 use pando_block::{BlockReader, LocalFile, RangeReader};
 use pando_model::{BlockId, BlockRecord, ErrorKind};
 
+use crate::block_reads::{ReadCounters, ReadFrom};
 use crate::error::ExecuteError;
 
 /// Sizes of the caches.
@@ -86,10 +87,23 @@ impl BlockStore {
         &self,
         record: &BlockRecord,
     ) -> Result<(BlockReader, Arc<dyn RangeReader>), ExecuteError> {
+        self.open_counted(record, &ReadCounters::default()).await
+    }
+
+    /// [`BlockStore::open`], with all reads of the block counted in `reads`.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn open_counted(
+        &self,
+        record: &BlockRecord,
+        reads: &ReadCounters,
+    ) -> Result<(BlockReader, Arc<dyn RangeReader>), ExecuteError> {
         let distrusted = AtomicBool::new(false);
-        let io: Arc<dyn RangeReader> =
-            Arc::new(BlockIo { store: self.clone(), block: record.id, distrusted });
+        let (store, reads) = (self.clone(), reads.clone());
+        let io = Arc::new(BlockIo { store, block: record.id, distrusted, reads });
         if let Some(reader) = self.opened.get(&record.id) {
+            io.reads.footer_hit();
             return Ok((reader, io));
         }
         let reader =
@@ -180,17 +194,17 @@ impl BlockStore {
         block: BlockId,
         range: Range<u64>,
         fresh: bool,
-    ) -> Result<Bytes, ReadError> {
+    ) -> Result<(Bytes, ReadFrom), ReadError> {
         let key = (block, range.start, range.end);
         if let Some(bytes) = self.ranges.get(&key).filter(|_| !fresh) {
-            return Ok(bytes);
+            return Ok((bytes, ReadFrom::Memory));
         }
         let path = Path::from(block.object_path());
         let bytes = self.store.get_range(&path, range).await.map_err(read_error)?;
         // Nobody has compared its hashes yet. Where they turn out wrong, this very range is read
         // again and takes this one's place.
         self.ranges.insert(key, bytes.clone());
-        Ok(bytes)
+        Ok((bytes, ReadFrom::Store))
     }
 
     /// The ranges out of the folder's file; `None` where it is not there, or too short.
@@ -280,6 +294,8 @@ struct BlockIo {
     block: BlockId,
     /// Whether copies have turned out damaged: what is read from here on comes from the store.
     distrusted: AtomicBool,
+    /// Of the request that reads.
+    reads: ReadCounters,
 }
 
 #[async_trait]
@@ -287,10 +303,15 @@ impl RangeReader for BlockIo {
     async fn read(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, ReadError> {
         let fresh = self.distrusted.load(Ordering::Relaxed);
         if !fresh && let Some(parts) = self.store.read_file(self.block, &ranges).await {
+            parts.iter().for_each(|part| self.reads.range(ReadFrom::Folder, part));
             return Ok(parts);
         }
-        let reads = ranges.into_iter().map(|range| self.store.read_range(self.block, range, fresh));
-        join_all(reads).await.into_iter().collect()
+        let parts = ranges.into_iter().map(|range| async move {
+            let (bytes, from) = self.store.read_range(self.block, range, fresh).await?;
+            self.reads.range(from, &bytes);
+            Ok(bytes)
+        });
+        join_all(parts).await.into_iter().collect()
     }
 
     async fn distrust(&self) -> bool {

@@ -7,14 +7,17 @@ use futures::future::{BoxFuture, try_join_all};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use pando_block::SharedLabels;
 use pando_model::{BlockRecord, ErrorKind, JoinedAxes, Matcher, TimeRange};
-use pando_promql::fragment::{FragmentExecution, FragmentPlan, FragmentStats, PartialBatch};
+use pando_promql::fragment::{FragmentExecution, FragmentPlan, PartialBatch};
 use pando_promql::{Budget, CancelFlag, QueryError};
 use pando_rpc::Channels;
+use pando_runtime::SharedClock;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
+use crate::block_reads::ReadCounters;
 use crate::block_store::BlockStore;
 use crate::block_stream::{BlockStream, Held};
 use crate::error::ExecuteError;
+use crate::execution_stats::ExecutionStats;
 use crate::live::{self, LiveShards};
 use crate::lookup::{self, Found, Lookup};
 use crate::merge::{MergedSeries, PartStream};
@@ -53,16 +56,22 @@ pub struct Executor {
     blocks: BlockStore,
     live: Arc<dyn LiveShards>,
     channels: Channels,
+    clock: SharedClock,
     limits: ExecutorLimits,
     turns: Arc<Semaphore>,
 }
 
 impl Executor {
     /// An executor over the store's blocks, this process' own shards and other members'.
-    pub fn new(blocks: BlockStore, live: Arc<dyn LiveShards>, channels: Channels) -> Self {
+    pub fn new(
+        blocks: BlockStore,
+        live: Arc<dyn LiveShards>,
+        channels: Channels,
+        clock: SharedClock,
+    ) -> Self {
         let limits = ExecutorLimits::default();
         let turns = Arc::new(Semaphore::new(limits.fragments_max));
-        Executor { blocks, live, channels, limits, turns }
+        Executor { blocks, live, channels, clock, limits, turns }
     }
 
     /// The same with other limits.
@@ -98,11 +107,13 @@ impl Executor {
         budget: Budget,
         cancel: CancelFlag,
         out: &mpsc::Sender<PartialBatch>,
-    ) -> Result<FragmentStats, ExecuteError> {
+    ) -> Result<ExecutionStats, ExecuteError> {
+        let began = self.clock.monotonic();
         let _turn = self.turn().await?;
+        let reads = ReadCounters::default();
         let wanted = Wanted { matchers: &plan.matchers, time: plan.time_range() };
         let held = Held { bytes: Arc::default(), bytes_max: budget.bytes_max };
-        let streams = self.open(sources, wanted, held).await?;
+        let streams = self.open(sources, wanted, held, &reads).await?;
         let mut merged = MergedSeries::new(streams);
         let mut execution = FragmentExecution::new(plan, budget, cancel.clone());
         let mut axes = JoinedAxes::default();
@@ -118,13 +129,23 @@ impl Executor {
             })
             .await?;
         }
-        let stats = execution.stats();
+        let read = execution.stats();
+        let (mut batches, mut partials) = (0, 0);
         for batch in blocking(move || Ok(execution.finish()?)).await? {
+            batches += 1;
+            partials += (batch.groups.len() + batch.raw.len()) as u64;
             if out.send(batch).await.is_err() {
                 return Err(QueryError::Canceled.into());
             }
         }
-        Ok(stats)
+        Ok(ExecutionStats {
+            series: read.series,
+            samples: read.samples,
+            reads: reads.reads(),
+            batches,
+            partials,
+            took: self.clock.monotonic().saturating_sub(began),
+        })
     }
 
     /// Looks up names, values or series in all sources.
@@ -164,12 +185,14 @@ impl Executor {
         sources: &Sources,
         wanted: Wanted<'_>,
         held: Held,
+        reads: &ReadCounters,
     ) -> Result<Vec<PartStream>, ExecuteError> {
-        let (held, labels) = (&held, SharedLabels::default());
+        let labels = SharedLabels::default();
+        let shared = Shared { held: &held, labels: &labels, reads };
         let blocks: Vec<Opening<'_, PartStream>> = sources
             .blocks
             .iter()
-            .map(|r| self.open_block(sources, r, wanted, held, labels.clone()).boxed())
+            .map(|r| self.open_block(sources, r, wanted, shared).boxed())
             .collect();
         let blocks = some_at_once(blocks, self.limits.opens_max);
         let Wanted { matchers, time } = wanted;
@@ -184,15 +207,15 @@ impl Executor {
         sources: &Sources,
         record: &BlockRecord,
         wanted: Wanted<'_>,
-        held: &Held,
-        labels: SharedLabels,
+        shared: Shared<'_>,
     ) -> Result<PartStream, ExecuteError> {
-        let (reader, io) = self.blocks.open(record).await?;
+        let Shared { held, labels, reads } = shared;
+        let (reader, io) = self.blocks.open_counted(record, reads).await?;
         let (tenant, keys) = (&sources.tenant, sources.keys);
         let samples = BLOCKS_SAMPLES / sources.blocks.len().max(1);
         let samples = samples.clamp(SOURCE_SAMPLES_MIN, SOURCE_SAMPLES);
         let scan = reader.scan(io, tenant, keys, wanted.matchers, wanted.time, samples).await?;
-        Ok(PartStream::Block(BlockStream::new(scan.with_labels(labels), held.clone())))
+        Ok(PartStream::Block(BlockStream::new(scan.with_labels(labels.clone()), held.clone())))
     }
 
     async fn open_live(
@@ -215,6 +238,14 @@ impl Executor {
 struct Wanted<'a> {
     matchers: &'a [Matcher],
     time: TimeRange,
+}
+
+/// What the scans of one fragment have in common.
+#[derive(Clone, Copy)]
+struct Shared<'a> {
+    held: &'a Held,
+    labels: &'a SharedLabels,
+    reads: &'a ReadCounters,
 }
 
 type Opening<'a, T> = BoxFuture<'a, Result<T, ExecuteError>>;

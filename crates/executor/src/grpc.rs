@@ -6,7 +6,7 @@ use futures::Stream;
 use pando_promql::fragment::FragmentPlan;
 use pando_promql::{Budget, CancelFlag};
 use pando_proto::v1::executor_server::Executor as Service;
-use pando_proto::v1::{FragmentBatch, FragmentRequest, LookupBatch, LookupRequest, QueryStats};
+use pando_proto::v1::{FragmentBatch, FragmentRequest, LookupBatch, LookupRequest};
 use pando_runtime::Tasks;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
@@ -109,11 +109,7 @@ async fn run(
         // Statistics come last, and only with a whole answer: without them the answer is cut short (INV-6).
         Ok(stats) => Ok(FragmentBatch {
             batch: bytes::Bytes::new(),
-            stats: Some(QueryStats {
-                series: stats.series,
-                samples: stats.samples,
-                ..QueryStats::default()
-            }),
+            stats: Some(wire::stats_to_proto(&stats)),
         }),
         Err(error) => Err(error.status()),
     };

@@ -2,9 +2,11 @@
 //! them series by series, and feeds the engine whole series. Ingesters and store gateways serve the same
 //! [`ExecutorService`]; they differ in the live shards that they have. It does not know who asks and why.
 
+mod block_reads;
 mod block_store;
 mod block_stream;
 mod error;
+mod execution_stats;
 mod executor;
 mod grpc;
 mod live;
@@ -15,8 +17,10 @@ mod sources;
 mod testdata;
 pub mod wire;
 
+pub use block_reads::{BlockReads, ReadCounters};
 pub use block_store::{BlockStore, BlockStoreConfig};
 pub use error::ExecuteError;
+pub use execution_stats::ExecutionStats;
 pub use executor::{Executor, ExecutorLimits};
 pub use grpc::ExecutorService;
 pub use live::{LiveShards, NoLiveShards, SeriesStream};

@@ -1,6 +1,7 @@
 //! Conversions between the executor's types and their messages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pando_codec::axis::{decode_axis, encode_axis};
@@ -16,7 +17,9 @@ use pando_proto::v1::{
 };
 use prost::Message as _;
 
+use crate::block_reads::BlockReads;
 use crate::error::ExecuteError;
+use crate::execution_stats::ExecutionStats;
 use crate::lookup::{Found, Lookup, LookupKind};
 use crate::sources::{LiveSource, Sources};
 
@@ -203,6 +206,44 @@ fn labels_from_proto(set: &LabelSet) -> Result<Labels, ExecuteError> {
     Labels::from_sorted(pairs).ok_or_else(|| invalid("label set is not one"))
 }
 
+/// What an execution came to, as a message.
+pub fn stats_to_proto(stats: &ExecutionStats) -> v1::QueryStats {
+    let ExecutionStats { series, samples, reads, batches, partials, took } = *stats;
+    v1::QueryStats {
+        series,
+        samples,
+        bytes_read: reads.bytes_read,
+        cache_hits: reads.cache_hits(),
+        bytes_fetched: reads.bytes_fetched,
+        fetches: reads.fetches,
+        footer_hits: reads.footer_hits,
+        range_hits: reads.range_hits,
+        folder_hits: reads.folder_hits,
+        batches,
+        partials,
+        took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+    }
+}
+
+/// What an execution came to, from a message. A member that does not know a number leaves it 0.
+pub fn stats_from_proto(message: &v1::QueryStats) -> ExecutionStats {
+    ExecutionStats {
+        series: message.series,
+        samples: message.samples,
+        reads: BlockReads {
+            bytes_read: message.bytes_read,
+            bytes_fetched: message.bytes_fetched,
+            fetches: message.fetches,
+            footer_hits: message.footer_hits,
+            range_hits: message.range_hits,
+            folder_hits: message.folder_hits,
+        },
+        batches: message.batches,
+        partials: message.partials,
+        took: Duration::from_micros(message.took_us),
+    }
+}
+
 /// Series as a message; equal axes are sent once.
 pub fn series_to_proto(series: &[SeriesSamples]) -> FetchBatch {
     let mut batch = FetchBatch::default();
@@ -260,4 +301,33 @@ pub fn series_from_proto(batch: FetchBatch) -> Result<Vec<SeriesSamples>, Execut
         series.push(decoded.map_err(invalid)?);
     }
     Ok(series)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_come_back_as_they_were_and_what_an_older_member_leaves_out_is_0() {
+        let reads = BlockReads {
+            bytes_read: 3,
+            bytes_fetched: 4,
+            fetches: 5,
+            footer_hits: 6,
+            range_hits: 7,
+            folder_hits: 8,
+        };
+        let took = Duration::from_micros(11);
+        let stats = ExecutionStats { series: 1, samples: 2, reads, batches: 9, partials: 10, took };
+        let message = stats_to_proto(&stats);
+        assert_eq!(message.cache_hits, 21);
+        assert_eq!(stats_from_proto(&message), stats);
+        let bytes = message.encode_to_vec();
+        let pinned =
+            [8, 1, 16, 2, 24, 3, 32, 21, 40, 4, 48, 5, 56, 6, 64, 7, 72, 8, 80, 9, 88, 10, 96, 11];
+        assert_eq!(bytes, pinned);
+        let older = v1::QueryStats::decode(&pinned[..4]).expect("a prefix is a message");
+        let known = ExecutionStats { series: 1, samples: 2, ..ExecutionStats::default() };
+        assert_eq!(stats_from_proto(&older), known);
+    }
 }

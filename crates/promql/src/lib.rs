@@ -31,8 +31,9 @@ pub use fragment::{
     FragmentStats, NoteSite, PartialBatch, PartialGroup, PartialMerge, PartialState, Read,
 };
 pub use local::{SeriesSource, evaluate_local, execute_local};
+pub use plan::PlanNode;
 pub use query::{
     Features, MatrixSeries, Query, QueryOutput, QueryParams, QueryStats, QueryValue, VectorSample,
 };
 pub use steps::{STEPS_MAX, Steps};
-pub use syntax::{Expr, ParseError, ValueType, parse, parse_matchers};
+pub use syntax::{Expr, ParseError, PosRange, ValueType, parse, parse_matchers};

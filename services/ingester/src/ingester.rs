@@ -87,7 +87,8 @@ impl Ingester {
     /// for all of its roles.
     pub fn executor(&self) -> Executor {
         let context = self.shards.context();
-        Executor::new(context.blocks.clone(), self.live(), context.channels.clone())
+        let (channels, clock) = (context.channels.clone(), context.clock.clone());
+        Executor::new(context.blocks.clone(), self.live(), channels, clock)
     }
 
     /// Adds the services of this role alone: Ingester and Live.

@@ -34,7 +34,7 @@ impl Frontend {
             let scope = Scope { tenant, time, partial: false };
             let mut all = ExemplarsBySeries::new();
             for part in self.fan_out(&view, scope, &question).await?.answers {
-                for (labels, exemplars) in part {
+                for (labels, exemplars) in part.answer {
                     all.entry(labels).or_default().extend(exemplars);
                 }
             }

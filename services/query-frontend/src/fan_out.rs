@@ -23,7 +23,7 @@ use tonic::Status;
 
 use crate::error::FrontendError;
 use crate::frontend::Frontend;
-use crate::planner::{self, PlacedFragment, Wanted};
+use crate::planner::{self, PlacedFragment, Placement, Wanted};
 
 /// How often one piece is planned again because its sources were gone.
 const STALE_TRIES_MAX: u32 = 5;
@@ -31,6 +31,8 @@ const STALE_TRIES_MAX: u32 = 5;
 const NEWER_PATIENCE: Duration = Duration::from_secs(1);
 /// The pause before members are asked again, while leaders change.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// Refusals of one piece that are remembered, the first ones.
+const REFUSALS_MAX: usize = 16;
 
 /// What a member is asked about some sources.
 pub(crate) trait Question: Sync {
@@ -58,9 +60,23 @@ pub(crate) struct Scope<'a> {
 #[derive(Debug)]
 pub(crate) struct Answers<T> {
     /// Whole answers, in the order of their keys.
-    pub(crate) answers: Vec<T>,
+    pub(crate) answers: Vec<Answered<T>>,
     /// What is missing, where a partial answer is allowed.
     pub(crate) missing: Vec<String>,
+}
+
+/// A whole answer, and how it came to be.
+#[derive(Debug)]
+pub(crate) struct Answered<T> {
+    pub(crate) answer: T,
+    /// What was asked for: as it was planned last.
+    pub(crate) piece: PlacedFragment,
+    /// Who answered.
+    pub(crate) member: Placement,
+    /// Who was asked before, for this piece or the one that it is a part of, and said what.
+    pub(crate) refusals: Vec<String>,
+    /// From the question to the end of the answer.
+    pub(crate) took: Duration,
 }
 
 /// What to do after a member's refusal.
@@ -101,6 +117,8 @@ fn heals(kind: ErrorKind) -> bool {
 struct Tries {
     stale: u32,
     since: Duration,
+    /// What members said that did not answer.
+    refusals: Vec<String>,
 }
 
 impl Frontend {
@@ -134,7 +152,8 @@ impl Frontend {
         Ok(all)
     }
 
-    fn plan(
+    /// Who is asked for everything in `scope` at the version of `view`, and about what.
+    pub(crate) fn plan(
         &self,
         view: &CatalogView,
         scope: Scope<'_>,
@@ -157,13 +176,17 @@ impl Frontend {
         scope: Scope<'_>,
         question: &Q,
         piece: PlacedFragment,
-    ) -> Result<Vec<Q::Answer>, FrontendError> {
-        let mut tries = Tries { stale: 0, since: self.clock().monotonic() };
+    ) -> Result<Vec<Answered<Q::Answer>>, FrontendError> {
+        let since = self.clock().monotonic();
+        let mut tries = Tries { stale: 0, since, refusals: Vec::new() };
         let mut answers = Vec::new();
         let mut left = VecDeque::from([piece]);
         while let Some(piece) = left.pop_front() {
-            match self.at_members(question, &piece).await {
-                Ok(answer) => answers.push(answer),
+            match self.at_members(question, &piece, &mut tries.refusals).await {
+                Ok((member, answer, took)) => {
+                    let refusals = std::mem::take(&mut tries.refusals);
+                    answers.push(Answered { answer, piece, member, refusals, took });
+                }
                 Err(error) => {
                     let view = self.after(error, &piece, &mut tries).await?;
                     let again = self.plan(&view, scope, piece.sources.keys)?;
@@ -174,15 +197,22 @@ impl Frontend {
         Ok(answers)
     }
 
-    /// Asks the members of one piece, one after the other.
+    /// The members of one piece in the order in which they are asked.
+    pub(crate) fn in_order<'p>(&self, piece: &'p PlacedFragment) -> Vec<&'p Placement> {
+        let now = self.clock().monotonic();
+        self.suspects().last(&piece.members, |member| member.node, now)
+    }
+
+    /// Asks the members of one piece, one after the other: who answered what, and how long that took.
     async fn at_members<Q: Question>(
         &self,
         question: &Q,
         piece: &PlacedFragment,
-    ) -> Result<Q::Answer, FrontendError> {
+        refusals: &mut Vec<String>,
+    ) -> Result<(Placement, Q::Answer, Duration), FrontendError> {
         let mut last = None;
-        let now = self.clock().monotonic();
-        for member in self.suspects().last(&piece.members, |member| member.node, now) {
+        for member in self.in_order(piece) {
+            let began = self.clock().monotonic();
             let who = format!("member={} address={}", member.node, member.address);
             let asked = match self.channels().peer(&member.address, Some(member.node)) {
                 Ok(peer) => question.ask(peer, &piece.sources).await,
@@ -192,7 +222,8 @@ impl Frontend {
             let status = match asked {
                 Ok(answer) => {
                     self.suspects().clear(member.node);
-                    return Ok(answer);
+                    let took = self.clock().monotonic().saturating_sub(began);
+                    return Ok((member.clone(), answer, took));
                 }
                 Err(status) => status,
             };
@@ -201,6 +232,9 @@ impl Frontend {
                 self.suspects().add(member.node, self.clock().monotonic());
             }
             tracing::debug!(%who, %error, "member did not answer a fragment");
+            if refusals.len() < REFUSALS_MAX {
+                refusals.push(format!("{who}: {}", status.message()));
+            }
             match next_after(error.kind()) {
                 Next::OtherMember => last = Some(error),
                 Next::PlanAgain | Next::GiveUp => return Err(error),

@@ -60,7 +60,7 @@ impl Frontend {
         let answers = self.fan_out(&view, scope, &LookupQuestion { lookup }).await?;
         let mut found = Found::default();
         for part in answers.answers {
-            found.merge(part);
+            found.merge(part.answer);
             found.truncate(limit);
         }
         Ok((found, answers.missing))

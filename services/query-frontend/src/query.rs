@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use pando_catalog::CatalogView;
-use pando_executor::{Sources, wire};
+use pando_executor::{ExecutionStats, Sources, wire};
 use pando_model::{ErrorKind, TenantId};
 use pando_promql::{
     Budget, CancelFlag, FragmentId, FragmentPlan, FragmentResult, FragmentSpec, PartialBatch,
@@ -20,8 +20,9 @@ use pando_rpc::{MESSAGE_BYTES_MAX, Peer};
 use tonic::{Request, Status};
 
 use crate::error::FrontendError;
-use crate::fan_out::{Question, Scope};
+use crate::fan_out::{Answered, Question, Scope};
 use crate::frontend::Frontend;
+use crate::planner::{PlacedFragment, Placement};
 
 /// What a caller may set for one query.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,6 +61,36 @@ pub struct Answer {
     pub series_read: u64,
     /// Samples that members read.
     pub samples_read: u64,
+    /// Each fragment as it was executed, in the order of the query's fragments and of keys.
+    pub executed: Vec<ExecutedFragment>,
+}
+
+/// One fragment over one range of keys, as it was executed.
+#[derive(Clone, Debug)]
+pub struct ExecutedFragment {
+    /// Its number in the query.
+    pub id: FragmentId,
+    /// Its sources, and who could execute it.
+    pub placed: PlacedFragment,
+    /// Who did.
+    pub member: Placement,
+    /// How it went.
+    pub run: FragmentRun,
+}
+
+/// How the execution of a fragment went.
+#[derive(Clone, Debug, Default)]
+pub struct FragmentRun {
+    /// Who was asked before, and what each of them said.
+    pub refusals: Vec<String>,
+    /// Whether the member does not know a node of the plan, so that it sent raw series.
+    pub raw: bool,
+    /// Bytes of its batches, encoded.
+    pub bytes_received: u64,
+    /// From the question to the end of the answer.
+    pub took: Duration,
+    /// What the member says of it.
+    pub stats: ExecutionStats,
 }
 
 impl Frontend {
@@ -74,7 +105,8 @@ impl Frontend {
         t_ms: i64,
         options: QueryOptions,
     ) -> Result<Answer, FrontendError> {
-        self.query(tenant, text, QueryParams::instant(t_ms), options).await
+        let query = self.parsed(text, QueryParams::instant(t_ms), options)?;
+        self.query(tenant, query, options).await
     }
 
     /// Answers a range query: start, end and step in ms.
@@ -89,16 +121,17 @@ impl Frontend {
         options: QueryOptions,
     ) -> Result<Answer, FrontendError> {
         let params = QueryParams::range(start_ms, end_ms, step_ms)?;
-        self.query(tenant, text, params, options).await
+        let query = self.parsed(text, params, options)?;
+        self.query(tenant, query, options).await
     }
 
-    async fn query(
+    /// The query `text`, parsed and planned under this frontend's settings.
+    pub(crate) fn parsed(
         &self,
-        tenant: &TenantId,
         text: &str,
         params: QueryParams,
         options: QueryOptions,
-    ) -> Result<Answer, FrontendError> {
+    ) -> Result<Arc<Query>, FrontendError> {
         let config = self.config();
         let params = QueryParams {
             subquery_step_ms: config.subquery_step_ms,
@@ -107,20 +140,34 @@ impl Frontend {
             ..params
         };
         let params = params.with_lookback(options.lookback_ms).with_features(config.features);
-        let query = Arc::new(Query::parse(text, params)?);
-        let timeout = options.timeout.map_or(config.timeout, |asked| asked.min(config.timeout));
+        Ok(Arc::new(Query::parse(text, params)?))
+    }
+
+    /// How long a query with these options may take.
+    pub(crate) fn timeout(&self, options: QueryOptions) -> Duration {
+        let most = self.config().timeout;
+        options.timeout.map_or(most, |asked| asked.min(most))
+    }
+
+    /// Answers a query.
+    pub(crate) async fn query(
+        &self,
+        tenant: &TenantId,
+        query: Arc<Query>,
+        options: QueryOptions,
+    ) -> Result<Answer, FrontendError> {
         let cancel = CancelOnDrop(CancelFlag::new());
         let began = self.clock().monotonic();
         let stage = Stage::default();
-        let run = self.run(tenant, query, options, cancel.0.clone(), &stage);
-        let result = match tokio::time::timeout(timeout, run).await {
+        let run = self.run(tenant, query.clone(), options, cancel.0.clone(), &stage);
+        let result = match tokio::time::timeout(self.timeout(options), run).await {
             Ok(result) => result,
             Err(_) => Err(FrontendError::Timeout { stage: stage.name() }),
         };
         let took = self.clock().monotonic().saturating_sub(began);
         self.metrics().query_ended(took, &result);
         if let Err(error) = &result {
-            log_failure(tenant, text, error);
+            log_failure(tenant, query.text(), error);
         }
         result
     }
@@ -158,10 +205,12 @@ impl Frontend {
             answer = self.execute(view, tenant, &query, budget, options, &cancel).await?;
         }
         timings.fragments = since_last();
-        let Execution { results, missing, series_read, samples_read } = answer;
+        let Execution { results, missing, executed } = answer;
         let output = blocking(move || query.evaluate(results, budget, cancel)).await?;
         timings.evaluate = since_last();
-        Ok(Answer { output, warnings: missing, timings, series_read, samples_read })
+        let series_read = executed.iter().map(|one| one.run.stats.series).sum();
+        let samples_read = executed.iter().map(|one| one.run.stats.samples).sum();
+        Ok(Answer { output, warnings: missing, timings, series_read, samples_read, executed })
     }
 
     fn budget(&self) -> Budget {
@@ -193,8 +242,7 @@ impl Frontend {
         for (id, result, one) in try_join_all(each).await? {
             all.results.insert(id, result);
             all.missing.extend(one.missing);
-            all.series_read += one.series_read;
-            all.samples_read += one.samples_read;
+            all.executed.extend(one.executed);
         }
         all.missing.sort();
         all.missing.dedup();
@@ -217,15 +265,23 @@ impl Frontend {
             received,
         };
         let answers = self.fan_out(view, scope, &question).await?;
-        let mut read = Execution { missing: answers.missing, ..Execution::default() };
-        for answer in &answers.answers {
-            read.series_read += answer.stats.series;
-            read.samples_read += answer.stats.samples;
-        }
         self.metrics().fragments.inc_by(answers.answers.len() as u64);
+        let mut own = Execution { missing: answers.missing, ..Execution::default() };
+        let mut batches = Vec::new();
+        for Answered { answer, piece, member, refusals, took } in answers.answers {
+            let run = FragmentRun {
+                refusals,
+                raw: answer.raw,
+                bytes_received: answer.batches.iter().map(|batch| batch.len() as u64).sum(),
+                took,
+                stats: answer.stats,
+            };
+            own.executed.push(ExecutedFragment { id: spec.id, placed: piece, member, run });
+            batches.extend(answer.batches);
+        }
         let (plan, cancel) = (spec.plan.clone(), cancel.clone());
-        let result = blocking(move || merge(plan, answers.answers, budget, cancel)).await?;
-        Ok((spec.id, result, read))
+        let result = blocking(move || merge(plan, batches, budget, cancel)).await?;
+        Ok((spec.id, result, own))
     }
 }
 
@@ -246,12 +302,12 @@ fn log_failure(tenant: &TenantId, query: &str, error: &FrontendError) {
 /// bit by bit.
 fn merge(
     plan: FragmentPlan,
-    answers: Vec<FragmentAnswer>,
+    batches: Vec<Bytes>,
     budget: Budget,
     cancel: CancelFlag,
 ) -> Result<FragmentResult, QueryError> {
     let mut merge = PartialMerge::new(plan, budget, cancel);
-    for batch in answers.into_iter().flat_map(|answer| answer.batches) {
+    for batch in batches {
         merge.push(PartialBatch::decode(&batch)?)?;
     }
     merge.finish()
@@ -274,8 +330,7 @@ async fn blocking<T: Send + 'static>(
 struct Execution {
     results: BTreeMap<FragmentId, FragmentResult>,
     missing: Vec<String>,
-    series_read: u64,
-    samples_read: u64,
+    executed: Vec<ExecutedFragment>,
 }
 
 /// Asks for one fragment.
@@ -291,7 +346,9 @@ struct FragmentQuestion<'a> {
 /// A fragment's batches, encoded: decoded ones take many times their space.
 struct FragmentAnswer {
     batches: Vec<Bytes>,
-    stats: v1::QueryStats,
+    stats: ExecutionStats,
+    /// Whether raw series were asked for in the end.
+    raw: bool,
 }
 
 impl Question for FragmentQuestion<'_> {
@@ -300,7 +357,8 @@ impl Question for FragmentQuestion<'_> {
     async fn ask(&self, peer: Peer, sources: &Sources) -> Result<FragmentAnswer, Status> {
         match self.execute(peer.clone(), sources, &self.plan).await {
             Err(status) if pando_rpc::kind_of(&status) == ErrorKind::Unsupported => {
-                self.execute(peer, sources, &self.raw).await
+                let answer = self.execute(peer, sources, &self.raw).await?;
+                Ok(FragmentAnswer { raw: true, ..answer })
             }
             answered => answered,
         }
@@ -337,7 +395,8 @@ impl FragmentQuestion<'_> {
             }
             if let Some(stats) = message.stats {
                 held.keep();
-                return Ok(FragmentAnswer { batches, stats });
+                let stats = wire::stats_from_proto(&stats);
+                return Ok(FragmentAnswer { batches, stats, raw: false });
             }
         }
         // INV-6: the last message carries statistics; without it nobody knows what is missing.

@@ -301,6 +301,12 @@ impl FakeMember {
         let stats = v1::QueryStats {
             series: stats.series,
             samples: stats.samples,
+            // As if it had read a block.
+            bytes_read: 1_000,
+            bytes_fetched: 600,
+            fetches: 2,
+            footer_hits: 1,
+            range_hits: 3,
             ..v1::QueryStats::default()
         };
         let last = FragmentBatch { batch: Bytes::new(), stats: Some(stats) };

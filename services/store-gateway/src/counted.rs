@@ -97,7 +97,7 @@ mod tests {
     use pando_executor::{BlockStore, BlockStoreConfig, Executor, NoLiveShards};
     use pando_model::NodeId;
     use pando_rpc::{Channels, Identity};
-    use pando_runtime::{MetricsRegistry, Tasks};
+    use pando_runtime::{MetricsRegistry, SystemClock, Tasks};
 
     use super::*;
 
@@ -106,7 +106,8 @@ mod tests {
         let registry = MetricsRegistry::new();
         let blocks = BlockStore::new(Arc::new(InMemory::new()), &BlockStoreConfig::default());
         let channels = Channels::new(Identity::new(NodeId(1)), None);
-        let executor = Executor::new(blocks, Arc::new(NoLiveShards), channels);
+        let clock = SystemClock::shared();
+        let executor = Executor::new(blocks, Arc::new(NoLiveShards), channels, clock);
         let service = ExecutorService::new(executor, Tasks::new());
         let counted = Counted::new(service, GatewayMetrics::new(&registry));
 

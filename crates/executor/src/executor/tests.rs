@@ -6,6 +6,7 @@ use object_store::memory::InMemory;
 use pando_model::NodeId;
 use pando_promql::{Query, QueryParams};
 use pando_rpc::Identity;
+use pando_runtime::ManualClock;
 
 use super::*;
 use crate::block_store::BlockStoreConfig;
@@ -14,8 +15,13 @@ use crate::testdata::{CountingStore, built, put, sources};
 
 fn executor(store: Arc<dyn object_store::ObjectStore>, limits: ExecutorLimits) -> Executor {
     let blocks = BlockStore::new(store, &BlockStoreConfig::default());
+    on(blocks, limits)
+}
+
+fn on(blocks: BlockStore, limits: ExecutorLimits) -> Executor {
     let channels = Channels::new(Identity::new(NodeId(1)), None);
-    Executor::new(blocks, Arc::new(NoLiveShards), channels).with_limits(limits)
+    let clock = ManualClock::at(0);
+    Executor::new(blocks, Arc::new(NoLiveShards), channels, clock).with_limits(limits)
 }
 
 fn plan() -> FragmentPlan {
@@ -24,7 +30,7 @@ fn plan() -> FragmentPlan {
     query.fragments().first().expect("one fragment").plan.clone()
 }
 
-async fn execute(executor: &Executor, sources: &Sources) -> Result<FragmentStats, ExecuteError> {
+async fn execute(executor: &Executor, sources: &Sources) -> Result<ExecutionStats, ExecuteError> {
     let (out, mut batches) = mpsc::channel(1);
     let run = async {
         let result =
@@ -79,9 +85,11 @@ async fn pages_that_wait_to_be_decoded_are_part_of_the_budget() {
     let sources = sources(vec![block.record]);
     let plan = plan();
     let wanted = Wanted { matchers: &plan.matchers, time: plan.time_range() };
+    let reads = ReadCounters::default();
     for (bytes_max, fits) in [(u64::MAX, true), (10, false)] {
         let held = Held { bytes: Arc::default(), bytes_max };
-        let mut streams = executor.open(&sources, wanted, held.clone()).await.expect("opens");
+        let mut streams =
+            executor.open(&sources, wanted, held.clone(), &reads).await.expect("opens");
         let read = only(&mut streams).next_batch().await;
         assert_eq!(read.is_ok(), fits);
         if let Err(error) = read {
@@ -93,4 +101,38 @@ async fn pages_that_wait_to_be_decoded_are_part_of_the_budget() {
             assert_eq!(held.bytes.load(Ordering::Relaxed), 0);
         }
     }
+}
+
+#[tokio::test]
+async fn each_fragment_counts_its_own_reads_by_where_they_came_from() {
+    let (store, block) = (Arc::new(CountingStore::default()), built(1));
+    put(store.as_ref(), block.record.id, block.bytes.clone()).await;
+    let sources = sources(vec![block.record.clone()]);
+    let reads = async |executor: &Executor| {
+        let stats = execute(executor, &sources).await.expect("read");
+        assert_eq!((stats.series, stats.samples, stats.partials, stats.batches), (1, 3, 1, 2));
+        stats.reads
+    };
+    let in_memory = executor(store.clone(), ExecutorLimits::default());
+    let first = reads(&in_memory).await;
+    assert_eq!(first.fetches, store.reads.load(Ordering::SeqCst) as u64);
+    assert_eq!((first.cache_hits(), first.bytes_read), (0, first.bytes_fetched));
+    assert!(first.bytes_read > 0, "{first:?}");
+    let second = reads(&in_memory).await;
+    // The footer is not read again, pages are found where they were.
+    assert_eq!((second.footer_hits, second.range_hits), (1, first.fetches - 1));
+    assert_eq!((second.fetches, second.bytes_fetched, second.folder_hits), (0, 0, 0));
+    let footer = block.record.object_bytes - block.record.footer_offset;
+    assert_eq!(second.bytes_read, first.bytes_read - footer);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = BlockStoreConfig {
+        folder: Some(folder.path().to_path_buf()),
+        ..BlockStoreConfig::default()
+    };
+    let blocks = BlockStore::new(store.clone(), &config);
+    blocks.keep(block.record.id, &block.bytes).expect("written");
+    let kept = reads(&on(blocks, ExecutorLimits::default())).await;
+    assert_eq!((kept.fetches, kept.bytes_fetched, kept.range_hits), (0, 0, 0));
+    assert_eq!((kept.folder_hits, kept.bytes_read), (first.fetches, first.bytes_read));
 }

@@ -6,6 +6,7 @@ mod merge;
 mod partial;
 mod plan;
 mod wire;
+mod words;
 
 pub use execution::{FragmentExecution, FragmentStats};
 pub use merge::{FragmentResult, PartialMerge};

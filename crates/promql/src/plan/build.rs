@@ -75,7 +75,7 @@ impl Builder<'_> {
         self.statistics = asks_for_statistics(expr) || (around && passes_statistics(expr));
         let node = self.node_within(expr, steps);
         self.statistics = around;
-        node
+        node.map(|node| node.at(expr.pos))
     }
 
     fn node_within(&mut self, expr: &Expr, steps: Steps) -> Result<Node, QueryError> {
@@ -140,6 +140,7 @@ impl Builder<'_> {
             without: aggregate.without,
             input_pos,
             param_pos,
+            pos: input_pos,
         })))
     }
 
@@ -225,6 +226,7 @@ impl Builder<'_> {
             presence_only,
             ends,
             pos,
+            call_pos: pos,
         })))
     }
 
@@ -281,7 +283,7 @@ impl Builder<'_> {
             }
             _ => self.node(arg, steps)?,
         };
-        Ok(Node::Absent { input: Box::new(input), labels })
+        Ok(Node::Absent { input: Box::new(input), labels, pos: arg.pos })
     }
 
     // --- selectors
@@ -364,7 +366,7 @@ impl Builder<'_> {
         });
         self.uses[at] += 1;
         let fragment = FragmentId(at as u32);
-        Ok(Leaf { fragment, spread, function_pos, aggregation_pos })
+        Ok(Leaf { fragment, spread, function_pos, aggregation_pos, pos: aggregation_pos })
     }
 
     /// The rules by which `function`, called as `call`, reads ranges of `selector`.
@@ -436,6 +438,23 @@ impl Builder<'_> {
             None => (steps, false),
         };
         Ok(When { steps: base.shifted(offset_ms), spread, offset_ms, fixed: fixed.is_some() })
+    }
+}
+
+impl Node {
+    /// The node with the place of its whole expression.
+    fn at(mut self, place: PosRange) -> Self {
+        match &mut self {
+            Node::Fragment(Leaf { pos, .. }) | Node::Absent { pos, .. } => *pos = place,
+            Node::RangeCall(range) => range.call_pos = place,
+            Node::Info(info) => info.pos = place,
+            Node::Aggregate(aggregate) => aggregate.pos = place,
+            // They have it, or nothing is evaluated there.
+            Node::Samples { .. } | Node::Call(_) | Node::Binary(_) => {}
+            Node::Constant(_) | Node::Text(_) | Node::Time => {}
+            Node::SubqueryPoints(_) | Node::Negate(_) => {}
+        }
+        self
     }
 }
 

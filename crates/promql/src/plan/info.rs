@@ -89,7 +89,7 @@ impl Builder<'_> {
             statistics: false,
         };
         let info = self.leaf(plan, spread, base.pos, base.pos)?;
-        Ok(Node::Info(Box::new(InfoNode { input, info, names, data })))
+        Ok(Node::Info(Box::new(InfoNode { input, info, names, data, pos: base.pos })))
     }
 
     /// Collects the references of the selectors in `expr` whose samples become its values. Whether there are any.

@@ -3,6 +3,7 @@
 
 mod build;
 mod constants;
+mod explain;
 mod info;
 mod pushdown;
 mod statistics;
@@ -12,6 +13,7 @@ mod tests;
 use pando_model::{Labels, Matcher, Window};
 
 pub(crate) use build::build;
+pub use explain::PlanNode;
 
 use crate::engine::range::{Edges, RangeFunction, RangeRules};
 use crate::fragment::{FragmentId, FragmentSpec};
@@ -59,6 +61,8 @@ pub(crate) enum Node {
         input: Box<Node>,
         /// The labels of the result.
         labels: Labels,
+        /// The whole expression.
+        pos: PosRange,
     },
     /// `info`.
     Info(Box<InfoNode>),
@@ -82,6 +86,8 @@ pub(crate) struct Leaf {
     pub(crate) function_pos: PosRange,
     /// The place of an aggregation's argument.
     pub(crate) aggregation_pos: PosRange,
+    /// The whole expression that the fragment answers.
+    pub(crate) pos: PosRange,
 }
 
 /// A range function over raw samples or a subquery.
@@ -99,7 +105,10 @@ pub(crate) struct RangeNode {
     pub(crate) presence_only: bool,
     /// Ends of the windows: the node's steps, or one that stands for all.
     pub(crate) ends: Steps,
+    /// The place of the range.
     pub(crate) pos: PosRange,
+    /// The whole call.
+    pub(crate) call_pos: PosRange,
 }
 
 /// What a range function reads.
@@ -129,6 +138,7 @@ pub(crate) struct InfoNode {
     pub(crate) names: Vec<Matcher>,
     /// The matchers of data labels.
     pub(crate) data: Vec<Matcher>,
+    pub(crate) pos: PosRange,
 }
 
 /// A call.
@@ -151,6 +161,8 @@ pub(crate) struct AggregateNode {
     pub(crate) without: bool,
     pub(crate) input_pos: PosRange,
     pub(crate) param_pos: PosRange,
+    /// The whole expression.
+    pub(crate) pos: PosRange,
 }
 
 /// A binary operator.

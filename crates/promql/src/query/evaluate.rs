@@ -146,7 +146,7 @@ impl Evaluator<'_> {
             Node::Time => Ok(Value::Scalar(steps.iter().map(|t| t as f64 / 1000.0).collect())),
             Node::Fragment(leaf) => self.fragment(leaf, steps).map(Value::Vector),
             Node::RangeCall(range) => self.range_call(range, steps).map(Value::Vector),
-            Node::Absent { input, labels } => self.absent(input, labels, steps),
+            Node::Absent { input, labels, .. } => self.absent(input, labels, steps),
             Node::Info(info) => self.info(info, steps).map(Value::Vector),
             Node::Call(call) => self.call(call, steps),
             Node::Aggregate(aggregate) => self.aggregate(aggregate, steps).map(Value::Vector),
@@ -246,6 +246,7 @@ impl Evaluator<'_> {
                     spread: false,
                     function_pos: pos,
                     aggregation_pos: pos,
+                    pos,
                 };
                 for series in self.take(&leaf).raw {
                     run(&series, false)?;

@@ -23,7 +23,7 @@ pub use params::{Features, LOOKBACK_MS, QueryParams, SUBQUERY_STEP_MS};
 use crate::budget::{Budget, CancelFlag};
 use crate::error::QueryError;
 use crate::fragment::{FragmentId, FragmentResult, FragmentSpec};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, PlanNode};
 use crate::syntax::{self, Expr, ValueType};
 
 /// A parsed and planned query.
@@ -72,6 +72,11 @@ impl Query {
     /// What has to be executed where the data is.
     pub fn fragments(&self) -> &[FragmentSpec] {
         &self.plan.fragments
+    }
+
+    /// The plan's nodes, for people: each behind the one that uses its value.
+    pub fn plan_nodes(&self) -> Vec<PlanNode> {
+        self.plan.nodes()
     }
 
     /// The matchers of each fragment and the time range of samples that it needs.

@@ -19,6 +19,7 @@ pub use ast::{Expr, ExprKind, ValueType};
 pub use error::ParseError;
 pub(crate) use parser::parse_series;
 pub use position::{LineColumn, PosRange};
+pub(crate) use printer::LabelList;
 pub(crate) use strings::{quote, unquote};
 
 /// The longest query, bytes. Longer than any that people or dashboards write; bounds memory and time.

@@ -95,7 +95,7 @@ fn comma_separated<T: fmt::Display>(
 }
 
 /// Label names in parentheses, quoted where they need it.
-struct LabelList<'a>(&'a [String]);
+pub(crate) struct LabelList<'a>(pub(crate) &'a [String]);
 
 impl fmt::Display for LabelList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

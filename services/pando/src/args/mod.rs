@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{
+    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+};
 
 pub(crate) use shared::{
     AgentArgs, ClusterArgs, ControllerArgs, GrpcArgs, IngesterArgs, LogArgs, QueryArgs,
@@ -136,6 +138,8 @@ pub(crate) enum QueryCommand {
         #[arg(long)]
         time: Option<String>,
         #[command(flatten)]
+        explain: ExplainArg,
+        #[command(flatten)]
         tenant: TenantArg,
     },
     /// Evaluate an expression over a range of time.
@@ -154,8 +158,33 @@ pub(crate) enum QueryCommand {
         #[arg(long, default_value = "15s")]
         step: String,
         #[command(flatten)]
+        explain: ExplainArg,
+        #[command(flatten)]
         tenant: TenantArg,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExplainArg {
+    /// Print how a Pando answers instead of the answer: the plan, its fragments, and the members that they are placed on.
+    /// With =analyze the query is run, and each fragment says where it ran, what it read, and how long that took.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "plan"
+    )]
+    pub(crate) explain: Option<ExplainMode>,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ExplainMode {
+    /// Nothing is run.
+    Plan,
+    /// The query is run.
+    Analyze,
 }
 
 #[derive(Subcommand, Debug)]

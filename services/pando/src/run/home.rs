@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use pando_catalog::{BlocksView, Role, RoutingView, ShardStage};
+use pando_catalog::{BlocksView, RoutingView, ShardStage};
 
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}\
 table{border-collapse:collapse;margin:.5rem 0 1.5rem}th,td{text-align:left;padding:.2rem .9rem .2rem 0;\
@@ -93,7 +93,7 @@ fn cluster(out: &mut String, routing: &RoutingView, blocks: Option<&BlocksView>)
 fn nodes(out: &mut String, routing: &RoutingView) {
     out.push_str("<h2>Nodes</h2><table><tr><th>Node<th>Roles<th>gRPC<th>HTTP<th>Zone");
     for node in routing.nodes().values().take(ROWS_MAX) {
-        let roles: Vec<&str> = node.roles.iter().map(|role| role_name(*role)).collect();
+        let roles: Vec<&str> = node.roles.iter().map(|role| role.as_str()).collect();
         let _ = write!(
             out,
             "<tr><td><code>{}</code><td>{}<td>{}<td>{}<td>{}",
@@ -128,18 +128,6 @@ fn shards(out: &mut String, routing: &RoutingView, blocks: Option<&BlocksView>) 
     out.push_str("</table>");
 }
 
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Agent => "agent",
-        Role::Receiver => "receiver",
-        Role::Ingester => "ingester",
-        Role::StoreGateway => "store-gateway",
-        Role::QueryFrontend => "query-frontend",
-        Role::Compactor => "compactor",
-        Role::Controller => "controller",
-    }
-}
-
 /// Text for HTML: names of nodes and zones are whatever their owner wrote.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -160,7 +148,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use pando_catalog::{Catalog, Command, Node};
+    use pando_catalog::{Catalog, Command, Node, Role};
     use pando_model::{CatalogVersion, ClusterId, NodeId};
 
     use super::*;

@@ -287,8 +287,8 @@ impl Roles<'_> {
         let executor = match (ingester, self.plan.store_gateway) {
             (Some(ingester), _) => ingester.executor(),
             (None, true) => {
-                let (blocks, channels) = (self.blocks(false)?, base.channels.clone());
-                Executor::new(blocks, Arc::new(NoLiveShards), channels)
+                let (channels, clock) = (base.channels.clone(), base.clock.clone());
+                Executor::new(self.blocks(false)?, Arc::new(NoLiveShards), channels, clock)
             }
             (None, false) => return Ok(()),
         };

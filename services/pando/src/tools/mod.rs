@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod block;
 pub(crate) mod check;
+mod explain;
 mod output;
 pub(crate) mod promql_test;
 pub(crate) mod query;

@@ -1,4 +1,5 @@
-//! `pando query instant|range`: asks any server with Prometheus' API and prints as promtool does.
+//! `pando query instant|range`: asks any server with Prometheus' API and prints as promtool does; with `--explain`, how
+//! a Pando answers.
 
 use std::time::Duration;
 
@@ -6,8 +7,9 @@ use anyhow::{Context, Result, bail};
 use pando_model::Labels;
 use serde_json::Value;
 
+use super::explain;
 use super::output::Output;
-use crate::args::QueryCommand;
+use crate::args::{ExplainMode, QueryCommand};
 
 /// How long a server may take to take the connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,13 +20,13 @@ const RANGE_S: f64 = 300.0;
 
 /// Asks and prints.
 pub(crate) async fn run(command: &QueryCommand) -> Result<()> {
-    let (url, path, tenant, parameters) = match command {
-        QueryCommand::Instant { url, expression, time, tenant } => {
+    let (url, path, tenant, explained, mut parameters) = match command {
+        QueryCommand::Instant { url, expression, time, explain, tenant } => {
             let mut parameters = vec![("query", expression.clone())];
             parameters.extend(time.clone().map(|time| ("time", time)));
-            (url, "query", tenant, parameters)
+            (url, "query", tenant, explain.explain, parameters)
         }
-        QueryCommand::Range { url, expression, start, end, step, tenant } => {
+        QueryCommand::Range { url, expression, start, end, step, explain, tenant } => {
             let end = end.clone().unwrap_or_else(|| format!("{}", now_s()));
             let start = match start {
                 Some(start) => start.clone(),
@@ -36,9 +38,13 @@ pub(crate) async fn run(command: &QueryCommand) -> Result<()> {
                 ("end", end),
                 ("step", step.clone()),
             ];
-            (url, "query_range", tenant, parameters)
+            (url, "query_range", tenant, explain.explain, parameters)
         }
     };
+    let path = if explained.is_some() { "explain" } else { path };
+    if explained == Some(ExplainMode::Analyze) {
+        parameters.push(("analyze", "true".to_string()));
+    }
     let url = format!("{}/api/v1/{path}", url.trim_end_matches('/'));
     let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT);
     let mut request = client.build()?.post(&url).form(&parameters);
@@ -62,7 +68,10 @@ pub(crate) async fn run(command: &QueryCommand) -> Result<()> {
             out.line(format_args!("{}: {message}", kind.trim_end_matches('s')))?;
         }
     }
-    out.print(render(&answer["data"]))
+    out.print(match explained {
+        Some(_) => explain::render(&answer["data"]),
+        None => render(&answer["data"]),
+    })
 }
 
 /// The Unix seconds of a time as the API takes it: seconds, or RFC 3339.

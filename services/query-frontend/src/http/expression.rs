@@ -50,7 +50,8 @@ pub(super) async fn format_query(
     Ok(success(&Remarks::default(), |json| json.string(&pretty(&expr))))
 }
 
-fn options(params: &Params) -> Result<QueryOptions, ApiError> {
+/// What the parameters of both kinds of queries ask for beside times.
+pub(super) fn options(params: &Params) -> Result<QueryOptions, ApiError> {
     Ok(QueryOptions {
         timeout: parse::timeout(params)?,
         lookback_ms: parse::lookback_ms(params)?,
@@ -59,7 +60,7 @@ fn options(params: &Params) -> Result<QueryOptions, ApiError> {
 }
 
 /// What is wrong with the text is the parameter's fault, in Prometheus' form.
-fn refused(error: FrontendError) -> ApiError {
+pub(super) fn refused(error: FrontendError) -> ApiError {
     match &error {
         FrontendError::Query(why @ (QueryError::Parse(_) | QueryError::Invalid(_))) => {
             ApiError::bad_parameter("query", why)
@@ -69,7 +70,7 @@ fn refused(error: FrontendError) -> ApiError {
 }
 
 fn respond(answer: Answer, limit: usize, params: &Params) -> Response {
-    let Answer { output, mut warnings, timings, series_read: _, samples_read } = answer;
+    let Answer { output, mut warnings, timings, samples_read, .. } = answer;
     warnings.extend(output.warnings);
     let stats = params.get("stats");
     warnings.extend(stats_warning(stats));

@@ -3,6 +3,7 @@
 
 mod around;
 mod exemplars;
+mod explain;
 mod expression;
 mod label_escape;
 mod members;
@@ -32,6 +33,7 @@ pub(crate) fn router(frontend: Arc<Frontend>) -> Router {
         .route("/query", both(expression::query))
         .route("/query_range", both(expression::query_range))
         .route("/query_exemplars", both(exemplars::query_exemplars))
+        .route("/explain", both(explain::explain))
         .route("/format_query", both(expression::format_query))
         .route("/series", both(series::series))
         .route("/labels", both(series::labels))

@@ -1,0 +1,152 @@
+//! A fragment's plan in words, for people. Nothing in them says whose data it is.
+
+use std::fmt::Write as _;
+
+use pando_model::Matcher;
+use pando_model::duration::format_duration;
+use pando_model::number::go_float;
+
+use super::plan::{Aggregation, FragmentPlan, Read};
+use crate::engine::range::{Edges, RangeRules};
+use crate::syntax::LabelList;
+
+impl FragmentPlan {
+    /// What the fragment does, in words.
+    pub fn words(&self) -> String {
+        let mut out = String::new();
+        if let Some(aggregation) = &self.aggregation {
+            let _ = write!(out, "{} of ", aggregation.words());
+        }
+        let _ = write!(out, "{} of {}", self.read.words(), selector(&self.matchers));
+        if self.statistics {
+            out.push_str(", counts and sums of histograms only");
+        }
+        out
+    }
+
+    /// What is evaluated where the data is, in the order of evaluation; nothing where samples are sent as they are.
+    pub fn pushed_down(&self) -> Vec<String> {
+        let read = match self.read {
+            Read::Raw { .. } => None,
+            _ => Some(self.read.words()),
+        };
+        read.into_iter().chain(self.aggregation.as_ref().map(Aggregation::words)).collect()
+    }
+}
+
+impl Read {
+    fn words(&self) -> String {
+        let (what, within_ms) = match self {
+            Read::Instant { lookback_ms, timestamp: false } => ("latest sample", lookback_ms),
+            Read::Instant { lookback_ms, timestamp: true } => {
+                ("time of the latest sample", lookback_ms)
+            }
+            Read::SampleTime { lookback_ms } => ("time in ms of the latest sample", lookback_ms),
+            Read::StartTimestamp { lookback_ms } => {
+                ("start timestamp of the latest sample", lookback_ms)
+            }
+            Read::Smoothed { lookback_ms } => ("value between the samples", lookback_ms),
+            Read::Raw { window_ms } => {
+                return format!("raw samples over {}", format_duration(*window_ms));
+            }
+            Read::Range { range_ms, rules, function, args } => {
+                let mut out = function.as_str().to_string();
+                if !args.is_empty() {
+                    let args: Vec<String> = args.iter().map(|arg| go_float(*arg)).collect();
+                    let _ = write!(out, "({})", args.join(", "));
+                }
+                let _ = write!(out, " over {}{}", format_duration(*range_ms), rules.words());
+                return out;
+            }
+        };
+        format!("{what} within {}", format_duration(*within_ms))
+    }
+}
+
+impl RangeRules {
+    fn words(&self) -> &'static str {
+        match (self.edges, self.starts) {
+            (Edges::Plain, false) => "",
+            (Edges::Plain, true) => " by start timestamps",
+            (Edges::Anchored { .. }, false) => " anchored",
+            (Edges::Anchored { .. }, true) => " anchored by start timestamps",
+            (Edges::Smoothed { .. }, false) => " smoothed",
+            (Edges::Smoothed { .. }, true) => " smoothed by start timestamps",
+        }
+    }
+}
+
+impl Aggregation {
+    fn words(&self) -> String {
+        let mut out = self.op.as_str().to_string();
+        if self.k > 0 {
+            let _ = write!(out, "({})", self.k);
+        }
+        let grouping = LabelList(&self.grouping);
+        let _ = match (self.without, self.grouping.is_empty()) {
+            (true, _) => write!(out, " without {grouping}"),
+            (false, false) => write!(out, " by {grouping}"),
+            (false, true) => Ok(()),
+        };
+        out
+    }
+}
+
+fn selector(matchers: &[Matcher]) -> String {
+    let matchers: Vec<String> = matchers.iter().map(Matcher::to_string).collect();
+    format!("{{{}}}", matchers.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::query::{Features, Query, QueryParams};
+
+    fn words(text: &str) -> Vec<(String, Vec<String>)> {
+        let features = Features { extended_range_selectors: true, ..Features::default() };
+        let params = QueryParams::range(0, 60_000, 15_000).expect("a range");
+        let query = Query::parse(text, params.with_features(features)).expect(text);
+        query.fragments().iter().map(|f| (f.plan.words(), f.plan.pushed_down())).collect()
+    }
+
+    #[test]
+    fn plans_are_said_in_words() {
+        let cases: [(&str, &str, &[&str]); 8] = [
+            ("m", "latest sample within 5m of {__name__=\"m\"}", &["latest sample within 5m"]),
+            (
+                "sum by (pod, \"a b\") (rate(m{job=~\"x|y\"}[90s]))",
+                "sum by (\"a b\", pod) of rate over 1m30s of {job=~\"x|y\",__name__=\"m\"}",
+                &["rate over 1m30s", "sum by (\"a b\", pod)"],
+            ),
+            (
+                "topk without (a) (3, timestamp(m))",
+                "time of the latest sample within 5m of {__name__=\"m\"}",
+                &["time of the latest sample within 5m"],
+            ),
+            (
+                "bottomk without (a) (3, m)",
+                "bottomk(3) without (a) of latest sample within 5m of {__name__=\"m\"}",
+                &["latest sample within 5m", "bottomk(3) without (a)"],
+            ),
+            (
+                "quantile_over_time(0.9, m[1h])",
+                "quantile_over_time(0.9) over 1h of {__name__=\"m\"}",
+                &["quantile_over_time(0.9) over 1h"],
+            ),
+            (
+                "increase(m[1m] smoothed)",
+                "increase over 1m smoothed of {__name__=\"m\"}",
+                &["increase over 1m smoothed"],
+            ),
+            ("quantile_over_time(2, m[1h])", "raw samples over 1h of {__name__=\"m\"}", &[]),
+            (
+                "histogram_count(rate(m[1m]))",
+                "rate over 1m of {__name__=\"m\"}, counts and sums of histograms only",
+                &["rate over 1m"],
+            ),
+        ];
+        for (text, in_words, pushed_down) in cases {
+            let pushed_down = pushed_down.iter().map(|s| s.to_string()).collect();
+            assert_eq!(words(text), [(in_words.to_string(), pushed_down)], "{text}");
+        }
+    }
+}
