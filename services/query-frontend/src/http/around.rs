@@ -22,11 +22,12 @@ const CORS: [(HeaderName, HeaderValue); 4] = [
 ];
 
 /// The handlers by their paths: the values of a label, so that there are no others.
-const HANDLERS: [(&str, &str); 14] = [
+const HANDLERS: [(&str, &str); 15] = [
     ("/api/v1/query", "/api/v1/query"),
     ("/api/v1/query_range", "/api/v1/query_range"),
     ("/api/v1/query_exemplars", "/api/v1/query_exemplars"),
     ("/api/v1/format_query", "/api/v1/format_query"),
+    ("/api/v1/parse_query", "/api/v1/parse_query"),
     ("/api/v1/series", "/api/v1/series"),
     ("/api/v1/labels", "/api/v1/labels"),
     ("/api/v1/label/{name}/values", "/api/v1/label/:name/values"),

@@ -13,6 +13,7 @@ mod response;
 mod series;
 mod status;
 
+mod syntax_tree;
 use std::sync::Arc;
 
 use axum::Router;
@@ -34,6 +35,7 @@ pub(crate) fn router(frontend: Arc<Frontend>) -> Router {
         .route("/query_exemplars", both(exemplars::query_exemplars))
         .route("/format_query", both(expression::format_query))
         .route("/series", both(series::series))
+        .route("/parse_query", both(syntax_tree::parse_query))
         .route("/labels", both(series::labels))
         .route("/label/{name}/values", get(series::label_values))
         .route("/metadata", get(members::metadata))

@@ -109,6 +109,16 @@ async fn queries_are_answered_byte_by_byte() {
             200,
             r#"{"status":"success","data":"sum by (a) (m)"}"#,
         ),
+        (
+            "/api/v1/parse_query?query=-(1)",
+            200,
+            r#"{"status":"success","data":{"expr":{"expr":{"type":"numberLiteral","val":"1"},"type":"parenExpr"},"op":"-","type":"unaryExpr"}}"#,
+        ),
+        (
+            "/api/v1/parse_query?query=sum(",
+            400,
+            r#"{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:5: parse error: unclosed left parenthesis"}"#,
+        ),
         ("/api/v1/query_exemplars?query=1&start=1700000000000&end=1700000000001", 204, ""),
         (
             "/api/v1/series?match[]={}",
