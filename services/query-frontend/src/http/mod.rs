@@ -11,9 +11,10 @@ mod parse;
 mod pretty;
 mod response;
 mod series;
+mod stats;
 mod status;
-
 mod syntax_tree;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -34,8 +35,8 @@ pub(crate) fn router(frontend: Arc<Frontend>) -> Router {
         .route("/query_range", both(expression::query_range))
         .route("/query_exemplars", both(exemplars::query_exemplars))
         .route("/format_query", both(expression::format_query))
-        .route("/series", both(series::series))
         .route("/parse_query", both(syntax_tree::parse_query))
+        .route("/series", both(series::series))
         .route("/labels", both(series::labels))
         .route("/label/{name}/values", get(series::label_values))
         .route("/metadata", get(members::metadata))

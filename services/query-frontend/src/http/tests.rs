@@ -143,7 +143,9 @@ async fn a_form_and_the_url_count_together() {
     assert_eq!(code, 200, "{body}");
     assert!(body.contains(r#""value":[30,"3"]"#), "{body}");
     assert!(body.contains(r#""stats":{"timings":{"evalTotalTime":"#), "{body}");
-    assert!(body.contains(r#""samples":{"totalQueryableSamples":180,"#), "{body}");
+    let samples =
+        r#""samples":{"totalQueryableSamplesPerStep":[[30,3]],"totalQueryableSamples":3,"#;
+    assert!(body.contains(samples) && body.contains(r#""samplesRead":180"#), "{body}");
 }
 
 #[tokio::test]
