@@ -13,6 +13,7 @@ mod suite {
     mod image;
     mod kills;
     mod lost_commit;
+    mod openapi;
     mod oracle;
     mod power_loss;
     mod scrape_oracle;
