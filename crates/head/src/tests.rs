@@ -489,7 +489,7 @@ fn sparse_frames_edits_exemplars_starts_and_metadata_are_kept() {
     let series = log.select("a", &[Matcher::equal("i", "3")], Cut(1)).remove(0);
     assert_eq!(series.len(), 41);
     assert_eq!((series.starts[0], series.starts[20], series.starts[40]), (500, 501, 501));
-    assert_eq!(series.exemplars, [exemplar.clone()]);
+    assert_eq!(series.exemplars, std::slice::from_ref(&exemplar));
     let of = |matcher: Matcher, min_ms: i64| {
         let time = TimeRange { min_ms, max_ms: 6 };
         let found = log.shard.exemplars(&tenant("a"), KeyRange::ALL, &[matcher], time, Cut(1));

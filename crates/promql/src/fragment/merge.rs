@@ -100,7 +100,7 @@ impl PartialMerge {
             add_note(&mut self.notes, site, note);
         }
         let counted = self.step_samples.iter_mut().skip(first_step);
-        counted.zip(&batch.step_samples).for_each(|(all, more)| *all += more);
+        counted.zip(&batch.step_samples).for_each(|(all, more)| *all = all.saturating_add(*more));
         for hash in batch.label_hashes {
             if !self.hashes.insert((first_step, hash)) {
                 return Err(same_labelset());

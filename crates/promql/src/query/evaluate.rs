@@ -197,23 +197,21 @@ impl Evaluator<'_> {
         Ok(series.into_iter().map(|s| s.spread(steps.len())).collect())
     }
 
-    /// Adds what a fragment's steps have looked at.
+    /// Adds what a fragment's steps have looked at. What a member says is not trusted to be small.
     fn count(&mut self, step_samples: &[u64], spread: bool, steps: &Steps) {
-        let times = if spread { steps.len() as u64 } else { 1 };
+        let add = |(count, more): (&mut u64, &u64)| *count = count.saturating_add(*more);
         let counted = &mut self.step_samples;
         match self.counting {
             Counting::No => {}
             Counting::AtOnce => {
-                let all = step_samples.iter().sum::<u64>() * times;
-                counted.iter_mut().take(1).for_each(|count| *count += all);
+                let times = if spread { steps.len() as u64 } else { 1 };
+                let all = step_samples.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
+                counted.iter_mut().take(1).zip(&[all.saturating_mul(times)]).for_each(add);
             }
             Counting::BySteps if spread => {
-                let each = step_samples.first().copied().unwrap_or_default();
-                counted.iter_mut().for_each(|count| *count += each);
+                counted.iter_mut().zip(step_samples.iter().take(1).cycle()).for_each(add);
             }
-            Counting::BySteps => {
-                counted.iter_mut().zip(step_samples).for_each(|(count, more)| *count += more);
-            }
+            Counting::BySteps => counted.iter_mut().zip(step_samples).for_each(add),
         }
     }
 

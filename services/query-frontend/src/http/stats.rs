@@ -57,6 +57,8 @@ pub(super) fn write(json: &mut JsonWriter, stats: &Stats, wanted: Wanted) {
     if wanted == Wanted::Nothing {
         return;
     }
+    let steps = stats.step_samples.iter();
+    let total = steps.fold(0u64, |sum, count| sum.saturating_add(*count));
     json.key("stats");
     json.object(|json| {
         json.key("timings");
@@ -75,7 +77,7 @@ pub(super) fn write(json: &mut JsonWriter, stats: &Stats, wanted: Wanted) {
                 });
             }
             for (name, count) in [
-                ("totalQueryableSamples", stats.step_samples.iter().sum()),
+                ("totalQueryableSamples", total),
                 ("peakSamples", stats.peak_samples),
                 ("samplesRead", stats.samples_read),
             ] {
