@@ -137,10 +137,11 @@ pub(super) async fn emptied(cluster: &Cluster) -> Result<()> {
     .await
 }
 
-/// Waits until the target is up.
+/// Waits until the target is up, and was for some scrapes: enough for a rate.
 pub(super) async fn scraped(base: &str) -> Result<()> {
     eventually("the target is scraped", || async {
-        let up = http::data(&format!("{base}/api/v1/query"), &[("query", "up == 1")]).await?;
+        let query = "up == 1 and count_over_time(up[1m]) > 2";
+        let up = http::data(&format!("{base}/api/v1/query"), &[("query", query)]).await?;
         let count = up["result"].as_array().map_or(0, Vec::len);
         ensure!(count == 1, "targets that are up: {up}");
         Ok(Some(()))
