@@ -162,6 +162,16 @@ impl Writer {
         Ok(())
     }
 
+    /// Sends whatever series can hold, as remote write 1.0; the ledger does not learn of it.
+    ///
+    /// # Errors
+    /// It is not acknowledged.
+    pub async fn write_series(&self, series: &[SeriesToWrite<'_>]) -> Result<()> {
+        let outcome = self.send(remote_write::encode_v1(series, &[])?, Version::V1).await?;
+        ensure!(outcome.is_acknowledged(), "series are refused: {outcome:?}");
+        Ok(())
+    }
+
     async fn write(&self, samples: &[Written], version: Version) -> Outcome {
         let outcome = self.post(samples, version).await.unwrap_or_else(|error| Outcome {
             status: 0,

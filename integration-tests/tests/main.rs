@@ -14,6 +14,7 @@ mod suite {
     mod image;
     mod kills;
     mod lost_commit;
+    mod openapi;
     mod oracle;
     mod power_loss;
     mod scrape_oracle;

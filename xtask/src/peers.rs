@@ -28,12 +28,13 @@ const DEBIAN: [(&str, &str); 5] = [
 ];
 
 /// Python packages and a file that each one brings.
-const PYTHON: [(&str, &str); 6] = [
+const PYTHON: [(&str, &str); 7] = [
     ("moto[server,s3]==5.2.5", "bin/moto_server"),
     ("pyarrow==26.0.1", "lib/python*/site-packages/pyarrow"),
     ("duckdb==2.0.1", "lib/python*/site-packages/duckdb"),
     ("helm-python-sdk==0.2.2", "lib/python*/site-packages/helm*"),
     ("PyYAML==6.0.4", "lib/python*/site-packages/yaml"),
+    ("jsonschema==4.26.0", "lib/python*/site-packages/jsonschema"),
     ("kubernetes-validate==1.37.0", "bin/kubernetes-validate"),
 ];
 

@@ -1,13 +1,15 @@
-//! Scans that read labels only: label sets, names and values of the selected rows.
+//! Scans that read no samples: label sets, names and values, and exemplars of the selected rows.
 //!
 //! Everything is answered from rows, never from a dictionary or the schema: those are shared by all
 //! tenants of the block (INV-9).
 
 use std::collections::BTreeSet;
 
+use arrow::array::Array as _;
 use arrow::datatypes::UInt64Type;
 use bytes::Bytes;
-use pando_model::{Labels, LabelsPool, SeriesKey};
+use pando_codec::exemplars::decode_exemplars;
+use pando_model::{BlockId, Exemplar, Labels, LabelsPool, SeriesKey, TimeRange};
 
 use crate::error::BlockError;
 use crate::io::RangeReader;
@@ -30,14 +32,44 @@ impl Selection {
         self.each_batch(io, &roots, |view| {
             let (keys, labels) = (view.numbers::<UInt64Type>(Fixed::Key)?, view.labels()?);
             for row in 0..view.batch.num_rows() {
-                let set = labels.get(row, &mut pool).ok_or_else(|| BlockError::Parquet {
-                    block: self.block.record.id,
-                    what: "verified pages hold labels that are not a set".to_string(),
-                })?;
+                let set = labels.get(row, &mut pool).ok_or_else(|| no_set(self.block.record.id))?;
                 let series = (SeriesKey(keys.value(row)), set);
                 // Rows of one series are neighbours.
                 if found.last() != Some(&series) {
                     found.push(series);
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// The exemplars with times in `time`, row by row; of one series there may be several rows.
+    pub async fn exemplars(
+        &self,
+        io: &dyn RangeReader,
+        time: TimeRange,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, BlockError> {
+        let (columns, block) = (&self.block.columns, self.block.record.id);
+        let mut roots = vec![columns.root(Fixed::Exemplars)];
+        roots.extend(columns.all_label_roots());
+        roots.sort_unstable();
+        let (mut found, mut pool) = (Vec::new(), LabelsPool::default());
+        self.each_batch(io, &roots, |view| {
+            let (encoded, labels) = (view.bytes(Fixed::Exemplars)?, view.labels()?);
+            for row in (0..view.batch.num_rows()).filter(|row| encoded.is_valid(*row)) {
+                let set = labels.get(row, &mut pool).ok_or_else(|| no_set(block))?;
+                let exemplars = decode_exemplars(encoded.value(row));
+                let mut exemplars = exemplars.map_err(|source| BlockError::Value {
+                    block,
+                    series: set.to_string(),
+                    column: Fixed::Exemplars.name(),
+                    source,
+                })?;
+                exemplars.retain(|exemplar| time.contains(exemplar.timestamp_ms));
+                if !exemplars.is_empty() {
+                    found.push((set, exemplars));
                 }
             }
             Ok(())
@@ -111,6 +143,11 @@ impl Selection {
         }
         Ok(())
     }
+}
+
+fn no_set(block: BlockId) -> BlockError {
+    let what = "verified pages hold labels that are not a set".to_string();
+    BlockError::Parquet { block, what }
 }
 
 fn insert(texts: &mut BTreeSet<String>, text: &str) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pando_codec::axis::{decode_axis, encode_axis};
+use pando_codec::exemplars::{decode_exemplars, encode_exemplars};
 use pando_codec::series_chunk::{Chunk, Parts};
 use pando_model::{
     CatalogVersion, Cut, KeyRange, Labels, MatchOp, Matcher, NodeId, SeriesKey, SeriesSamples,
@@ -13,7 +14,7 @@ use pando_model::{
 use pando_proto::record::{record_from_proto, record_to_proto};
 use pando_proto::v1::{
     self, BlockSourceRef, FetchBatch, LabelMatcher, LabelSet, LookupBatch, LookupRequest,
-    MatcherSet, MemberAddress, SeriesChunk,
+    MatcherSet, MemberAddress, SeriesChunk, SeriesExemplars,
 };
 use prost::Message as _;
 
@@ -137,6 +138,7 @@ pub fn lookup_to_proto(sources: &Sources, lookup: &Lookup) -> LookupRequest {
             LookupKind::LabelNames => v1::LookupKind::LabelNames as i32,
             LookupKind::LabelValues => v1::LookupKind::LabelValues as i32,
             LookupKind::Series => v1::LookupKind::Series as i32,
+            LookupKind::Exemplars => v1::LookupKind::Exemplars as i32,
         },
         label: lookup.label.clone(),
         matchers: sets.map(|set| MatcherSet { matchers: matchers_to_proto(set) }).collect(),
@@ -155,6 +157,7 @@ pub fn lookup_from_proto(message: LookupRequest) -> Result<(Sources, Lookup), Ex
         Ok(v1::LookupKind::LabelNames) => LookupKind::LabelNames,
         Ok(v1::LookupKind::LabelValues) => LookupKind::LabelValues,
         Ok(v1::LookupKind::Series) => LookupKind::Series,
+        Ok(v1::LookupKind::Exemplars) => LookupKind::Exemplars,
         _ => return Err(invalid(format!("unknown kind of lookup: kind={}", message.kind))),
     };
     let sets = message.matchers.into_iter().map(|set| matchers_from_proto(set.matchers));
@@ -174,23 +177,45 @@ pub fn found_to_proto(found: Found) -> Vec<LookupBatch> {
     let series: Vec<LabelSet> = found.series.iter().map(labels_to_proto).collect();
     let mut batches: Vec<LookupBatch> = texts
         .chunks(FOUND_PER_MESSAGE)
-        .map(|texts| LookupBatch { texts: texts.to_vec(), series: Vec::new() })
+        .map(|texts| LookupBatch { texts: texts.to_vec(), ..LookupBatch::default() })
         .collect();
     batches.extend(
         series
             .chunks(FOUND_PER_MESSAGE)
-            .map(|series| LookupBatch { texts: Vec::new(), series: series.to_vec() }),
+            .map(|series| LookupBatch { series: series.to_vec(), ..LookupBatch::default() }),
     );
+    let mut count = FOUND_PER_MESSAGE;
+    for (labels, exemplars) in &found.exemplars {
+        for some in exemplars.chunks(FOUND_PER_MESSAGE) {
+            count += some.len();
+            if count > FOUND_PER_MESSAGE {
+                batches.push(LookupBatch::default());
+                count = some.len();
+            }
+            let mut bytes = Vec::new();
+            encode_exemplars(some, &mut bytes);
+            if let Some(batch) = batches.last_mut() {
+                let labels = Some(labels_to_proto(labels));
+                batch.exemplars.push(SeriesExemplars { labels, exemplars: bytes.into() });
+            }
+        }
+    }
     batches
 }
 
 /// What was found, from a message.
 ///
 /// # Errors
-/// A label set is not one.
+/// A label set is not one, or exemplars do not decode.
 pub fn found_from_proto(batch: LookupBatch) -> Result<Found, ExecuteError> {
     let series = batch.series.iter().map(labels_from_proto).collect::<Result<_, _>>()?;
-    Ok(Found { texts: batch.texts.into_iter().collect(), series })
+    let texts = batch.texts.into_iter().collect();
+    let mut found = Found { texts, series, ..Found::default() };
+    for some in batch.exemplars {
+        let labels = labels_from_proto(&some.labels.unwrap_or_default())?;
+        found.add_exemplars(labels, decode_exemplars(&some.exemplars).map_err(invalid)?);
+    }
+    Ok(found)
 }
 
 fn labels_to_proto(labels: &Labels) -> LabelSet {

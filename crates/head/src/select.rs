@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pando_model::{Cut, KeyRange, Labels, MatchOp, Matcher, SeriesSamples, TenantId, TimeRange};
+use pando_model::{
+    Cut, Exemplar, KeyRange, Labels, MatchOp, Matcher, SeriesSamples, TenantId, TimeRange,
+};
 use roaring::RoaringBitmap;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -248,6 +250,29 @@ impl Shard {
         let Some(state) = self.tenants.get(tenant) else { return Vec::new() };
         let rows = matching(&state.series, matchers);
         rows.iter().take(limit).map(|row| state.series.labels(row)).collect()
+    }
+
+    /// The exemplars of [`Shard::select`]'s series with times in `time`, by series, in no order.
+    pub fn exemplars(
+        &self,
+        tenant: &TenantId,
+        keys: KeyRange,
+        matchers: &[Matcher],
+        time: TimeRange,
+        first_cut: Cut,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, HeadError> {
+        self.check_cut(first_cut)?;
+        let Some(state) = self.tenants.get(tenant) else { return Ok(Vec::new()) };
+        let generations = self.generations.iter().filter(|g| g.cut >= first_cut);
+        let parts: Vec<_> = generations.filter_map(|g| g.tenants.get(tenant)).collect();
+        let rows = matching(&state.series, matchers);
+        let rows = rows.iter().filter(|row| keys.contains(state.series.key(*row)));
+        let of_row = |row| {
+            let all = parts.iter().flat_map(|part| part.exemplars(row));
+            let exemplars: Vec<_> = all.filter(|e| time.contains(e.timestamp_ms)).collect();
+            (!exemplars.is_empty()).then(|| (state.series.labels(row), exemplars))
+        };
+        Ok(rows.filter_map(of_row).collect())
     }
 }
 

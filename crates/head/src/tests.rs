@@ -489,7 +489,17 @@ fn sparse_frames_edits_exemplars_starts_and_metadata_are_kept() {
     let series = log.select("a", &[Matcher::equal("i", "3")], Cut(1)).remove(0);
     assert_eq!(series.len(), 41);
     assert_eq!((series.starts[0], series.starts[20], series.starts[40]), (500, 501, 501));
-    assert_eq!(series.exemplars, [exemplar]);
+    assert_eq!(series.exemplars, std::slice::from_ref(&exemplar));
+    let of = |matcher: Matcher, min_ms: i64| {
+        let time = TimeRange { min_ms, max_ms: 6 };
+        let found = log.shard.exemplars(&tenant("a"), KeyRange::ALL, &[matcher], time, Cut(1));
+        found.expect("the cut is there").pop()
+    };
+    assert_eq!(of(Matcher::equal("i", "3"), 5), Some((labels(3), vec![exemplar])));
+    assert_eq!(of(Matcher::equal("i", "3"), 6), None);
+    assert_eq!(of(Matcher::equal("i", "20"), 0), None);
+    let dropped = log.shard.exemplars(&tenant("a"), KeyRange::ALL, &[], TimeRange::ALL, Cut(9));
+    assert!(dropped.is_err(), "a cut that is not there");
     assert_eq!(log.select("a", &[Matcher::equal("i", "20")], Cut(1))[0].floats, [9.0]);
     assert!(log.select("a", &[Matcher::equal("i", "0")], Cut(1)).is_empty());
     assert_eq!(log.shard.metadata(&tenant("a")).collect::<Vec<_>>(), [("up", &metadata)]);

@@ -179,7 +179,7 @@ async fn explanations_name_what_members_do() -> Result<()> {
     ensure!(sum(&second, |run| &run["fetches"]) == 0, "fetched again: {second}");
 
     let answer = cluster.ask("/api/v1/query", ("stats", "true")).await?;
-    let samples = answer["stats"]["samples"]["totalQueryableSamples"].as_u64();
+    let samples = answer["stats"]["samples"]["samplesRead"].as_u64();
     let samples = samples.with_context(|| format!("no statistics: {answer}"))?;
     ensure!(samples > 0, "{answer}");
     for explained in [&first, &second] {

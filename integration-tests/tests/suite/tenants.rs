@@ -28,7 +28,7 @@ enum Place {
 struct Request {
     path: &'static str,
     parameters: Vec<(&'static str, String)>,
-    /// Metadata, exemplars and cardinality are those of live generations.
+    /// Metadata and cardinality are those of live generations.
     live_only: bool,
 }
 
@@ -68,7 +68,7 @@ fn requests(end_ms: i64) -> Vec<Request> {
     add("/api/v1/label/owner/values", within(&[]), false);
     add("/api/v1/metadata", vec![], true);
     add("/api/v1/metadata", vec![("metric", "same_metric")], true);
-    add("/api/v1/query_exemplars", within(&[("query", "same_metric")]), true);
+    add("/api/v1/query_exemplars", within(&[("query", "same_metric")]), false);
     add("/api/v1/status/tsdb", vec![("limit", "1000")], true);
     all
 }

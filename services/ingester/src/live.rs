@@ -93,10 +93,11 @@ impl LiveShards for LocalLive {
         let found = blocking(move || {
             state.read(|shard| {
                 check_pin(shard, &source)?;
-                if past && shard.stats(&sources.tenant, 0).min_time_ms >= lookup.time.max_ms {
+                let max_ms = lookup.rows_time().max_ms;
+                if past && shard.stats(&sources.tenant, 0).min_time_ms >= max_ms {
                     return Ok(Found::default());
                 }
-                Ok(look_up(shard, &sources, &lookup))
+                look_up(shard, &sources, &source, &lookup)
             })
         });
         found.await.map(Some)
@@ -112,7 +113,12 @@ fn check_pin(shard: &Shard, source: &LiveSource) -> Result<(), ExecuteError> {
     Ok(())
 }
 
-fn look_up(shard: &Shard, sources: &Sources, lookup: &Lookup) -> Found {
+fn look_up(
+    shard: &Shard,
+    sources: &Sources,
+    source: &LiveSource,
+    lookup: &Lookup,
+) -> Result<Found, ExecuteError> {
     let (tenant, limit) = (&sources.tenant, lookup.limit());
     let mut found = Found::default();
     for matchers in lookup.sets() {
@@ -129,10 +135,17 @@ fn look_up(shard: &Shard, sources: &Sources, lookup: &Lookup) -> Found {
                 let here = series.filter(|s| sources.keys.contains(SeriesKey::of(tenant, s)));
                 found.series.extend(here);
             }
+            LookupKind::Exemplars => {
+                let (keys, time) = (sources.keys, lookup.time);
+                let exemplars = shard.exemplars(tenant, keys, matchers, time, source.first_cut);
+                for (labels, exemplars) in exemplars.map_err(head_error)? {
+                    found.add_exemplars(labels, exemplars);
+                }
+            }
         }
         found.truncate(limit);
     }
-    found
+    Ok(found)
 }
 
 fn head_error(error: HeadError) -> ExecuteError {

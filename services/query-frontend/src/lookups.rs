@@ -48,14 +48,15 @@ impl Frontend {
         Ok(LookupAnswer { found, truncated: many, missing })
     }
 
-    async fn ask_all(
+    /// Everything that `lookup` finds, up to its own limit, and what is missing.
+    pub(crate) async fn ask_all(
         &self,
         tenant: &TenantId,
         lookup: Lookup,
         partial: bool,
     ) -> Result<(Found, Vec<String>), FrontendError> {
         let Some(view) = self.pin_for(tenant).await? else { return Ok(Default::default()) };
-        let scope = Scope { tenant, time: lookup.time, partial };
+        let scope = Scope { tenant, time: lookup.rows_time(), partial };
         let limit = lookup.limit();
         let answers = self.fan_out(&view, scope, &LookupQuestion { lookup }).await?;
         let mut found = Found::default();

@@ -12,7 +12,7 @@ use pando_executor::{ExecutionStats, Sources, wire};
 use pando_model::{ErrorKind, TenantId};
 use pando_promql::{
     Budget, CancelFlag, FragmentId, FragmentPlan, FragmentResult, FragmentSpec, PartialBatch,
-    PartialMerge, Query, QueryError, QueryOutput, QueryParams,
+    PartialMerge, Query, QueryError, QueryOutput, QueryParams, Steps,
 };
 use pando_proto::v1::executor_client::ExecutorClient;
 use pando_proto::v1::{self, FragmentRequest};
@@ -33,6 +33,8 @@ pub struct QueryOptions {
     pub lookback_ms: i64,
     /// Whether an answer may lack what no member answers for; warnings say what.
     pub partial_response: bool,
+    /// Whether the samples that each step looks at are counted.
+    pub count_samples: bool,
 }
 
 /// Where the time of a query went.
@@ -57,6 +59,8 @@ pub struct Answer {
     pub warnings: Vec<String>,
     /// Where the time went.
     pub timings: QueryTimings,
+    /// The steps whose samples are counted, where that is asked for.
+    pub steps: Option<Steps>,
     /// Series that members read.
     pub series_read: u64,
     /// Samples that members read.
@@ -137,6 +141,7 @@ impl Frontend {
             subquery_step_ms: config.subquery_step_ms,
             push_down: config.push_down,
             lookback_ms: config.lookback_ms,
+            count_samples: options.count_samples,
             ..params
         };
         let params = params.with_lookback(options.lookback_ms).with_features(config.features);
@@ -206,11 +211,13 @@ impl Frontend {
         }
         timings.fragments = since_last();
         let Execution { results, missing, executed } = answer;
+        let steps = options.count_samples.then_some(query.params().steps);
         let output = blocking(move || query.evaluate(results, budget, cancel)).await?;
         timings.evaluate = since_last();
         let series_read = executed.iter().map(|one| one.run.stats.series).sum();
         let samples_read = executed.iter().map(|one| one.run.stats.samples).sum();
-        Ok(Answer { output, warnings: missing, timings, series_read, samples_read, executed })
+        let warnings = missing;
+        Ok(Answer { output, warnings, timings, steps, series_read, samples_read, executed })
     }
 
     fn budget(&self) -> Budget {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The version of Prometheus whose API this is. Clients switch features by it, so it has to be a
-/// Prometheus version; Pando's own is a field of its own. There is no `features`: Grafana would
-/// take that for another product.
+/// Prometheus version; the metric `pando_build_info` says Pando's own. There is no `features`: Grafana
+/// would take that for another product.
 pub const PROMETHEUS_VERSION: &str = "3.14.0";
 
 /// How the last reload of the configuration went.
@@ -20,8 +20,6 @@ pub struct ReloadState {
 /// What the binary knows of its own process.
 #[derive(Clone)]
 pub struct StatusInfo {
-    /// Pando's own version.
-    pub pando_version: String,
     /// The revision that it was built from.
     pub revision: String,
     /// The branch that it was built from.
@@ -53,7 +51,6 @@ impl Default for StatusInfo {
     fn default() -> Self {
         let reload = ReloadState { success: true, last_config_ms: 0 };
         StatusInfo {
-            pando_version: env!("CARGO_PKG_VERSION").to_string(),
             revision: String::new(),
             branch: String::new(),
             build_user: String::new(),

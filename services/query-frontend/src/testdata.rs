@@ -243,6 +243,13 @@ pub(crate) struct FakeMember {
     pub(crate) held: Arc<()>,
 }
 
+/// The exemplars of every series.
+fn exemplars() -> Vec<Exemplar> {
+    let labels = Labels::from_pairs([("trace_id", "x")]);
+    let one = |timestamp_ms| Exemplar { labels: labels.clone(), value: 0.5, timestamp_ms };
+    [1_500, 50_000].map(one).to_vec()
+}
+
 impl FakeMember {
     /// Series with a value a second from 0 to 59 s, each its own number: (name, label `i`).
     pub(crate) fn with_series(names: &[(&str, &str)]) -> Arc<Self> {
@@ -367,6 +374,11 @@ impl ExecutorRpc for FakeMember {
                     LookupKind::Series => {
                         found.series.insert(series.labels);
                     }
+                    LookupKind::Exemplars => {
+                        let here = |e: &Exemplar| lookup.time.contains(e.timestamp_ms);
+                        let exemplars = exemplars().into_iter().filter(here).collect();
+                        found.add_exemplars(series.labels, exemplars);
+                    }
                 }
             }
         }
@@ -386,15 +398,7 @@ impl LiveRpc for FakeMember {
     ) -> Result<Response<Self::FetchStream>, Status> {
         let request = request.into_inner();
         let matchers = wire::matchers_from_proto(request.matchers).expect("matchers");
-        let mut series = self.selected(keys(request.first_key, request.last_key), &matchers);
-        for one in &mut series {
-            let exemplar = |timestamp_ms| Exemplar {
-                labels: Labels::from_pairs([("trace_id", "x")]),
-                value: 0.5,
-                timestamp_ms,
-            };
-            one.exemplars = vec![exemplar(1_500), exemplar(50_000)];
-        }
+        let series = self.selected(keys(request.first_key, request.last_key), &matchers);
         let batch = wire::series_to_proto(&series);
         Ok(Response::new(Box::pin(futures::stream::iter([Ok(batch)]))))
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use pando_model::{
-    BlockId, Exemplar, Histogram, KeyRange, Labels, Metadata, MetricType, ResetHint, STALE_NAN,
-    SampleValue, SeriesKey, SeriesSamples, Span, TenantId, TimeRange,
+    BlockId, Exemplar, Histogram, KeyRange, Labels, Matcher, Metadata, MetricType, ResetHint,
+    STALE_NAN, SampleValue, SeriesKey, SeriesSamples, Span, TenantId, TimeRange,
 };
 
 use super::support::*;
@@ -124,6 +124,34 @@ fn a_scan_shares_axes_over_slices_and_trims_to_its_time() {
     assert_eq!(starts.starts.len(), starts.len());
     let exemplars: usize = all.iter().map(|s| s.exemplars.len()).sum();
     assert_eq!(exemplars, 1, "the other lies outside");
+}
+
+#[test]
+fn exemplars_are_found_without_their_samples() {
+    let t = tenant("a");
+    let block = build(options(1), &rich(&t));
+    let found = |matchers: &[Matcher], time: TimeRange| {
+        let io = object(&block);
+        let plan = open(&block).plan_scan(&t, KeyRange::ALL, matchers, TimeRange::ALL);
+        let read =
+            async { plan.fetch_and_select(io.as_ref()).await?.exemplars(io.as_ref(), time).await };
+        let rows = wait(read).expect("a whole block");
+        let one_by_one = |(labels, all): (Labels, Vec<Exemplar>)| {
+            all.into_iter().map(move |exemplar| (labels.clone(), exemplar))
+        };
+        rows.into_iter().flat_map(one_by_one).collect::<Vec<_>>()
+    };
+    let pushed = rich(&t);
+    let all: Vec<_> = pushed
+        .iter()
+        .flat_map(|(_, s)| s.exemplars.iter().map(|e| (s.labels.clone(), e.clone())))
+        .collect();
+    assert_eq!(found(&[], TimeRange::ALL), all);
+    let (labels, second) = all[1].clone();
+    let at = second.timestamp_ms;
+    let time = TimeRange { min_ms: at, max_ms: at + 1 };
+    assert_eq!(found(&[], time), [(labels, second)]);
+    assert_eq!(found(&[Matcher::equal("instance", "no-such-host")], TimeRange::ALL), []);
 }
 
 #[test]

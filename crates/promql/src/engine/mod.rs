@@ -11,6 +11,7 @@ pub(crate) mod kahan;
 pub(crate) mod labelset;
 pub(crate) mod names;
 mod quantile;
+pub(crate) mod queryable;
 pub mod range;
 mod samples;
 pub(crate) mod select;

@@ -13,6 +13,7 @@ use crate::budget::{Budget, CancelFlag, Ledger};
 use crate::engine::aggregate::Aggregator;
 use crate::engine::histogram::drop_buckets;
 use crate::engine::names::drop_metadata_labels;
+use crate::engine::queryable::{self, StepSamples};
 use crate::engine::range::{RangeArgs, RangeCall};
 use crate::engine::vector::{StepVector, histogram_bytes, same_labelset};
 use crate::engine::window::WindowCache;
@@ -51,6 +52,8 @@ pub struct FragmentExecution {
     function_notes: Vec<Note>,
     notes: BTreeSet<(NoteSite, Note)>,
     stats: FragmentStats,
+    /// Empty where nobody asks.
+    step_samples: StepSamples,
 }
 
 enum Output {
@@ -71,7 +74,9 @@ impl FragmentExecution {
             (_, None) => Output::Series(Vec::new()),
         };
         let hashes = (plan.aggregation.is_some() && plan.may_collide()).then(Default::default);
+        let counted = if plan.count_samples { plan.steps.len() } else { 0 };
         FragmentExecution {
+            step_samples: vec![0; counted],
             plan,
             windows: WindowCache::default(),
             ledger: Ledger::new(budget, cancel),
@@ -132,6 +137,9 @@ impl FragmentExecution {
             return Ok(());
         }
         let vector = self.read(&series)?;
+        if self.plan.count_samples {
+            self.count(&series);
+        }
         for note in self.function_notes.drain(..) {
             add_note(&mut self.notes, NoteSite::Function, note);
         }
@@ -198,6 +206,26 @@ impl FragmentExecution {
         })
     }
 
+    /// Counts what each step sees of `series`.
+    fn count(&mut self, series: &SeriesSamples) {
+        let FragmentPlan { steps, read, .. } = &self.plan;
+        let (counted, windows) = (&mut self.step_samples, &mut self.windows);
+        match read {
+            Read::Instant { lookback_ms, .. }
+            | Read::StartTimestamp { lookback_ms }
+            | Read::SampleTime { lookback_ms }
+            | Read::Smoothed { lookback_ms } => {
+                let values = select::instant(series, steps, *lookback_ms, false, windows);
+                queryable::add_values(counted, &values);
+            }
+            Read::Range { range_ms, .. } => {
+                queryable::add_windows(counted, series, steps, *range_ms, windows);
+            }
+            // Counted by whoever evaluates them.
+            Read::Raw { .. } => {}
+        }
+    }
+
     /// The result as batches of bounded size, groups in the order of their labels. Never empty: the last batch
     /// holds notes and hashes.
     ///
@@ -241,7 +269,8 @@ impl FragmentExecution {
         let mut label_hashes: Vec<u64> = self.hashes.into_iter().flatten().collect();
         label_hashes.sort_unstable();
         let notes = notes.into_iter().collect();
-        batches.push(PartialBatch { label_hashes, notes, ..PartialBatch::default() });
+        let step_samples = self.step_samples;
+        batches.push(PartialBatch { label_hashes, notes, step_samples, ..PartialBatch::default() });
         Ok(batches)
     }
 }

@@ -79,6 +79,7 @@ fn plans() -> Vec<FragmentPlan> {
                     aggregation: aggregation.clone(),
                     delayed_name_removal: false,
                     statistics,
+                    count_samples: false,
                 });
             }
         }
@@ -111,6 +112,7 @@ fn ruled_plans() -> Vec<FragmentPlan> {
         read,
         aggregation,
         statistics: false,
+        count_samples: false,
         ..plans().swap_remove(0)
     };
     reads.into_iter().flat_map(|r| [plan(r.clone(), None), plan(r, aggregated.clone())]).collect()

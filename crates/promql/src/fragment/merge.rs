@@ -12,6 +12,7 @@ use crate::annotations::Note;
 use crate::budget::{Budget, CancelFlag, Ledger};
 use crate::engine::aggregate::Aggregator;
 use crate::engine::labelset::LabelSetIndex;
+use crate::engine::queryable::StepSamples;
 use crate::engine::vector::{StepVector, same_labelset};
 use crate::error::QueryError;
 
@@ -24,6 +25,8 @@ pub struct FragmentResult {
     pub(crate) raw: Vec<SeriesSamples>,
     /// What the executors said.
     pub(crate) notes: Vec<(NoteSite, Note)>,
+    /// The samples that each step looked at, where the plan asks for it.
+    pub(crate) step_samples: StepSamples,
 }
 
 /// Merges partial results as they come. For answers that are equal to the last bit push the batches of several
@@ -40,6 +43,7 @@ pub struct PartialMerge {
     hashes: RapidHashSet<(usize, u64)>,
     notes: BTreeSet<(NoteSite, Note)>,
     held_samples: usize,
+    step_samples: StepSamples,
 }
 
 enum Output {
@@ -61,7 +65,9 @@ impl PartialMerge {
                 Output::Aggregated(Box::new(aggregator))
             }
         };
+        let counted = if plan.count_samples { plan.steps.len() } else { 0 };
         PartialMerge {
+            step_samples: vec![0; counted],
             plan,
             budget,
             cancel: cancel.clone(),
@@ -93,6 +99,8 @@ impl PartialMerge {
         for (site, note) in batch.notes {
             add_note(&mut self.notes, site, note);
         }
+        let counted = self.step_samples.iter_mut().skip(first_step);
+        counted.zip(&batch.step_samples).for_each(|(all, more)| *all = all.saturating_add(*more));
         for hash in batch.label_hashes {
             if !self.hashes.insert((first_step, hash)) {
                 return Err(same_labelset());
@@ -179,7 +187,8 @@ impl PartialMerge {
                 series
             }
         };
-        Ok(FragmentResult { series, raw, notes: self.notes.into_iter().collect() })
+        let notes = self.notes.into_iter().collect();
+        Ok(FragmentResult { series, raw, notes, step_samples: self.step_samples })
     }
 }
 

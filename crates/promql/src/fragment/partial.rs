@@ -29,6 +29,8 @@ pub struct PartialBatch {
     pub label_hashes: Vec<u64>,
     /// What there is to say.
     pub notes: Vec<(NoteSite, Note)>,
+    /// The samples that each step looked at, where the plan asks for it; else empty.
+    pub step_samples: Vec<u64>,
 }
 
 /// The state of one group, or of one series where nothing is aggregated.

@@ -103,6 +103,8 @@ pub struct FragmentPlan {
     /// Whether of histograms only count, sum and counter resets are needed: buckets are dropped as they are read.
     /// An executor that does not know of it keeps them, which does no harm.
     pub statistics: bool,
+    /// Whether the samples that each step looks at are counted. An executor that does not know of it counts none.
+    pub count_samples: bool,
 }
 
 impl FragmentPlan {

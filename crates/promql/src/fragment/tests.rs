@@ -97,6 +97,7 @@ fn plan(read: Read, aggregation: Option<Aggregation>) -> FragmentPlan {
         aggregation,
         delayed_name_removal: false,
         statistics: false,
+        count_samples: false,
     }
 }
 
@@ -296,6 +297,7 @@ fn version_one_is_pinned() {
                 aggregation,
                 delayed_name_removal: false,
                 statistics: false,
+                count_samples: false,
             };
             // Version 2 says the same of these in the same bytes; it only knows more of their answers.
             let mut bytes = plan.encode();

@@ -346,6 +346,7 @@ impl Builder<'_> {
             aggregation: None,
             delayed_name_removal: self.params.features.delayed_name_removal,
             statistics: self.statistics,
+            count_samples: self.params.count_samples,
         }
     }
 

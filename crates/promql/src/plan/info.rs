@@ -87,6 +87,7 @@ impl Builder<'_> {
             aggregation: None,
             delayed_name_removal: self.params.features.delayed_name_removal,
             statistics: false,
+            count_samples: self.params.count_samples,
         };
         let info = self.leaf(plan, spread, base.pos, base.pos)?;
         Ok(Node::Info(Box::new(InfoNode { input, info, names, data, pos: base.pos })))

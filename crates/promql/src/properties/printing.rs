@@ -8,16 +8,22 @@ use crate::properties::seeds::each_seed;
 
 const CASES: u64 = 2_000;
 
-/// A tree without the places of its parts, and without the way in which numbers were written: `[300]` and `[5m]` are
-/// the same.
+/// A tree without the places of its parts, and without the way in which numbers and names were written: `[300]` and
+/// `[5m]` are the same, and so are `{"a"}` and `a`.
 fn shape(expr: &crate::Expr) -> String {
     let mut text = format!("{expr:?}");
     for flag in ["duration: true", "duration: false"] {
         text = text.replace(flag, "");
     }
-    let mut parts = text.split("PosRange {");
+    let text = without(&text, "quoted_at: ", ',');
+    without(&text, "PosRange {", '}')
+}
+
+/// `text` without what stands from each `begin` to the next `end`.
+fn without(text: &str, begin: &str, end: char) -> String {
+    let mut parts = text.split(begin);
     let first = parts.next().unwrap_or_default().to_string();
-    parts.fold(first, |out, part| out + part.split_once('}').map_or(part, |(_, rest)| rest))
+    parts.fold(first, |out, part| out + part.split_once(end).map_or(part, |(_, rest)| rest))
 }
 
 /// `text` with its printed form, which is checked.

@@ -13,6 +13,7 @@ use crate::engine::binary::{self, Side, Style};
 use crate::engine::functions::{self, Context, Value};
 use crate::engine::info::{self, InfoSelector};
 use crate::engine::names::drop_metadata_labels;
+use crate::engine::queryable::{self, StepSamples};
 use crate::engine::range::{Edges, RangeArgs, RangeCall, RangeFunction};
 use crate::engine::vector::{StepVector, join_same_labels, require_distinct};
 use crate::engine::window::WindowCache;
@@ -39,8 +40,11 @@ pub(super) fn evaluate(
         ledger.hold(samples + raw, bytes + raw * 16)?;
     }
     let fragment_samples = ledger.peak_samples;
+    let counted = if query.params.count_samples { query.params.steps.len() } else { 0 };
     let mut evaluator = Evaluator {
         params: &query.params,
+        step_samples: vec![0; counted],
+        counting: Counting::BySteps,
         results,
         uses,
         ledger,
@@ -49,8 +53,19 @@ pub(super) fn evaluate(
     let value = evaluator.root(&query.plan.root)?;
     let (warnings, infos) = evaluator.annotations.texts(&query.text);
     let peak_samples = evaluator.ledger.peak_samples;
-    let stats = QueryStats { peak_samples, fragment_samples };
+    let stats = QueryStats { peak_samples, fragment_samples, step_samples: evaluator.step_samples };
     Ok(QueryOutput { value, warnings, infos, stats })
+}
+
+/// What is counted of the samples that are looked at.
+#[derive(Clone, Copy, PartialEq)]
+enum Counting {
+    /// Each at its step.
+    BySteps,
+    /// All at the query's one step: a subquery is the whole query.
+    AtOnce,
+    /// None: within a subquery that a function reads; its points are counted instead.
+    No,
 }
 
 pub(super) struct Evaluator<'a> {
@@ -59,6 +74,9 @@ pub(super) struct Evaluator<'a> {
     /// How many nodes still need each result: the last one takes it.
     uses: Vec<u32>,
     ledger: Ledger,
+    /// Empty where nobody asks.
+    step_samples: StepSamples,
+    counting: Counting,
     pub(super) annotations: Annotations,
 }
 
@@ -69,6 +87,9 @@ impl Evaluator<'_> {
         match node {
             Node::Samples { leaf, edges, window } => {
                 let raw = self.take(leaf).raw;
+                if let Some(count) = self.step_samples.first_mut() {
+                    *count += raw.iter().map(queryable::all).sum::<u64>();
+                }
                 let matrix = match edges {
                     Edges::Plain => raw.iter().map(matrix_of_samples).collect(),
                     edges => matrix_at_edges(&raw, *edges, *window)?,
@@ -76,7 +97,7 @@ impl Evaluator<'_> {
                 Ok(QueryValue::Matrix(matrix))
             }
             Node::SubqueryPoints(subquery) => {
-                let points = self.subquery(subquery)?;
+                let points = self.subquery(subquery, Counting::AtOnce)?;
                 let points = self.final_names(points)?;
                 let steps = subquery.steps.unwrap_or(steps);
                 Ok(QueryValue::Matrix(matrix(points, &steps)))
@@ -167,12 +188,31 @@ impl Evaluator<'_> {
 
     /// The series of a fragment at `steps`.
     fn fragment(&mut self, leaf: &Leaf, steps: &Steps) -> Result<Vec<StepVector>, QueryError> {
-        let series = self.take(leaf).series;
+        let FragmentResult { series, step_samples, .. } = self.take(leaf);
+        self.count(&step_samples, leaf.spread, steps);
         if !leaf.spread {
             return Ok(series);
         }
         self.ledger.hold(series.len() * steps.len(), series.len() * steps.len() * 8)?;
         Ok(series.into_iter().map(|s| s.spread(steps.len())).collect())
+    }
+
+    /// Adds what a fragment's steps have looked at. What a member says is not trusted to be small.
+    fn count(&mut self, step_samples: &[u64], spread: bool, steps: &Steps) {
+        let add = |(count, more): (&mut u64, &u64)| *count = count.saturating_add(*more);
+        let counted = &mut self.step_samples;
+        match self.counting {
+            Counting::No => {}
+            Counting::AtOnce => {
+                let times = if spread { steps.len() as u64 } else { 1 };
+                let all = step_samples.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
+                counted.iter_mut().take(1).zip(&[all.saturating_mul(times)]).for_each(add);
+            }
+            Counting::BySteps if spread => {
+                counted.iter_mut().zip(step_samples.iter().take(1).cycle()).for_each(add);
+            }
+            Counting::BySteps => counted.iter_mut().zip(step_samples).for_each(add),
+        }
     }
 
     pub(super) fn vector(
@@ -199,11 +239,16 @@ impl Evaluator<'_> {
 
     // --- ranges
 
-    fn subquery(&mut self, subquery: &SubqueryNode) -> Result<Vec<StepVector>, QueryError> {
-        match &subquery.steps {
-            Some(steps) => self.vector(&subquery.inner, steps),
-            None => Ok(Vec::new()),
-        }
+    fn subquery(
+        &mut self,
+        subquery: &SubqueryNode,
+        counting: Counting,
+    ) -> Result<Vec<StepVector>, QueryError> {
+        let Some(steps) = &subquery.steps else { return Ok(Vec::new()) };
+        let around = std::mem::replace(&mut self.counting, counting);
+        let points = self.vector(&subquery.inner, steps);
+        self.counting = around;
+        points
     }
 
     fn range_call(
@@ -227,11 +272,15 @@ impl Evaluator<'_> {
         // One window end stands for all steps, unless an argument changes from step to step.
         let (mut out, mut windows) = (Vec::new(), WindowCache::default());
         let whole = range.ends.len() == steps.len();
+        let asked = !self.step_samples.is_empty() && self.counting != Counting::No;
+        let mut counted = vec![0; if asked { steps.len() } else { 0 }];
         let mut run = |series: &SeriesSamples, marked: bool| -> Result<(), QueryError> {
             let mut vector = match whole {
                 true => call.run(series, &mut windows, &mut notes),
                 false => repeated(&call, series, steps, &mut windows, &mut notes)?,
             };
+            let (ends, range_ms) = (&range.ends, range.range_ms);
+            queryable::add_windows(&mut counted, series, ends, range_ms, &mut windows);
             vector.drop_name |= marked;
             if !vector.is_empty() {
                 out.push(vector);
@@ -253,7 +302,7 @@ impl Evaluator<'_> {
                 }
             }
             RangeSource::Subquery(subquery) => {
-                let points = self.subquery(subquery)?;
+                let points = self.subquery(subquery, Counting::No)?;
                 let grid = subquery.steps.unwrap_or(*steps);
                 for series in points {
                     let marked = series.drop_name;
@@ -261,6 +310,7 @@ impl Evaluator<'_> {
                 }
             }
         }
+        self.count(&counted, false, steps);
         self.note_all(range.pos, notes);
         if !delayed && range.function.drops_name() {
             require_distinct(&out)?;

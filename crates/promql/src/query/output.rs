@@ -18,12 +18,14 @@ pub struct QueryOutput {
 }
 
 /// What a query took, at the frontend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryStats {
     /// The most samples and step values held at one moment.
     pub peak_samples: u64,
     /// Step values and samples that came from fragments.
     pub fragment_samples: u64,
+    /// The samples that each step looked at; empty unless [`super::QueryParams::count_samples`].
+    pub step_samples: Vec<u64>,
 }
 
 /// The value of a query.

@@ -300,3 +300,53 @@ fn comparisons_of_duplicates_fail_only_where_something_is_compared() {
     let error = ask("one == on() dup", QueryParams::instant(0), &source).expect_err("duplicates");
     assert!(error.to_string().contains("on the right hand-side of the operation"), "{error}");
 }
+
+#[test]
+fn each_step_counts_the_samples_that_it_looks_at_as_prometheus_does() {
+    let mut source = source(&[("m", "a", 0.0, 1.0), ("m", "b", 0.0, 2.0)]);
+    let labels = Labels::from_pairs([("__name__", "h")]);
+    let histogram = Histogram {
+        positive_spans: vec![Span { offset: 0, length: 2 }],
+        positive_buckets: vec![1.0, 2.0],
+        ..Histogram::default()
+    };
+    source.add(&labels, 100_000, SampleValue::Histogram(Arc::new(histogram)));
+    source.add(&labels, 110_000, SampleValue::Float(pando_model::STALE_NAN));
+    // Two series, a sample every 10 s; h has one histogram that is (168 + 8 + 24) / 16 floats large.
+    let cases: [(&str, [u64; 3]); 16] = [
+        ("1 + 1", [0, 0, 0]),
+        ("m", [2, 2, 2]),
+        ("m{l='a'} offset 5s", [1, 1, 1]),
+        ("sum(m)", [2, 2, 2]),
+        ("m + m", [4, 4, 4]),
+        ("m @ 100", [2, 2, 2]),
+        ("rate(m[30s])", [6, 6, 6]),
+        ("sum by (l) (max_over_time(m{l='b'}[30s] @ 100))", [3, 3, 3]),
+        ("timestamp(m)", [2, 2, 2]),
+        ("absent(m)", [2, 2, 2]),
+        ("quantile_over_time(scalar(m{l='a'}), m[30s])", [7, 7, 7]),
+        ("sum_over_time(m[40s:20s])", [4, 4, 4]),
+        ("sum_over_time(sum(m)[40s:20s])", [2, 2, 2]),
+        ("h", [12, 0, 0]),
+        ("count_over_time(h[25s])", [12, 12, 12]),
+        ("no_such_metric", [0, 0, 0]),
+    ];
+    for push_down in [true, false] {
+        for (text, want) in cases {
+            let params = QueryParams::range(100_000, 120_000, 10_000).expect("three steps");
+            let params = QueryParams { push_down, count_samples: true, ..params };
+            let output = ask(text, params.clone(), &source).expect(text);
+            assert_eq!(output.stats.step_samples, want, "push_down={push_down} {text}");
+            let output = ask(text, QueryParams { count_samples: false, ..params }, &source);
+            assert_eq!(output.expect(text).stats.step_samples, [], "{text}");
+        }
+        for (text, want) in
+            [("m[30s]", 6), ("m[40s:20s]", 4), ("sum_over_time(m[30s])[40s:20s]", 12)]
+        {
+            let params = QueryParams::instant(120_000);
+            let params = QueryParams { push_down, count_samples: true, ..params };
+            let output = ask(text, params, &source).expect(text);
+            assert_eq!(output.stats.step_samples, [want], "push_down={push_down} {text}");
+        }
+    }
+}

@@ -406,6 +406,8 @@ pub struct VectorSelector {
     pub name: Option<String>,
     /// All matchers, the name's last.
     pub matchers: Vec<Matcher>,
+    /// Of a name that is quoted within the braces: how many matchers stand before it there.
+    pub quoted_at: Option<usize>,
     /// `offset`, positive into the past.
     pub offset: Option<Duration>,
     /// `@`.

@@ -13,6 +13,15 @@ pub(crate) struct DurationContext {
     pub(crate) range_ms: i64,
 }
 
+impl Duration {
+    /// What it comes to, ms; `None` where that depends on the query's step or range, or is no duration.
+    pub fn constant_ms(&self) -> Option<i64> {
+        let seconds = seconds(self, None).ok()??;
+        in_range(self, seconds).ok()?;
+        Some((seconds * 1000.0).round() as i64)
+    }
+}
+
 /// `duration` in milliseconds.
 pub(crate) fn fold(duration: &Duration, context: DurationContext) -> Result<i64, Fault> {
     let seconds = seconds(duration, Some(context))?.unwrap_or_default();

@@ -20,7 +20,7 @@ const WITHOUT_SWITCH: [(&str, &str); 23] = [
     ("otlp-deltatocumulative", "has no effect: OTLP is not taken yet"),
     ("otlp-native-delta-ingestion", "has no effect: OTLP is not taken yet"),
     ("promql-duration-expr", "is always on"),
-    ("promql-per-step-stats", "has no effect yet: statistics are of whole queries"),
+    ("promql-per-step-stats", "is always on"),
     ("search-api", "has no effect yet: the search API is not served"),
     ("st-storage", "is always on"),
     ("st-synthesis", "has no effect yet: start timestamps are not made up"),

@@ -307,7 +307,6 @@ pub(crate) fn external_url(plan: &Plan) -> Option<(Url, u16)> {
 pub(crate) fn status_info(base: &Base, plan: &Plan, reloading: &Reloading) -> StatusInfo {
     let (of_config, of_reload) = (reloading.shared.clone(), reloading.shared.clone());
     StatusInfo {
-        pando_version: build_info::VERSION.to_string(),
         revision: build_info::REVISION.to_string(),
         branch: build_info::BRANCH.to_string(),
         build_user: build_info::USER.to_string(),

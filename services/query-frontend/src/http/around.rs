@@ -28,6 +28,7 @@ const HANDLERS: [(&str, &str); 15] = [
     ("/api/v1/query_exemplars", "/api/v1/query_exemplars"),
     ("/api/v1/explain", "/api/v1/explain"),
     ("/api/v1/format_query", "/api/v1/format_query"),
+    ("/api/v1/parse_query", "/api/v1/parse_query"),
     ("/api/v1/series", "/api/v1/series"),
     ("/api/v1/labels", "/api/v1/labels"),
     ("/api/v1/label/{name}/values", "/api/v1/label/:name/values"),

@@ -5,19 +5,15 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use pando_model::{ErrorKind, TimeRange};
-use pando_promql::{Query, QueryParams};
+use pando_model::{ErrorKind, Matcher, TimeRange};
+use pando_promql::Expr;
+use pando_promql::syntax::ExprKind;
 use pando_rpc::http::{ApiError, Tenant};
 
 use super::params::Params;
 use super::parse::{self, TIME_MS_MAX, TIME_MS_MIN};
 use super::response::{Remarks, success};
-use crate::exemplars::ExemplarsBySeries;
 use crate::frontend::Frontend;
-
-/// Said with every answer, since there may be more: INV-6.
-const LIVE_ONLY: &str =
-    "exemplars are searched in live generations only, those of cut blocks are not shown";
 
 pub(super) async fn query_exemplars(
     State(frontend): State<Arc<Frontend>>,
@@ -30,22 +26,17 @@ pub(super) async fn query_exemplars(
         let why = "end timestamp must not be before start timestamp";
         return Err(ApiError::new(ErrorKind::Invalid, why));
     }
-    let settings = QueryParams::instant(0).with_features(frontend.config().features);
-    let query = Query::parse(params.get("query"), settings);
-    let query = query.map_err(|why| ApiError::bad_parameter("query", why))?;
-    let time = TimeRange { min_ms: start_ms, max_ms: end_ms.saturating_add(1) };
-    let mut all = ExemplarsBySeries::new();
-    let mut remarks = Remarks::default();
-    for (matchers, _) in query.selectors() {
-        // Two selectors may find one series: its exemplars are the same ones.
-        all.extend(frontend.exemplars(&tenant, matchers, time).await?);
-        remarks.infos = vec![LIVE_ONLY.to_string()];
-    }
-    if remarks.infos.is_empty() {
+    let syntax = frontend.config().features.syntax();
+    let expr = pando_promql::parse(params.get("query"), &syntax);
+    let expr = expr.map_err(|why| ApiError::bad_parameter("query", why))?;
+    let selectors = selectors(&expr);
+    if selectors.is_empty() {
         // Without a selector there is nothing to search: Prometheus answers without data.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(success(&remarks, |json| {
+    let time = TimeRange { min_ms: start_ms, max_ms: end_ms.saturating_add(1) };
+    let all = frontend.exemplars(&tenant, selectors, time).await?;
+    Ok(success(&Remarks::default(), |json| {
         json.array(|json| {
             for (labels, exemplars) in &all {
                 json.object(|json| {
@@ -68,4 +59,17 @@ pub(super) async fn query_exemplars(
             }
         });
     }))
+}
+
+/// The matchers of every selector in `expr`, whatever its range and offset.
+fn selectors(expr: &Expr) -> Vec<Vec<Matcher>> {
+    let (mut found, mut left) = (Vec::new(), vec![expr]);
+    while let Some(expr) = left.pop() {
+        match &expr.kind {
+            ExprKind::Vector(selector) => found.push(selector.matchers.clone()),
+            ExprKind::Matrix(matrix) => found.push(matrix.selector.matchers.clone()),
+            _ => left.extend(expr.children()),
+        }
+    }
+    found
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use pando_promql::{MatrixSeries, QueryError, QueryValue};
+use pando_promql::{MatrixSeries, QueryError, QueryStats, QueryValue};
 use pando_rpc::http::{ApiError, Tenant};
 
 use super::params::Params;
 use super::parse;
 use super::pretty::pretty;
 use super::response::{Remarks, TRUNCATED, success, success_of};
+use super::stats::{self, Stats};
 use crate::error::FrontendError;
 use crate::frontend::Frontend;
 use crate::json::JsonWriter;
@@ -56,6 +57,7 @@ pub(super) fn options(params: &Params) -> Result<QueryOptions, ApiError> {
         timeout: parse::timeout(params)?,
         lookback_ms: parse::lookback_ms(params)?,
         partial_response: params.partial_response(),
+        count_samples: stats::Wanted::of(params) != stats::Wanted::Nothing,
     })
 }
 
@@ -70,68 +72,24 @@ pub(super) fn refused(error: FrontendError) -> ApiError {
 }
 
 fn respond(answer: Answer, limit: usize, params: &Params) -> Response {
-    let Answer { output, mut warnings, timings, samples_read, .. } = answer;
+    let Answer { output, mut warnings, timings, steps, samples_read, .. } = answer;
     warnings.extend(output.warnings);
-    let stats = params.get("stats");
-    warnings.extend(stats_warning(stats));
+    warnings.extend(stats::warning(params));
     let mut value = output.value;
     if cut(&mut value, limit) {
         warnings.push(TRUNCATED.to_string());
     }
     let remarks = Remarks { warnings, infos: output.infos };
-    let peak_samples = output.stats.peak_samples;
-    let with_stats = !stats.is_empty();
+    let wanted = stats::Wanted::of(params);
+    let QueryStats { peak_samples, step_samples, .. } = output.stats;
+    let taken = Stats { timings, samples_read, peak_samples, step_samples, steps };
     success_of(points(&value), remarks, move |json| {
         json.object(|json| {
             json.field("resultType", value.result_type());
             json.key("result");
             result(json, &value);
-            if with_stats {
-                let total = timings.queue + timings.prepare + timings.fragments + timings.evaluate;
-                json.key("stats");
-                json.object(|json| {
-                    json.key("timings");
-                    json.object(|json| {
-                        for (name, time) in [
-                            (
-                                "evalTotalTime",
-                                timings.prepare + timings.fragments + timings.evaluate,
-                            ),
-                            ("resultSortTime", std::time::Duration::ZERO),
-                            ("queryPreparationTime", timings.prepare + timings.fragments),
-                            ("innerEvalTime", timings.evaluate),
-                            ("execQueueTime", timings.queue),
-                            ("execTotalTime", total),
-                        ] {
-                            json.key(name);
-                            json.number(time.as_secs_f64());
-                        }
-                    });
-                    json.key("samples");
-                    json.object(|json| {
-                        for (name, count) in [
-                            ("totalQueryableSamples", samples_read),
-                            ("peakSamples", peak_samples),
-                            ("samplesRead", samples_read),
-                        ] {
-                            json.key(name);
-                            json.count(count);
-                        }
-                    });
-                });
-            }
+            stats::write(json, &taken, wanted);
         });
-    })
-}
-
-/// Prometheus still takes every value for `true`, and says that it will not for ever.
-fn stats_warning(stats: &str) -> Option<String> {
-    let known = ["", "true", "all"].contains(&stats);
-    (!known).then(|| {
-        format!(
-            "value {stats:?} for parameter \"stats\" is deprecated and will be rejected in the next \
-             major release, use \"true\" or \"all\""
-        )
     })
 }
 

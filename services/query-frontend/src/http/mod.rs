@@ -12,7 +12,9 @@ mod parse;
 mod pretty;
 mod response;
 mod series;
+mod stats;
 mod status;
+mod syntax_tree;
 
 use std::sync::Arc;
 
@@ -35,6 +37,7 @@ pub(crate) fn router(frontend: Arc<Frontend>) -> Router {
         .route("/query_exemplars", both(exemplars::query_exemplars))
         .route("/explain", both(explain::explain))
         .route("/format_query", both(expression::format_query))
+        .route("/parse_query", both(syntax_tree::parse_query))
         .route("/series", both(series::series))
         .route("/labels", both(series::labels))
         .route("/label/{name}/values", get(series::label_values))

@@ -19,7 +19,6 @@ pub(super) async fn buildinfo(State(frontend): State<Arc<Frontend>>) -> Response
         ("buildUser", &status.build_user),
         ("buildDate", &status.build_date),
         ("goVersion", &status.compiler),
-        ("pandoVersion", &status.pando_version),
     ])
 }
 

@@ -109,6 +109,16 @@ async fn queries_are_answered_byte_by_byte() {
             200,
             r#"{"status":"success","data":"sum by (a) (m)"}"#,
         ),
+        (
+            "/api/v1/parse_query?query=-(1)",
+            200,
+            r#"{"status":"success","data":{"expr":{"expr":{"type":"numberLiteral","val":"1"},"type":"parenExpr"},"op":"-","type":"unaryExpr"}}"#,
+        ),
+        (
+            "/api/v1/parse_query?query=sum(",
+            400,
+            r#"{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:5: parse error: unclosed left parenthesis"}"#,
+        ),
         ("/api/v1/query_exemplars?query=1&start=1700000000000&end=1700000000001", 204, ""),
         (
             "/api/v1/series?match[]={}",
@@ -133,7 +143,9 @@ async fn a_form_and_the_url_count_together() {
     assert_eq!(code, 200, "{body}");
     assert!(body.contains(r#""value":[30,"3"]"#), "{body}");
     assert!(body.contains(r#""stats":{"timings":{"evalTotalTime":"#), "{body}");
-    assert!(body.contains(r#""samples":{"totalQueryableSamples":180,"#), "{body}");
+    let samples =
+        r#""samples":{"totalQueryableSamplesPerStep":[[30,3]],"totalQueryableSamples":3,"#;
+    assert!(body.contains(samples) && body.contains(r#""samplesRead":180"#), "{body}");
 }
 
 #[tokio::test]
@@ -185,7 +197,6 @@ async fn status_is_the_processs_own() {
     let build: serde_json::Value = serde_json::from_str(&build).expect("json");
     assert_eq!(build["data"]["version"], "3.14.0");
     assert!(build["data"].get("features").is_none(), "Grafana would see another product");
-    assert!(build["data"]["pandoVersion"].is_string());
     for path in ["config", "flags", "runtimeinfo"] {
         let (code, body) = get(&frontend, &format!("/api/v1/status/{path}")).await;
         assert_eq!(code, 200);
@@ -241,7 +252,7 @@ async fn what_members_say_is_passed_on() {
                 r#"{"seriesLabels":{"__name__":"m","i":"a"},"exemplars":[{"labels":{"trace_id":"x"},"value":"0.5","timestamp":1.500}]},"#,
                 r#"{"seriesLabels":{"__name__":"m","i":"b"},"exemplars":[{"labels":{"trace_id":"x"},"value":"0.5","timestamp":1.500}]},"#,
                 r#"{"seriesLabels":{"__name__":"n","i":"c"},"exemplars":[{"labels":{"trace_id":"x"},"value":"0.5","timestamp":1.500}]}"#,
-                r#"],"infos":["exemplars are searched in live generations only, those of cut blocks are not shown"]}"#,
+                r#"]}"#,
             ),
         ),
     ];

@@ -36,6 +36,7 @@ impl PartialBatch {
             raw,
             label_hashes: self.label_hashes.iter().flat_map(|h| h.to_le_bytes()).collect(),
             notes: self.notes.iter().map(notes::encode).collect(),
+            step_samples: self.step_samples.clone(),
         };
         message.encode_to_vec()
     }
@@ -89,6 +90,7 @@ impl PartialBatch {
             raw,
             label_hashes: hashes.into_iter().map(u64::from_le_bytes).collect(),
             notes: notes.collect::<Result<_, _>>()?,
+            step_samples: message.step_samples,
         })
     }
 }

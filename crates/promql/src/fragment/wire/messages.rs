@@ -36,6 +36,9 @@ pub(super) struct PlanMessage {
     pub(super) lookback_ms: i64,
     #[prost(bool, tag = "15")]
     pub(super) start_timestamps: bool,
+    /// A hint: who does not know it counts nothing.
+    #[prost(bool, tag = "16")]
+    pub(super) count_samples: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -80,6 +83,9 @@ pub(super) struct BatchMessage {
     pub(super) label_hashes: Vec<u8>,
     #[prost(message, repeated, tag = "7")]
     pub(super) notes: Vec<NoteMessage>,
+    /// Empty, or one per step.
+    #[prost(uint64, repeated, tag = "8")]
+    pub(super) step_samples: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -85,6 +85,7 @@ impl FragmentPlan {
             edges,
             lookback_ms,
             start_timestamps: rules.starts,
+            count_samples: self.count_samples,
         };
         message.encode_to_vec()
     }
@@ -149,8 +150,16 @@ impl FragmentPlan {
             other => return Err(unsupported("fragment read", other, 8)),
         };
         let aggregation = message.aggregation.map(aggregation).transpose()?;
-        let PlanMessage { delayed_name_removal, statistics, .. } = message;
-        Ok(FragmentPlan { matchers, steps, read, aggregation, delayed_name_removal, statistics })
+        let PlanMessage { delayed_name_removal, statistics, count_samples, .. } = message;
+        Ok(FragmentPlan {
+            matchers,
+            steps,
+            read,
+            aggregation,
+            delayed_name_removal,
+            statistics,
+            count_samples,
+        })
     }
 }
 

@@ -16,12 +16,12 @@ impl Parser<'_> {
     pub(super) fn selector(&mut self, name_pos: Option<PosRange>) -> Parsed<Expr> {
         let mut pos = name_pos.unwrap_or_else(|| self.pos());
         let mut name = name_pos.map(|p| self.text_of(p).to_string());
-        let mut matchers = Vec::new();
+        let (mut matchers, mut quoted_at) = (Vec::new(), None);
         // A double brace begins a histogram, in the series lines of test scripts.
         let open = self.pos().start as usize;
         if self.kind() == TokenKind::LeftBrace && !self.text[open..].starts_with("{{") {
             self.advance();
-            pos = pos.to(self.matchers(&mut name, &mut matchers, pos)?);
+            pos = pos.to(self.matchers(&mut name, &mut quoted_at, &mut matchers, pos)?);
         }
         if let Some(name) = &name {
             if let Some(other) = matchers.iter().find(|m: &&Matcher| m.name() == METRIC_NAME) {
@@ -36,6 +36,7 @@ impl Parser<'_> {
         let selector = VectorSelector {
             name,
             matchers,
+            quoted_at,
             offset: None,
             at: None,
             anchored: false,
@@ -67,6 +68,7 @@ impl Parser<'_> {
     fn matchers(
         &mut self,
         name: &mut Option<String>,
+        quoted_at: &mut Option<usize>,
         matchers: &mut Vec<Matcher>,
         start: PosRange,
     ) -> Parsed<PosRange> {
@@ -95,6 +97,7 @@ impl Parser<'_> {
                         return Err(Fault::new(start.to(label_pos), message));
                     }
                     *name = Some(label);
+                    *quoted_at = Some(matchers.len());
                 }
                 None => return Err(self.unexpected(CONTEXT, "label matching operator")),
             }
