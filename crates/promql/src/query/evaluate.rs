@@ -70,7 +70,10 @@ impl Evaluator<'_> {
             Node::Samples { leaf, edges, window } => {
                 let raw = self.take(leaf).raw;
                 let matrix = match edges {
-                    Edges::Plain => raw.iter().map(matrix_of_samples).collect(),
+                    Edges::Plain => {
+                        let matrix = raw.iter().map(matrix_of_samples);
+                        matrix.filter(|s| s.floats.len() + s.histograms.len() > 0).collect()
+                    }
                     edges => matrix_at_edges(&raw, *edges, *window)?,
                 };
                 Ok(QueryValue::Matrix(matrix))
@@ -265,7 +268,7 @@ impl Evaluator<'_> {
                 }
             }
         }
-        self.note_all(range.pos, notes);
+        self.note_all(notes_pos(range), notes);
         if range.function == RangeFunction::Quantile {
             self.note_quantiles(range, &args, &out);
         }
@@ -376,6 +379,16 @@ impl Evaluator<'_> {
 
 pub(super) fn wrong_type<T>() -> Result<T, QueryError> {
     Err(QueryError::Internal("a value of a wrong type passed the type check".to_string()))
+}
+
+/// Where notes point that a range function makes: at its first argument, and at the beginning of the query where that
+/// is a subquery. Prometheus evaluates a selector without a place in its stead.
+fn notes_pos(range: &RangeNode) -> PosRange {
+    match (range.function, &range.source, range.arg_pos.first()) {
+        (RangeFunction::Quantile, _, Some(first)) => *first,
+        (_, RangeSource::Subquery(_), _) => PosRange::default(),
+        _ => range.pos,
+    }
 }
 
 /// The arguments, as the function takes them.

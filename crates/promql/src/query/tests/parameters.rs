@@ -82,3 +82,33 @@ fn sort_lets_histograms_fall_out() {
         }
     }
 }
+
+/// Prometheus evaluates a selector without a place in the stead of a subquery, and `quantile_over_time` points at its
+/// first argument.
+#[test]
+fn notes_of_range_functions_point_where_those_of_prometheus_do() {
+    let mut source = source(&[("m", "a", 1.0, 1.0)]);
+    let labels = Labels::from_pairs([("__name__", "m"), ("l", "a")]);
+    source.add(&labels, 605_000, SampleValue::Histogram(Arc::new(Histogram::default())));
+    for (text, place) in [
+        ("quantile_over_time(0.5, m[5m])", "(1:20)"),
+        ("quantile_over_time(scalar(vector(0.5)), m[5m])", "(1:20)"),
+        ("max_over_time(m[5m])", "(1:15)"),
+        ("rate((m)[5m:10s])", "(1:1)"),
+        ("sum(max_over_time((m)[5m:5s]))", "(1:1)"),
+    ] {
+        let answer = ask(text, QueryParams::instant(605_000), &source).expect(text);
+        let notes = [answer.warnings, answer.infos].concat();
+        assert!(!notes.is_empty() && notes.iter().all(|n| n.ends_with(place)), "{text}: {notes:?}");
+    }
+}
+
+#[test]
+fn a_range_without_a_sample_is_no_series() {
+    let mut source = source(&[("m", "a", 1.0, 1.0)]);
+    let labels = Labels::from_pairs([("__name__", "m"), ("l", "b")]);
+    source.add(&labels, 600_000, SampleValue::Float(pando_model::STALE_NAN));
+    let answer = ask("m[1m]", QueryParams::instant(600_000), &source).expect("an answer");
+    let QueryValue::Matrix(matrix) = answer.value else { panic!("a matrix") };
+    assert_eq!(matrix.len(), 1);
+}
