@@ -8,6 +8,7 @@ mod suite {
     mod chart;
     mod demo;
     mod demo_path;
+    mod differential;
     mod foreign_readers;
     mod harness;
     mod image;
@@ -15,6 +16,7 @@ mod suite {
     mod lost_commit;
     mod oracle;
     mod power_loss;
+    mod promql_scripts;
     mod scrape_oracle;
     mod steady_answers;
     mod tenants;
