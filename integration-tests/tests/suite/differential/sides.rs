@@ -91,7 +91,7 @@ impl Server {
         let data = http::data(&url, &[]).await?;
         let version = data["version"].as_str().context("a version")?;
         let mut numbers = version.split('.').map(str::parse::<u32>);
-        let mut number = || Some(numbers.next()?.ok()?);
+        let mut number = || numbers.next()?.ok();
         let read = number().zip(number());
         read.with_context(|| format!("not a version: {version}"))
     }
