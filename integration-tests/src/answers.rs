@@ -64,23 +64,23 @@ fn by_series(data: &Value) -> Result<BTreeMap<String, Vec<Value>>> {
 fn same_point(a: &Value, b: &Value) -> Result<()> {
     let time = |v: &Value| v[0].as_f64().unwrap_or(f64::NAN);
     ensure!((time(a) - time(b)).abs() < 1e-6, "times differ: ours={} theirs={}", a[0], b[0]);
-    ensure!(same_value(&a[1], &b[1]), "values differ: ours={a} theirs={b}");
+    ensure!(is_same_value(&a[1], &b[1]), "values differ: ours={a} theirs={b}");
     Ok(())
 }
 
 /// Numbers may differ by the order of additions, all else (a histogram's structure too) must be the same.
-fn same_value(a: &Value, b: &Value) -> bool {
+pub fn is_same_value(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::String(x), Value::String(y)) => match (x.parse::<f64>(), y.parse::<f64>()) {
             (Ok(x), Ok(y)) => same_number(x, y),
             _ => x == y,
         },
         (Value::Array(x), Value::Array(y)) => {
-            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same_value(x, y))
+            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| is_same_value(x, y))
         }
         (Value::Object(x), Value::Object(y)) => {
             x.len() == y.len()
-                && x.iter().all(|(key, x)| y.get(key).is_some_and(|y| same_value(x, y)))
+                && x.iter().all(|(key, x)| y.get(key).is_some_and(|y| is_same_value(x, y)))
         }
         _ => a == b,
     }

@@ -12,6 +12,7 @@ use pando_rpc::{Channels, Identity};
 use pando_runtime::Rng;
 
 use crate::cluster::{Cluster, Member};
+use crate::eventually;
 
 /// How long a controller may take to say what it has.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -52,6 +53,19 @@ impl CatalogNow {
         let delta = next(&mut deltas).await.context("blocks")?;
         blocks.advance(&delta)?;
         Ok(CatalogNow { routing, blocks })
+    }
+
+    /// Waits until `count` shards are open, or more: members that join late are given some of their own.
+    ///
+    /// # Errors
+    /// They never are.
+    pub async fn has_open_shards(cluster: &Cluster, count: usize) -> Result<()> {
+        eventually("shards are open", || async {
+            let open = Self::of(cluster).await?.shards(ShardStage::Open);
+            ensure!(open >= count, "open={open} wanted={count}");
+            Ok(Some(()))
+        })
+        .await
     }
 
     /// How many shards are in a stage.

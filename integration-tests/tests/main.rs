@@ -8,6 +8,7 @@ mod suite {
     mod chart;
     mod demo;
     mod demo_path;
+    mod differential;
     mod explained;
     mod foreign_readers;
     mod harness;
@@ -17,6 +18,7 @@ mod suite {
     mod openapi;
     mod oracle;
     mod power_loss;
+    mod promql_scripts;
     mod scrape_oracle;
     mod steady_answers;
     mod tenants;

@@ -20,6 +20,8 @@ mod properties;
 pub mod query;
 pub mod steps;
 pub mod syntax;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use annotations::{HistogramOperation, Note};
 pub use budget::{Budget, CancelFlag, SAMPLES_MAX};

@@ -13,11 +13,13 @@ pub(crate) struct Bucket {
     pub(crate) count: f64,
 }
 
-/// The buckets of `h` from the lowest up: negative ones, the zero bucket, positive ones.
+/// The buckets of `h` from the lowest up: negative ones, the zero bucket, positive ones. A zero bucket with less than
+/// nothing is not shown, and others reach up to its edge, as Prometheus has it.
 pub(crate) fn buckets(h: &Histogram) -> Vec<Bucket> {
     let custom = h.uses_custom_buckets();
     let at = |positive: bool, index: i32, count: f64| {
         let (below, above) = (upper(h, index.saturating_sub(1)), upper(h, index));
+        let below = if below > 0.0 { below.max(h.zero_threshold) } else { below };
         let (lower, upper) = if positive { (below, above) } else { (-above, -below) };
         let (with_lower, with_upper) =
             if custom { (index == 0, true) } else { (lower < 0.0, upper > 0.0) };
@@ -33,7 +35,7 @@ pub(crate) fn buckets(h: &Histogram) -> Vec<Bucket> {
     let mut all: Vec<Bucket> = negative.map(|(i, count)| at(false, i, *count)).collect();
     all.reverse();
     if !custom {
-        let (edge, count) = (h.zero_threshold, h.zero_count);
+        let (edge, count) = (h.zero_threshold, h.zero_count.max(0.0));
         all.push(Bucket { rule: 3, lower: -edge, upper: edge, count });
     }
     let positive = indexes(&h.positive_spans).zip(&h.positive_buckets);
@@ -75,6 +77,22 @@ mod tests {
         assert_eq!(half[1].to_string(), "1.414213562373095", "a unit below the square root");
         assert_eq!(uppers(with(0, 1024, &[1.0])), [f64::MAX]);
         assert_eq!(uppers(with(-4, 64, &[1.0])), [f64::MAX]);
+    }
+
+    #[test]
+    fn the_zero_bucket_cuts_its_neighbours_and_is_not_shown_below_nothing() {
+        let mut h = with(0, 0, &[1.0, 2.0]);
+        (h.negative_spans, h.negative_buckets) = (h.positive_spans.clone(), vec![3.0, 4.0]);
+        (h.zero_threshold, h.zero_count) = (0.75, 5.0);
+        let shown = |h: &Histogram| -> Vec<(f64, f64, f64)> {
+            buckets(h).iter().map(|b| (b.lower, b.upper, b.count)).collect()
+        };
+        let zero = (-0.75, 0.75, 5.0);
+        let around =
+            [(-2.0, -1.0, 4.0), (-1.0, -0.75, 3.0), zero, (0.75, 1.0, 1.0), (1.0, 2.0, 2.0)];
+        assert_eq!(shown(&h), around);
+        h.zero_count = -5.0;
+        assert_eq!(shown(&h)[2].2, 0.0);
     }
 
     #[test]

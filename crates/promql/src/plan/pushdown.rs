@@ -47,7 +47,11 @@ impl Builder<'_> {
                 },
             }
         }
-        let Some((matrix, function_pos)) = range else { return Ok(None) };
+        let Some((matrix, mut function_pos)) = range else { return Ok(None) };
+        // Notes of a function point at its first argument.
+        if function == RangeFunction::Quantile {
+            function_pos = call.args.first().map_or(function_pos, |first| first.pos);
+        }
         let rules = self.range_rules(&matrix.selector, function, call)?;
         if !self.params.push_down {
             return Ok(None);

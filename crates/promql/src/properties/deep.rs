@@ -7,8 +7,7 @@ use crate::syntax::{DEPTH_MAX, OPERATORS_MAX, parse};
 use crate::{Budget, Query, QueryParams, evaluate_local};
 
 use crate::properties::agreement::Whole;
-use crate::properties::data;
-use crate::properties::expressions::{FEATURES, SYNTAX};
+use crate::testing::{FEATURES, SYNTAX, data};
 
 /// Half of what threads are given, and the frames of tests are several times as large as those of releases.
 const STACK_BYTES: usize = 1 << 20;

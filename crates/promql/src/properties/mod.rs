@@ -13,11 +13,7 @@
 )]
 
 mod agreement;
-mod chance;
-mod data;
 mod deep;
-mod expressions;
 mod fuzz;
 mod printing;
 mod second_opinion;
-mod seeds;

@@ -2,9 +2,7 @@
 
 use crate::syntax::parse;
 
-use crate::properties::chance::Chance;
-use crate::properties::expressions::{Expressions, SYNTAX};
-use crate::properties::seeds::each_seed;
+use crate::testing::{Chance, Expressions, SYNTAX, each_seed};
 
 const CASES: u64 = 2_000;
 

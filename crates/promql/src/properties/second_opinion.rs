@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::syntax::parse;
 
-use crate::properties::chance::Chance;
-use crate::properties::expressions::{Expressions, SYNTAX};
-use crate::properties::seeds::{all_cases, each_seed};
+use crate::testing::{Chance, Expressions, SYNTAX, all_cases, each_seed};
 
 const CASES: u64 = 2_000;
 

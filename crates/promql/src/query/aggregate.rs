@@ -1,5 +1,7 @@
 //! Aggregations over what is at the frontend.
 
+use pando_model::number::go_float;
+
 use super::evaluate::{Evaluator, wrong_type};
 use crate::annotations::Note;
 use crate::engine::aggregate::{Aggregator, Grouping, local};
@@ -80,12 +82,7 @@ impl Evaluator<'_> {
         k: &[f64],
         mut input: Vec<StepVector>,
     ) -> Result<Vec<StepVector>, QueryError> {
-        if k.iter().any(|k| k.is_nan()) {
-            return Err(QueryError::execution("Parameter value is NaN"));
-        }
-        if let Some(k) = k.iter().find(|k| k.abs() >= 9.2e18) {
-            return Err(QueryError::execution(format!("Scalar value {k} overflows int64")));
-        }
+        check_counts(k)?;
         let Some(first) = k.first() else { return Ok(Vec::new()) };
         // More places than series are of no use.
         let places = |k: f64| k.clamp(0.0, input.len() as f64) as u32;
@@ -118,18 +115,36 @@ impl Evaluator<'_> {
         node: &AggregateNode,
         mut param: Vec<f64>,
     ) -> Result<Vec<f64>, QueryError> {
-        let ratio = node.op == AggregateOp::LimitRatio;
-        if param.iter().any(|p| p.is_nan()) {
-            let what = if ratio { "Ratio" } else { "Parameter" };
-            return Err(QueryError::execution(format!("{what} value is NaN")));
+        if node.op != AggregateOp::LimitRatio {
+            check_counts(&param)?;
+            return Ok(param);
         }
-        for p in param.iter_mut().filter(|p| ratio && p.abs() > 1.0) {
+        if param.iter().any(|p| p.is_nan()) {
+            return Err(QueryError::execution("Ratio value is NaN"));
+        }
+        for p in param.iter_mut().filter(|p| p.abs() > 1.0) {
             let capped = p.signum();
-            let text = pando_model::number::go_float;
-            let note = Note::InvalidRatio(text(*p), text(capped));
+            let note = Note::InvalidRatio(go_float(*p), go_float(capped));
             self.annotations.add(node.param_pos, note);
             *p = capped;
         }
         Ok(param)
+    }
+}
+
+/// Whether each of `k` is a number of series, of which there may be more than anybody has, or fewer than one.
+fn check_counts(k: &[f64]) -> Result<(), QueryError> {
+    if k.iter().any(|k| k.is_nan()) {
+        return Err(QueryError::execution("Parameter value is NaN"));
+    }
+    let beyond = |k: f64, what: &str| {
+        Err(QueryError::execution(format!("Scalar value {} {what} int64", go_float(k))))
+    };
+    if let Some(k) = k.iter().find(|k| **k <= i64::MIN as f64) {
+        return beyond(*k, "underflows");
+    }
+    match k.iter().find(|k| **k >= i64::MAX as f64) {
+        Some(k) => beyond(*k, "overflows"),
+        None => Ok(()),
     }
 }

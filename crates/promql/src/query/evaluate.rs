@@ -91,7 +91,10 @@ impl Evaluator<'_> {
                     *count += raw.iter().map(queryable::all).sum::<u64>();
                 }
                 let matrix = match edges {
-                    Edges::Plain => raw.iter().map(matrix_of_samples).collect(),
+                    Edges::Plain => {
+                        let matrix = raw.iter().map(matrix_of_samples);
+                        matrix.filter(|s| s.floats.len() + s.histograms.len() > 0).collect()
+                    }
                     edges => matrix_at_edges(&raw, *edges, *window)?,
                 };
                 Ok(QueryValue::Matrix(matrix))
@@ -258,7 +261,9 @@ impl Evaluator<'_> {
     ) -> Result<Vec<StepVector>, QueryError> {
         let args =
             range.args.iter().map(|a| self.scalar(a, steps)).collect::<Result<Vec<_>, _>>()?;
-        let args = self.checked_args(range, args, steps)?;
+        let args = relative_args(range, args, steps);
+        let faulty = range.function == RangeFunction::Smoothing
+            && (0..steps.len()).any(|i| check_factors(&args, i).is_err());
         let mut notes = Vec::new();
         let delayed = self.params.features.delayed_name_removal || range.presence_only;
         let call = RangeCall {
@@ -275,6 +280,9 @@ impl Evaluator<'_> {
         let asked = !self.step_samples.is_empty() && self.counting != Counting::No;
         let mut counted = vec![0; if asked { steps.len() } else { 0 }];
         let mut run = |series: &SeriesSamples, marked: bool| -> Result<(), QueryError> {
+            if faulty {
+                check_factors_of(&call, series, steps, &args)?;
+            }
             let mut vector = match whole {
                 true => call.run(series, &mut windows, &mut notes),
                 false => repeated(&call, series, steps, &mut windows, &mut notes)?,
@@ -311,47 +319,24 @@ impl Evaluator<'_> {
             }
         }
         self.count(&counted, false, steps);
-        self.note_all(range.pos, notes);
+        self.note_all(notes_pos(range), notes);
+        if range.function == RangeFunction::Quantile {
+            self.note_quantiles(range, &args, &out);
+        }
         if !delayed && range.function.drops_name() {
             require_distinct(&out)?;
         }
         Ok(out)
     }
 
-    /// The arguments, with what is wrong or to be said of them.
-    fn checked_args(
-        &mut self,
-        range: &RangeNode,
-        mut args: Vec<Vec<f64>>,
-        steps: &Steps,
-    ) -> Result<Vec<Vec<f64>>, QueryError> {
-        match range.function {
-            RangeFunction::Quantile => {
-                for q in args.iter().flatten().filter(|q| !(0.0..=1.0).contains(*q)) {
-                    let pos = range.arg_pos.first().copied().unwrap_or(range.pos);
-                    self.annotations.add(pos, Note::invalid_quantile(*q));
-                }
+    /// Warns of quantiles that are none, where one was asked of somebody.
+    fn note_quantiles(&mut self, range: &RangeNode, args: &[Vec<f64>], out: &[StepVector]) {
+        let pos = range.arg_pos.first().copied().unwrap_or(range.pos);
+        for (i, q) in args.iter().flatten().enumerate().filter(|(_, q)| !(0.0..=1.0).contains(*q)) {
+            if out.iter().any(|series| series.float(i).is_some()) {
+                self.annotations.add(pos, Note::invalid_quantile(*q));
             }
-            RangeFunction::Smoothing => {
-                for (name, values) in ["smoothing", "trend"].iter().zip(&args) {
-                    if let Some(v) = values.iter().find(|v| **v <= 0.0 || **v >= 1.0) {
-                        let short = if *name == "trend" { "tf" } else { "sf" };
-                        return Err(QueryError::execution(format!(
-                            "invalid {name} factor. Expected: 0 < {short} < 1, got: {v:.6}"
-                        )));
-                    }
-                }
-            }
-            // The line is asked for relative to the evaluation time, windows may end elsewhere.
-            RangeFunction::PredictLinear => {
-                for (i, v) in args.iter_mut().flatten().enumerate() {
-                    let end = range.ends.at(if range.ends.len() == 1 { 0 } else { i });
-                    *v += steps.at(i).saturating_sub(end) as f64 / 1000.0;
-                }
-            }
-            _ => {}
         }
-        Ok(args)
     }
 
     fn absent(
@@ -445,6 +430,56 @@ impl Evaluator<'_> {
 
 pub(super) fn wrong_type<T>() -> Result<T, QueryError> {
     Err(QueryError::Internal("a value of a wrong type passed the type check".to_string()))
+}
+
+/// Where notes point that a range function makes: at its first argument, and at the beginning of the query where that
+/// is a subquery. Prometheus evaluates a selector without a place in its stead.
+fn notes_pos(range: &RangeNode) -> PosRange {
+    match (range.function, &range.source, range.arg_pos.first()) {
+        (RangeFunction::Quantile, _, Some(first)) => *first,
+        (_, RangeSource::Subquery(_), _) => PosRange::default(),
+        _ => range.pos,
+    }
+}
+
+/// The arguments, as the function takes them.
+fn relative_args(range: &RangeNode, mut args: Vec<Vec<f64>>, steps: &Steps) -> Vec<Vec<f64>> {
+    // The line is asked for relative to the evaluation time, windows may end elsewhere.
+    if range.function == RangeFunction::PredictLinear {
+        for (i, v) in args.iter_mut().flatten().enumerate() {
+            let end = range.ends.at(if range.ends.len() == 1 { 0 } else { i });
+            *v += steps.at(i).saturating_sub(end) as f64 / 1000.0;
+        }
+    }
+    args
+}
+
+/// Whether the factors of a smoothing are such at step `i`.
+fn check_factors(args: &[Vec<f64>], i: usize) -> Result<(), QueryError> {
+    for ((name, short), values) in [("smoothing", "sf"), ("trend", "tf")].iter().zip(args) {
+        if let Some(v) = values.get(i).filter(|v| **v <= 0.0 || **v >= 1.0) {
+            return Err(QueryError::execution(format!(
+                "invalid {name} factor. Expected: 0 < {short} < 1, got: {v:.6}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// [`check_factors`] at the steps at which the series has anything to be smoothed.
+fn check_factors_of(
+    call: &RangeCall<'_>,
+    series: &SeriesSamples,
+    steps: &Steps,
+    args: &[Vec<f64>],
+) -> Result<(), QueryError> {
+    let present = RangeFunction::Present;
+    let call = RangeCall { function: present, args: RangeArgs::Columns(&[]), ..*call };
+    let mut met = call.run(series, &mut WindowCache::default(), &mut Vec::new());
+    if call.steps.len() != steps.len() {
+        met = met.spread(steps.len());
+    }
+    (0..steps.len()).filter(|i| met.float(*i).is_some()).try_for_each(|i| check_factors(args, i))
 }
 
 /// The function over the one window `ends`, at every step.

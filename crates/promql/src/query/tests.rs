@@ -2,6 +2,7 @@
 
 mod edges;
 mod info;
+mod parameters;
 
 use std::sync::Arc;
 

@@ -199,10 +199,17 @@ pub(crate) struct PromqlTestCommand {
     /// Ask the server at this URL, such as http://localhost:9090; in this process where absent.
     #[arg(long)]
     pub(crate) url: Option<String>,
+    /// Write samples to the server at this URL, where it is not the one that is asked: a receiver of Pando.
+    #[arg(long, requires = "url", value_name = "URL")]
+    pub(crate) write_url: Option<String>,
     /// What empties the server, run by sh at the begin of each script and at each `clear`. Where absent, each of them
     /// is a tenant of its own (header X-Scope-OrgID), as Pando has them.
     #[arg(long, requires = "url", value_name = "CMD")]
     pub(crate) reset_cmd: Option<String>,
+    /// What is run by sh between the two halves of each `load`, so that a border of the storage lies within each series:
+    /// `pando admin cut --controller=HOST:PORT` puts the first half into blocks, and leaves the second in heads.
+    #[arg(long, requires = "url", value_name = "CMD")]
+    pub(crate) cut_cmd: Option<String>,
     /// Scripts, and folders of *.test files.
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,

@@ -14,14 +14,14 @@ pub(super) fn by_value(
     context: &mut Context<'_>,
 ) -> Result<Value, QueryError> {
     let mut vector = args.vector()?;
-    if !context.instant {
-        warn(context);
-        return Ok(Value::Vector(vector));
-    }
     vector.retain_mut(|s| {
         s.histograms.clear();
         !s.is_empty()
     });
+    if !context.instant {
+        warn(context);
+        return Ok(Value::Vector(vector));
+    }
     let descending = name == "sort_desc";
     vector.sort_by(|a, b| by_float(a, b, descending).then_with(|| a.labels.cmp(&b.labels)));
     Ok(Value::Vector(vector))

@@ -9,7 +9,7 @@ use crate::{
 };
 use pando_model::{ErrorKind, Matcher, STALE_NAN, SeriesSamples, TimeRange};
 
-use crate::properties::chance::Chance;
+use crate::testing::Chance;
 
 /// All series in one place.
 pub(crate) struct Whole<'a>(pub(crate) &'a [SeriesSamples]);

@@ -1,7 +1,7 @@
 //! When two answers are the same.
 //!
 //! Label sets, times, types, annotations and the kinds of errors are equal, and the order of series that were sorted
-//! ([`super::order`]). Floats, and the numbers of histograms, are within 1e-9 of each other,
+//! ([`crate::testing::is_ordered`]). Floats, and the numbers of histograms, are within 1e-9 of each other,
 //! relative to the larger one, or to the largest number of their histogram: plans add in different orders, and sums
 //! are compensated, so that they hardly differ. Where terms cancel out, nothing but that error would be left; no
 //! such case has been met, and there is no rule for it.

@@ -8,10 +8,7 @@
 
 mod cluster;
 mod compare;
-mod order;
-mod params;
 mod plans;
 mod regressions;
-mod smallest;
 
 pub(crate) use cluster::Whole;

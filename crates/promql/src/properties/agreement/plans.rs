@@ -7,13 +7,7 @@ use pando_model::SeriesSamples;
 
 use super::cluster::{Cluster, Whole};
 use super::compare::Points;
-use super::order::is_ordered;
-use super::params::params;
-use super::smallest::smallest;
-use crate::properties::chance::Chance;
-use crate::properties::data;
-use crate::properties::expressions::Expressions;
-use crate::properties::seeds::{all_cases, each_seed};
+use crate::testing::{Chance, Expressions, all_cases, data, each_seed, is_ordered, params, parts};
 
 /// Cases of random expressions.
 const CASES: u64 = 400;
@@ -72,6 +66,18 @@ impl Case {
         }
         (!out.is_empty()).then_some(out)
     }
+}
+
+/// `case`, or the one with a part of its expression, of those on which plans still disagree.
+fn smallest(mut case: Case) -> Case {
+    let of_parts = |case: &Case| {
+        let with = |text: String| Case { text, ..case.clone() };
+        parts(&case.text).into_iter().map(with).find(|part| part.disagreement().is_some())
+    };
+    while let Some(smaller) = of_parts(&case) {
+        case = smaller;
+    }
+    case
 }
 
 /// Fails where plans disagree on `case`; otherwise says whether its answer has points.

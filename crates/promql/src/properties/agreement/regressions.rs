@@ -3,8 +3,10 @@
 use crate::{Features, QueryParams};
 
 use super::plans::{Case, check};
-use crate::properties::data::{self, ORIGIN_MS};
-use crate::properties::expressions::FEATURES;
+use crate::testing::{
+    FEATURES,
+    data::{self, ORIGIN_MS},
+};
 
 /// Over the data of some seeds, five minutes after it begins.
 fn agree_on(text: &str) {

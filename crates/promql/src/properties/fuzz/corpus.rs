@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::properties::chance::Chance;
-use crate::properties::expressions::Expressions;
+use crate::testing::{Chance, Expressions};
 
 /// Generated expressions beside those of the scripts.
 const GENERATED: u64 = 300;

@@ -1,6 +1,6 @@
 //! Seeded damage to bytes.
 
-use crate::properties::chance::Chance;
+use crate::testing::Chance;
 
 /// `good` with one to four changes: bytes flipped, cut out, doubled, moved, or replaced by a part of `other`.
 pub(super) fn damaged(chance: &mut Chance, good: &[u8], other: &[u8], words: &[&[u8]]) -> Vec<u8> {
@@ -10,7 +10,7 @@ pub(super) fn damaged(chance: &mut Chance, good: &[u8], other: &[u8], words: &[&
         let upto = out.len().min(at + chance.below(12));
         match chance.below(7) {
             0 if at < out.len() => out[at] ^= 1 << chance.below(8),
-            1 if at < out.len() => out[at] = chance.next() as u8,
+            1 if at < out.len() => out[at] = chance.bits() as u8,
             2 => drop(out.drain(at..upto)),
             3 => {
                 let part = out[at..upto].to_vec();

@@ -7,10 +7,7 @@ use crate::{
 use pando_model::{Matcher, SeriesSamples};
 
 use super::damage::damaged;
-use crate::properties::chance::Chance;
-use crate::properties::data;
-use crate::properties::expressions::{Expressions, FEATURES};
-use crate::properties::seeds::{all_cases, each_seed};
+use crate::testing::{Chance, Expressions, FEATURES, all_cases, data, each_seed};
 
 const CASES: u64 = 200;
 /// How many times each message is damaged.

@@ -5,10 +5,8 @@ use crate::{Query, QueryParams, parse_matchers};
 
 use super::corpus;
 use super::damage::damaged;
-use crate::properties::chance::Chance;
-use crate::properties::expressions::{FEATURES, SYNTAX};
 use crate::properties::printing::assert_printed;
-use crate::properties::seeds::{all_cases, each_seed};
+use crate::testing::{Chance, FEATURES, SYNTAX, all_cases, each_seed};
 
 const CASES: u64 = 6_000;
 

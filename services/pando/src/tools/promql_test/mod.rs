@@ -26,7 +26,10 @@ pub(crate) fn run(command: &PromqlTestCommand) -> Result<bool> {
     match &command.url {
         None => run_all(&files, &mut InProcess::new(Engine::OF_SCRIPTS), &mut out),
         Some(url) => {
-            run_all(&files, &mut Remote::new(url, command.reset_cmd.as_deref())?, &mut out)
+            let mut server = Remote::new(url, command.reset_cmd.as_deref())?;
+            server.write_to(command.write_url.as_deref())?;
+            server.cut_between_halves(command.cut_cmd.clone());
+            run_all(&files, &mut server, &mut out)
         }
     }
 }

@@ -41,7 +41,10 @@ const LOOKBACK: &str = "5m";
 pub(super) struct Remote {
     client: Client,
     url: String,
+    write_url: String,
     reset: Reset,
+    /// What is run between the halves of a load.
+    cut_cmd: Option<String>,
     runtime: Handle,
 }
 
@@ -56,8 +59,7 @@ enum Reset {
 impl Remote {
     /// The server at `url`; without a command each script and each `clear` has a tenant of its own.
     pub(super) fn new(url: &str, reset_cmd: Option<&str>) -> Result<Self> {
-        let scheme = url.starts_with("http://") || url.starts_with("https://");
-        ensure!(scheme, "not a URL such as http://localhost:9090: {url}");
+        let url = base(url)?;
         let reset = match reset_cmd {
             Some(command) => Reset::Command(command.to_string()),
             None => {
@@ -68,12 +70,25 @@ impl Remote {
         };
         let client = Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT).build()?;
         let runtime = Handle::try_current().context("remote scripts need a runtime")?;
-        Ok(Remote { client, url: url.trim_end_matches('/').to_string(), reset, runtime })
+        Ok(Remote { client, write_url: url.clone(), url, reset, cut_cmd: None, runtime })
     }
 
-    /// A request that asks for `path`.
-    fn post(&self, path: &str) -> RequestBuilder {
-        let request = self.client.post(format!("{}/api/v1/{path}", self.url));
+    /// Writes to the server at `url` from now on, where one is named.
+    pub(super) fn write_to(&mut self, url: Option<&str>) -> Result<()> {
+        if let Some(url) = url {
+            self.write_url = base(url)?;
+        }
+        Ok(())
+    }
+
+    /// Runs `command` between the halves of each load from now on.
+    pub(super) fn cut_between_halves(&mut self, command: Option<String>) {
+        self.cut_cmd = command;
+    }
+
+    /// A request to the server at `base`.
+    fn post(&self, base: &str, path: &str) -> RequestBuilder {
+        let request = self.client.post(format!("{base}/api/v1/{path}"));
         match &self.reset {
             Reset::Tenant { run, count } => {
                 request.header("X-Scope-OrgID", format!("{run}-{count}"))
@@ -124,7 +139,7 @@ impl Remote {
         form: &[(&str, String)],
         patient: bool,
     ) -> Result<Answer, SubjectError> {
-        let (status, text) = self.send(&|| self.post(path).form(form), patient)?;
+        let (status, text) = self.send(&|| self.post(&self.url, path).form(form), patient)?;
         let body: Value = serde_json::from_str(&text).map_err(|_| {
             let why = format!("not an answer of Prometheus' API: status={status} body={text:.200}");
             SubjectError::Broken(why)
@@ -132,10 +147,25 @@ impl Remote {
         answer::read(&body)
     }
 
+    /// Writes all, as far as it is taken.
+    fn write_all(&self, series: &[LoadedSeries]) -> Result<(), SubjectError> {
+        let mut outcome = Ok(());
+        for part in parts(series, SAMPLES_MAX) {
+            match self.write(encode(&part)?) {
+                Err(SubjectError::Refused(why)) if outcome.is_ok() => {
+                    outcome = Err(SubjectError::Refused(why));
+                }
+                Ok(()) | Err(SubjectError::Refused(_)) => {}
+                broken @ Err(SubjectError::Broken(_)) => return broken,
+            }
+        }
+        outcome
+    }
+
     fn write(&self, body: Vec<u8>) -> Result<(), SubjectError> {
         let body = bytes::Bytes::from(body);
         let request = || {
-            let request = self.post("write").body(body.clone());
+            let request = self.post(&self.write_url, "write").body(body.clone());
             request
                 .header("Content-Type", remote_write::CONTENT_TYPE_V2)
                 .header("Content-Encoding", remote_write::CONTENT_ENCODING)
@@ -147,6 +177,27 @@ impl Remote {
             _ if status.is_success() => Ok(()),
             StatusCode::BAD_REQUEST => Err(SubjectError::Refused(said())),
             _ => Err(SubjectError::Broken(said())),
+        }
+    }
+}
+
+/// A server's URL without what follows from it.
+fn base(url: &str) -> Result<String> {
+    let scheme = url.starts_with("http://") || url.starts_with("https://");
+    ensure!(scheme, "not a URL such as http://localhost:9090: {url}");
+    Ok(url.trim_end_matches('/').to_string())
+}
+
+/// Runs the command of a flag to its end.
+fn run(flag: &str, command: &str) -> Result<(), SubjectError> {
+    let broken = |why: String| SubjectError::Broken(format!("{flag}: {why}"));
+    let output = Command::new("sh").arg("-c").arg(command).output();
+    let output = output.map_err(|error| broken(error.to_string()))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Err(broken(format!("{}: {}", output.status, said.trim())))
         }
     }
 }
@@ -164,28 +215,21 @@ impl Subject for Remote {
             }
             Reset::Command(command) => command,
         };
-        let status = Command::new("sh").arg("-c").arg(command.as_str()).status();
-        let status = status.map_err(|e| SubjectError::Broken(format!("--reset-cmd: {e}")))?;
-        if !status.success() {
-            return Err(SubjectError::Broken(format!("--reset-cmd: {status}")));
-        }
+        run("--reset-cmd", command)?;
         // The command may have started the server anew.
         self.asked("query", &[("query", "1".to_string())], true).map(|_| ())
     }
 
     /// What is refused does not keep the rest from being written; the first refusal is told.
     fn load(&mut self, series: Vec<LoadedSeries>) -> Result<(), SubjectError> {
-        let mut outcome = Ok(());
-        for part in parts(&series, SAMPLES_MAX) {
-            match self.write(encode(&part)?) {
-                Err(SubjectError::Refused(why)) if outcome.is_ok() => {
-                    outcome = Err(SubjectError::Refused(why));
-                }
-                Ok(()) | Err(SubjectError::Refused(_)) => {}
-                broken @ Err(SubjectError::Broken(_)) => return broken,
-            }
+        let Some(command) = &self.cut_cmd else { return self.write_all(&series) };
+        let (first, second) = halves(series);
+        let outcome = self.write_all(&first);
+        if let broken @ Err(SubjectError::Broken(_)) = outcome {
+            return broken;
         }
-        outcome
+        run("--cut-cmd", command)?;
+        outcome.and(self.write_all(&second))
     }
 
     fn ask(&mut self, expr: &str, times: EvalTimes) -> Result<Answer, SubjectError> {
@@ -201,6 +245,16 @@ impl Subject for Remote {
         form.extend(times);
         self.asked(path, &form, false)
     }
+}
+
+/// Each series in two halves. Where one has an odd sample, that is in the first half of every other series.
+fn halves(mut series: Vec<LoadedSeries>) -> (Vec<LoadedSeries>, Vec<LoadedSeries>) {
+    let second = series.iter_mut().enumerate().map(|(at, one)| {
+        let samples = one.samples.split_off((one.samples.len() + at % 2) / 2);
+        LoadedSeries { labels: one.labels.clone(), samples }
+    });
+    let second = second.collect();
+    (series, second)
 }
 
 /// A series and some of its samples.

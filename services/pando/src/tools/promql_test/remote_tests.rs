@@ -110,6 +110,51 @@ async fn refusals_are_told_and_what_is_broken_ends_the_script() {
     assert!(Remote::new("localhost:9090", None).is_err());
 }
 
+/// The samples of each request, by the times that its series hold.
+fn written(server: &Server) -> Vec<Vec<Vec<i64>>> {
+    let times = |body: &Bytes| -> Vec<Vec<i64>> {
+        let body = Body::open(remote_write::CONTENT_TYPE_V2, "snappy", body, Limits::default());
+        let body = body.expect("a body");
+        let request = body.decode().expect("a request");
+        request.series().map(|s| s.samples.iter().map(|f| f.timestamp_ms).collect()).collect()
+    };
+    server.seen.lock().iter().map(|(_, _, body)| times(body)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_is_cut_in_its_middle() {
+    pando_rpc::tls::install_provider();
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Arc::new(Server::default());
+    let (url, _tasks) = serve(server.clone()).await;
+    // Only the other server answers.
+    let mut remote = Remote::new("http://127.0.0.1:9", None).expect("a URL");
+    remote.write_to(Some(&url)).expect("a URL");
+    assert!(remote.write_to(Some("localhost")).is_err());
+    let mark = folder.path().join("cut");
+    remote.cut_between_halves(Some(format!("echo >> '{}'", mark.display())));
+    let series = |name, samples: i64| LoadedSeries {
+        labels: Labels::from_pairs([("__name__", name)]),
+        samples: (0..samples)
+            .map(|t_ms| LoadedSample { t_ms, start_ms: 0, value: SampleValue::Float(0.0) })
+            .collect(),
+    };
+    let all = || vec![series("a", 3), series("b", 3), series("c", 1), series("d", 1)];
+    server.answers.lock().extend([(204, ""), (204, "")]);
+    assert_eq!(remote.load(all()), Ok(()));
+    let halves = [vec![vec![0], vec![0, 1], vec![0]], vec![vec![1, 2], vec![2], vec![0]]];
+    assert_eq!(written(&server), halves);
+    // What is refused is told, and the rest written all the same.
+    server.answers.lock().extend([(400, "no"), (204, "")]);
+    assert!(matches!(remote.load(all()), Err(SubjectError::Refused(why)) if why.contains("no")));
+    assert_eq!(std::fs::read_to_string(&mark).expect("it was run"), "\n\n");
+    remote.cut_between_halves(Some("echo no leader >&2; exit 3".to_string()));
+    server.answers.lock().push_back((204, ""));
+    let outcome = remote.load(all());
+    assert!(matches!(outcome, Err(SubjectError::Broken(why)) if why.ends_with("no leader")));
+    assert_eq!(server.seen.lock().len(), 5);
+}
+
 #[test]
 fn requests_have_a_limit() {
     let series = |n: usize| LoadedSeries {

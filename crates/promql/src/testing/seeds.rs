@@ -1,8 +1,9 @@
 //! Which cases a test runs: few always, many where `PANDO_TEST_LONG` asks for them, one where a failure is run again.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// How many times as many cases the long run has.
+/// How many times as many cases the long run has, most times.
 const LONG: u64 = 100;
 
 fn number_of(variable: &str) -> Option<u64> {
@@ -10,14 +11,18 @@ fn number_of(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or(1))
 }
 
-/// Runs `check` with `few` seeds; says which one failed.
-pub(crate) fn each_seed(few: u64, mut check: impl FnMut(u64)) {
-    let seeds = match (number_of("PANDO_TEST_SEED"), number_of("PANDO_TEST_LONG")) {
+/// The seeds to run: `few`, or `many` in the long run, or the one that `PANDO_TEST_SEED` names.
+pub fn seeds(few: u64, many: u64) -> Range<u64> {
+    match (number_of("PANDO_TEST_SEED"), number_of("PANDO_TEST_LONG")) {
         (Some(seed), _) => seed..seed + 1,
-        (None, Some(times)) => 0..few * LONG * times.max(1),
+        (None, Some(times)) => 0..many * times.max(1),
         (None, None) => 0..few,
-    };
-    for seed in seeds {
+    }
+}
+
+/// Runs `check` with `few` seeds; says which one failed.
+pub fn each_seed(few: u64, mut check: impl FnMut(u64)) {
+    for seed in seeds(few, few * LONG) {
         let outcome = catch_unwind(AssertUnwindSafe(|| check(seed)));
         if let Err(panic) = outcome {
             println!("failed with PANDO_TEST_SEED={seed}");
@@ -27,6 +32,6 @@ pub(crate) fn each_seed(few: u64, mut check: impl FnMut(u64)) {
 }
 
 /// Whether all cases are run, so that what they have in common can be asked for.
-pub(crate) fn all_cases() -> bool {
+pub fn all_cases() -> bool {
     number_of("PANDO_TEST_SEED").is_none()
 }

@@ -2,11 +2,13 @@
 
 use crate::{Features, QueryParams};
 
-use crate::properties::chance::Chance;
-use crate::properties::data::{ORIGIN_MS, SPAN_MS};
-use crate::properties::expressions::FEATURES;
+use crate::testing::{
+    Chance, FEATURES,
+    data::{ORIGIN_MS, SPAN_MS},
+};
 
-pub(super) fn params(chance: &mut Chance, instant: bool) -> QueryParams {
+/// Times, a lookback and switches, about the times of the data.
+pub fn params(chance: &mut Chance, instant: bool) -> QueryParams {
     let start = ORIGIN_MS + chance.within(-60_000, SPAN_MS + 60_000);
     // Every other time the steps meet the times of samples.
     let start = if chance.one_in(2) { start - start % 30_000 } else { start };

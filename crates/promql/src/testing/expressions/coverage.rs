@@ -11,7 +11,7 @@ use crate::syntax::parse;
 
 use super::operators::{ARITHMETIC, COMPARISONS, SETS, TRIMS};
 use super::{Expressions, SYNTAX};
-use crate::properties::chance::Chance;
+use crate::testing::Chance;
 
 /// Expressions that are enough for each construct to be made.
 const EXPRESSIONS: u64 = 4_000;

@@ -1,7 +1,7 @@
 //! Selectors, ranges, subqueries, and what modifies them.
 
 use super::Expressions;
-use crate::properties::data::{
+use crate::testing::data::{
     CUSTOM, DOTTED, EXPONENTIAL, FLOATS, INFOS, MIXED, NATIVE, ORIGIN_MS, SPAN_MS,
 };
 

@@ -4,10 +4,10 @@ use crate::parse;
 use crate::syntax::ExprKind;
 use crate::syntax::ast::AggregateOp;
 
-use crate::properties::expressions::SYNTAX;
+use crate::testing::SYNTAX;
 
 /// Whether an expression sorts: otherwise its series have no order, as in Prometheus, and plans may differ in it.
-pub(super) fn is_ordered(text: &str) -> bool {
+pub fn is_ordered(text: &str) -> bool {
     parse(text, &SYNTAX).is_ok_and(|tree| match &tree.unwrapped().kind {
         ExprKind::Call(call) => call.function.name.starts_with("sort"),
         ExprKind::Aggregate(a) => matches!(a.op, AggregateOp::TopK | AggregateOp::BottomK),

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use pando_model::{Histogram, Labels, STALE_NAN, SampleValue, SeriesKey, SeriesSamples, TenantId};
 
-use crate::properties::chance::Chance;
+use crate::testing::Chance;
 use histograms::Histograms;
 
-/// When the samples begin, and for how long there are some, ms.
-pub(crate) const ORIGIN_MS: i64 = 1_000_000_000;
-pub(crate) const SPAN_MS: i64 = 20 * 60_000;
+/// When the samples begin, ms.
+pub const ORIGIN_MS: i64 = 1_000_000_000;
+/// For how long there are samples, ms.
+pub const SPAN_MS: i64 = 20 * 60_000;
 
 pub(crate) const FLOATS: [&str; 7] = [
     "requests_total",
@@ -35,7 +36,7 @@ const SCRAPE_MS: i64 = 30_000;
 const BOUNDS: [&str; 4] = ["0.1", "1", "5", "+Inf"];
 
 /// The series of `seed`, in the order of their labels.
-pub(crate) fn series(seed: u64) -> Vec<SeriesSamples> {
+pub fn series(seed: u64) -> Vec<SeriesSamples> {
     let mut chance = Chance::new(seed, "data");
     let mut out = Vec::new();
     for job in ["a", "b"] {

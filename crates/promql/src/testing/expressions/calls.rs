@@ -101,7 +101,7 @@ impl Expressions<'_> {
             3 => format!("sum by (le, job) (rate({classic}[3m]))"),
             4 => {
                 let function = self.chance.pick(&["rate", "increase", "sum_over_time", "delta"]);
-                format!("{function}({}[3m])", self.chance.pick(&crate::properties::data::NATIVE))
+                format!("{function}({}[3m])", self.chance.pick(&crate::testing::data::NATIVE))
             }
             _ => self.histograms(),
         }

@@ -155,7 +155,7 @@ impl Expressions<'_> {
             return format!("{name}({{__name__=~\"{metrics}\"}}[2m])");
         }
         if self.chance.one_in(4) {
-            return format!("{name}({}[2m])", self.chance.pick(&crate::properties::data::NATIVE));
+            return format!("{name}({}[2m])", self.chance.pick(&crate::testing::data::NATIVE));
         }
         format!("{name}({})", self.matrix(0, name))
     }

@@ -1,7 +1,8 @@
 //! A generator of expressions by type. It reads the table of functions, so that what is added there is generated; it
-//! knows the metrics of [`crate::properties::data`], so that most of what it makes has an answer.
+//! knows the metrics of [`crate::testing::data`], so that most of what it makes has an answer.
 
 mod calls;
+#[cfg(test)]
 mod coverage;
 mod operators;
 mod selectors;
@@ -9,10 +10,10 @@ mod selectors;
 use crate::Features;
 use crate::syntax::{SyntaxFeatures, parse};
 
-use crate::properties::chance::Chance;
+use crate::testing::Chance;
 
 /// All that is behind a switch.
-pub(crate) const FEATURES: Features = Features {
+pub const FEATURES: Features = Features {
     experimental_functions: true,
     extended_range_selectors: true,
     fill_modifiers: true,
@@ -21,7 +22,7 @@ pub(crate) const FEATURES: Features = Features {
 };
 
 /// What of it the syntax knows.
-pub(crate) const SYNTAX: SyntaxFeatures = SyntaxFeatures {
+pub const SYNTAX: SyntaxFeatures = SyntaxFeatures {
     experimental_functions: true,
     extended_range_selectors: true,
     fill_modifiers: true,
@@ -31,17 +32,18 @@ pub(crate) const SYNTAX: SyntaxFeatures = SyntaxFeatures {
 const DEPTH: usize = 5;
 
 /// Makes expressions.
-pub(crate) struct Expressions<'a> {
+pub struct Expressions<'a> {
     chance: &'a mut Chance,
 }
 
 impl<'a> Expressions<'a> {
-    pub(crate) fn new(chance: &'a mut Chance) -> Self {
+    /// Makes them of `chance`.
+    pub fn new(chance: &'a mut Chance) -> Self {
         Expressions { chance }
     }
 
     /// An expression that a query of the kind can have.
-    pub(crate) fn query(&mut self, instant: bool) -> String {
+    pub fn query(&mut self, instant: bool) -> String {
         let depth = 1 + self.chance.below(DEPTH);
         match self.chance.below(20) {
             0 if instant => self.string(),

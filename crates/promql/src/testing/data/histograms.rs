@@ -3,7 +3,7 @@
 use pando_model::histogram::CUSTOM_BUCKETS_SCHEMA;
 use pando_model::{Histogram, ResetHint, Span};
 
-use crate::properties::chance::Chance;
+use crate::testing::Chance;
 
 /// The most buckets of a side.
 const BUCKETS: usize = 5;

@@ -1,0 +1,114 @@
+//! Parameters that are out of bounds are refused, or warned of, where and as Prometheus does.
+
+use super::*;
+
+const RANGE: (i64, i64, i64) = (0, 600_000, 60_000);
+
+fn both(text: &str, source: &MemorySource) -> [Result<QueryOutput, QueryError>; 2] {
+    let range = QueryParams::range(RANGE.0, RANGE.1, RANGE.2).expect("few steps");
+    let features = Features { experimental_functions: true, ..Features::default() };
+    [QueryParams::instant(600_000), range]
+        .map(|params| ask(text, params.with_features(features), source))
+}
+
+#[test]
+fn numbers_of_series_that_are_none_are_refused() {
+    let source = source(&[("m", "a", 1.0, 1.0)]);
+    for op in ["topk", "bottomk", "limitk"] {
+        for (k, message) in [
+            ("NaN", "Parameter value is NaN"),
+            ("Inf", "Scalar value +Inf overflows int64"),
+            ("-Inf", "Scalar value -Inf underflows int64"),
+            ("-1e30", "Scalar value -1e+30 underflows int64"),
+        ] {
+            for answer in both(&format!("{op}({k}, m)"), &source) {
+                assert_eq!(answer.expect_err(op).to_string(), message, "{op}");
+            }
+        }
+        for answer in both(&format!("{op}(-1, m)"), &source) {
+            assert!(answer.is_ok(), "{op}");
+        }
+    }
+}
+
+#[test]
+fn parameters_of_range_functions_are_judged_where_they_meet_a_sample() {
+    let source = source(&[("m", "a", 1.0, 1.0)]);
+    for text in ["quantile_over_time(7, m[5m])", "quantile_over_time(7, (m + 0)[5m:1m])"] {
+        for answer in both(text, &source) {
+            assert_eq!(answer.expect(text).warnings.len(), 1, "{text}");
+        }
+    }
+    for text in ["quantile_over_time(7, none[5m])", "quantile_over_time(7, (m < 0)[5m:1m])"] {
+        for answer in both(text, &source) {
+            assert!(answer.expect(text).warnings.is_empty(), "{text}");
+        }
+    }
+    for text in [
+        "double_exponential_smoothing(m[5m], 1, 0.5)",
+        "double_exponential_smoothing(m[5m] @ 300, 0.5, 0)",
+        "double_exponential_smoothing((m + 0)[5m:1m], 0.5, 2)",
+    ] {
+        for answer in both(text, &source) {
+            let message = answer.expect_err(text).to_string();
+            assert!(message.contains(" factor. Expected: 0 < "), "{text}: {message}");
+        }
+    }
+    for text in [
+        "double_exponential_smoothing(none[5m], 1, 0.5)",
+        "double_exponential_smoothing((m < 0)[5m:1m], 0.5, 2)",
+        "double_exponential_smoothing(m[5m] @ 3000, 0.5, 0)",
+    ] {
+        for answer in both(text, &source) {
+            assert!(answer.is_ok(), "{text}: {answer:?}");
+        }
+    }
+}
+
+/// Also in range queries, where there is nothing to sort.
+#[test]
+fn sort_lets_histograms_fall_out() {
+    let mut source = source(&[("m", "a", 1.0, 1.0)]);
+    let labels = Labels::from_pairs([("__name__", "m"), ("l", "h")]);
+    source.add(&labels, 590_000, SampleValue::Histogram(Arc::new(Histogram::default())));
+    for text in ["sort(m)", "sort_desc(m)"] {
+        for answer in both(text, &source) {
+            let series = match answer.expect(text).value {
+                QueryValue::Vector(vector) => vector.len(),
+                QueryValue::Matrix(matrix) => matrix.len(),
+                other => panic!("{text}: {other:?}"),
+            };
+            assert_eq!(series, 1, "{text}");
+        }
+    }
+}
+
+/// Prometheus evaluates a selector without a place in the stead of a subquery, and `quantile_over_time` points at its
+/// first argument.
+#[test]
+fn notes_of_range_functions_point_where_those_of_prometheus_do() {
+    let mut source = source(&[("m", "a", 1.0, 1.0)]);
+    let labels = Labels::from_pairs([("__name__", "m"), ("l", "a")]);
+    source.add(&labels, 605_000, SampleValue::Histogram(Arc::new(Histogram::default())));
+    for (text, place) in [
+        ("quantile_over_time(0.5, m[5m])", "(1:20)"),
+        ("quantile_over_time(scalar(vector(0.5)), m[5m])", "(1:20)"),
+        ("max_over_time(m[5m])", "(1:15)"),
+        ("rate((m)[5m:10s])", "(1:1)"),
+        ("sum(max_over_time((m)[5m:5s]))", "(1:1)"),
+    ] {
+        let answer = ask(text, QueryParams::instant(605_000), &source).expect(text);
+        let notes = [answer.warnings, answer.infos].concat();
+        assert!(!notes.is_empty() && notes.iter().all(|n| n.ends_with(place)), "{text}: {notes:?}");
+    }
+}
+
+#[test]
+fn a_range_without_a_sample_is_no_series() {
+    let mut source = source(&[("m", "a", 1.0, 1.0)]);
+    let labels = Labels::from_pairs([("__name__", "m"), ("l", "b")]);
+    source.add(&labels, 600_000, SampleValue::Float(pando_model::STALE_NAN));
+    let answer = ask("m[1m]", QueryParams::instant(600_000), &source).expect("an answer");
+    let QueryValue::Matrix(matrix) = answer.value else { panic!("a matrix") };
+    assert_eq!(matrix.len(), 1);
+}

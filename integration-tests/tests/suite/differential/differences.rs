@@ -1,0 +1,395 @@
+//! Where Pando, which answers as Prometheus 3.14 does, and an older Prometheus are known to differ: each by its name,
+//! with the reason. A rule explains the smallest part of a query that still differs, and nothing around it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pando_integration_tests::answers;
+use pando_promql::syntax::ast::{Aggregate, ExprKind};
+use pando_promql::{Expr, QueryParams};
+use serde_json::Value;
+
+use super::constructs::any;
+use super::sides::Answer;
+
+/// A query that was answered differently.
+pub(super) struct Seen<'a> {
+    pub(super) tree: &'a Expr,
+    pub(super) params: &'a QueryParams,
+    pub(super) ours: &'a Answer,
+    pub(super) theirs: &'a Answer,
+}
+
+/// A known difference.
+struct Difference {
+    name: &'static str,
+    /// The first release without it, as far as is known.
+    mended: (u32, u32),
+    holds: fn(&Seen<'_>) -> bool,
+}
+
+/// No release orders or hashes alike.
+const NEVER: (u32, u32) = (u32::MAX, 0);
+
+const DIFFERENCES: [Difference; 19] = [
+    // 3.14 points at the argument, earlier releases at the whole aggregation.
+    Difference {
+        name: "topk and bottomk say elsewhere that they ignore histograms",
+        mended: (3, 14),
+        holds: |seen| {
+            let picks = |e: &Expr| matches!(&e.kind, ExprKind::Aggregate(a) if ["topk", "bottomk"].contains(&a.op.as_str()));
+            any(seen.tree, &picks)
+                && seen.is_alike_but_for_notes()
+                && seen.ours.warnings == seen.theirs.warnings
+                && without_places(&seen.ours.infos) == without_places(&seen.theirs.infos)
+        },
+    },
+    // Earlier releases sort in vain without a word.
+    Difference {
+        name: "sorting warns where it is without effect",
+        mended: (3, 14),
+        holds: |seen| {
+            let sorts = |e: &Expr| matches!(&e.kind, ExprKind::Call(c) if c.function.name.starts_with("sort"));
+            let other = |text: &&String| !text.contains("sort is ineffective for range queries");
+            any(seen.tree, &sorts)
+                && !seen.params.instant
+                && seen.is_alike_but_for_notes()
+                && seen.ours.infos == seen.theirs.infos
+                && seen.ours.warnings.iter().filter(other).eq(&seen.theirs.warnings)
+        },
+    },
+    // Earlier releases refuse k where there are series only, and take numbers below the least integer for 0.
+    Difference {
+        name: "parameters of aggregations are judged whatever they meet",
+        mended: (3, 14),
+        holds: |seen| {
+            const REFUSALS: [&str; 3] = ["Parameter value is NaN", "Ratio value is NaN", "int64"];
+            let theirs = &seen.theirs.error;
+            aggregation(seen, &["topk", "bottomk", "limitk", "limit_ratio"]).is_some()
+                && REFUSALS.iter().any(|text| seen.ours.error.contains(text))
+                && (theirs.is_empty() || theirs.contains("int64") || theirs.contains("is NaN"))
+        },
+    },
+    // Earlier releases take the parameter of the first step for all.
+    Difference {
+        name: "parameters of aggregations change from step to step",
+        mended: (3, 14),
+        holds: |seen| {
+            let ops = ["topk", "bottomk", "limitk", "limit_ratio", "quantile"];
+            let param = aggregation(seen, &ops).and_then(|aggregate| aggregate.param.as_ref());
+            let fixed = |param: &Expr| matches!(param.unwrapped().kind, ExprKind::Number(_));
+            !seen.params.instant && param.is_some_and(|param| !fixed(param))
+        },
+    },
+    // Which series a ratio keeps is a matter of their labels' hash, and that one of the tags with which Prometheus was
+    // built (slicelabels, stringlabels, dedupelabels): Debian's has others than Prometheus' own releases.
+    Difference {
+        name: "limit_ratio keeps series by their hash",
+        mended: NEVER,
+        holds: |seen| {
+            let counts = |answer: &Answer| {
+                answer.kind.is_empty() || answer.error.ends_with("with the same labelset")
+            };
+            aggregation(seen, &["limit_ratio"]).is_some()
+                && counts(seen.ours)
+                && counts(seen.theirs)
+                && metrics(&seen.ours.data) != metrics(&seen.theirs.data)
+        },
+    },
+    // 3.14 brings custom buckets with different bounds to the bounds that they share.
+    Difference {
+        name: "custom buckets are reconciled",
+        mended: (3, 14),
+        holds: |seen| {
+            let refused = |text: &String| text.contains("incompatible custom buckets");
+            let (ours, theirs) = (bounds(&seen.ours.data), bounds(&seen.theirs.data));
+            let custom = ours.iter().chain(&theirs).any(|(lower, _)| lower == "-Inf");
+            seen.theirs.warnings.iter().any(refused) || (custom && ours != theirs)
+        },
+    },
+    // 3.14 does not extrapolate a histogram's rate below zero where its series begins: all of its buckets are smaller
+    // by one factor.
+    Difference {
+        name: "rates of histograms are not extrapolated below zero",
+        mended: (3, 14),
+        holds: |seen| {
+            let functions = ["rate", "increase"];
+            let rate = called(seen.tree).is_some_and(|name| functions.contains(&name));
+            rate && metrics(&seen.ours.data) == metrics(&seen.theirs.data)
+                && seen.ours.warnings == seen.theirs.warnings
+                && are_scaled(&seen.ours.data, &seen.theirs.data)
+        },
+    },
+    // Earlier releases take the buckets in the order of their series, in which +Inf comes first, and find no last one.
+    Difference {
+        name: "histogram_fraction sorts classic buckets",
+        mended: (3, 14),
+        holds: |seen| {
+            let mut pairs = differing(&seen.ours.data, &seen.theirs.data).into_iter().peekable();
+            any(seen.tree, &|e| called(e) == Some("histogram_fraction"))
+                && pairs.peek().is_some()
+                && (called(seen.tree) != Some("histogram_fraction")
+                    || pairs.all(|(_, theirs)| theirs.as_str() == Some("NaN")))
+        },
+    },
+    // Earlier releases sort NaN to the beginning and go on.
+    Difference {
+        name: "mad_over_time of NaN is NaN",
+        mended: (3, 14),
+        holds: |seen| {
+            let mut pairs = differing(&seen.ours.data, &seen.theirs.data).into_iter().peekable();
+            called(seen.tree) == Some("mad_over_time")
+                && pairs.peek().is_some()
+                && pairs.all(|(ours, _)| ours.as_str() == Some("NaN"))
+        },
+    },
+    // Earlier releases look through the remaining buckets for such observations, and take the last one for that of the
+    // quantile.
+    Difference {
+        name: "quantiles stay where they are beside observations that are NaN",
+        mended: (3, 14),
+        holds: |seen| {
+            let nan = |text: &String| text.contains("has NaN observations");
+            called(seen.tree) == Some("histogram_quantile")
+                && seen.ours.infos.iter().any(nan)
+                && seen.theirs.infos.iter().any(nan)
+                && metrics(&seen.ours.data) == metrics(&seen.theirs.data)
+        },
+    },
+    // Earlier releases know of no conflict.
+    Difference {
+        name: "counter resets may be in conflict",
+        mended: (3, 14),
+        holds: |seen| {
+            let other = |text: &&String| !text.contains("conflicting counter resets");
+            seen.is_alike_but_for_notes()
+                && seen.ours.infos == seen.theirs.infos
+                && seen.ours.warnings.iter().filter(other).eq(&seen.theirs.warnings)
+        },
+    },
+    // Earlier releases compare first, and are content where that keeps one match or none.
+    Difference {
+        name: "a second match is an error before it is compared",
+        mended: (3, 14),
+        holds: |seen| {
+            let error = &seen.ours.error;
+            error.contains("many-to-one matching must be explicit") && seen.theirs.kind.is_empty()
+        },
+    },
+    // Earlier releases give steps at which a series of info is absent the labels of another one, and keep names that
+    // are removed late.
+    Difference {
+        name: "info gives each series the labels of its own target",
+        mended: (3, 14),
+        holds: |seen| {
+            called(seen.tree) == Some("info")
+                && seen.ours.kind.is_empty()
+                && seen.theirs.kind.is_empty()
+                && metrics(&seen.ours.data) != metrics(&seen.theirs.data)
+        },
+    },
+    // Where there is no name, earlier releases say so; of observations that are NaN they speak at the quantile.
+    Difference {
+        name: "notes do not name what has no name",
+        mended: (3, 14),
+        holds: |seen| {
+            let shown = |text: &String| {
+                let text = text.replace(" for metric name \"\"", "");
+                let nan = text.contains("has NaN observations");
+                let place = if nan { text.rfind(" (") } else { None };
+                text[..place.unwrap_or(text.len())].to_string()
+            };
+            let same = |ours: &[String], theirs: &[String]| {
+                ours.iter().map(shown).eq(theirs.iter().map(shown))
+            };
+            seen.is_alike_but_for_notes()
+                && same(&seen.ours.infos, &seen.theirs.infos)
+                && same(&seen.ours.warnings, &seen.theirs.warnings)
+        },
+    },
+    // A sum of floats and of histograms that do not fit together is nothing; which of both is said first, and the other
+    // not any more, is a matter of the order of the series.
+    Difference {
+        name: "a mix is said to be one of floats or of schemas",
+        mended: NEVER,
+        holds: |seen| {
+            let other = |texts: &[String]| -> Vec<String> {
+                texts
+                    .iter()
+                    .filter(|text| !text.contains("a mix of histograms "))
+                    .cloned()
+                    .collect()
+            };
+            aggregation(seen, &["sum", "avg"]).is_some()
+                && seen.is_alike_but_for_notes()
+                && seen.ours.infos == seen.theirs.infos
+                && !seen.ours.warnings.is_empty()
+                && !seen.theirs.warnings.is_empty()
+                && other(&seen.ours.warnings) == other(&seen.theirs.warnings)
+        },
+    },
+    // The first series are those of an order that Prometheus does not define where an operator made them, and so are
+    // the best of equals.
+    Difference {
+        name: "the first of series without an order, and the best of equals",
+        mended: NEVER,
+        holds: |seen| {
+            let (ours, theirs) = (&seen.ours.data, &seen.theirs.data);
+            metrics(ours) != metrics(theirs)
+                && match aggregation(seen, &["limitk", "topk", "bottomk"]) {
+                    Some(aggregate) if aggregate.op.as_str() == "limitk" => {
+                        seen.ours.kind.is_empty() && seen.theirs.kind.is_empty()
+                    }
+                    Some(_) => values(ours) == values(theirs),
+                    None => false,
+                }
+        },
+    },
+    // Go converts NaN and what is beyond 64 bits to an integer as the processor does.
+    Difference {
+        name: "the dates of what is no time",
+        mended: NEVER,
+        holds: |seen| {
+            const DATES: [&str; 8] = [
+                "day_of_month",
+                "day_of_week",
+                "day_of_year",
+                "days_in_month",
+                "hour",
+                "minute",
+                "month",
+                "year",
+            ];
+            called(seen.tree).is_some_and(|name| DATES.contains(&name))
+                && metrics(&seen.ours.data) == metrics(&seen.theirs.data)
+        },
+    },
+    // Sums of the same numbers in another order, and two shortest texts of a number that are equally near.
+    Difference {
+        name: "count_values writes the last digits of numbers",
+        mended: NEVER,
+        holds: |seen| {
+            let numbers = |data: &Value| -> Vec<String> {
+                let of_number = |c: char| c.is_ascii_digit() || ".e+-".contains(c);
+                metrics(data).iter().map(|labels| labels.replace(of_number, "")).collect()
+            };
+            aggregation(seen, &["count_values"]).is_some()
+                && numbers(&seen.ours.data) == numbers(&seen.theirs.data)
+        },
+    },
+    // Of several duplicates it is the order of the series in storage that says which are named.
+    Difference {
+        name: "duplicates are named in another order",
+        mended: NEVER,
+        holds: |seen| {
+            let duplicate = |answer: &Answer| {
+                let rest =
+                    answer.error.strip_prefix("found duplicate series for the match group ")?;
+                let side = rest.split_once("} on the ")?.1.split(' ').next()?;
+                Some(side.to_string())
+            };
+            duplicate(seen.ours).is_some_and(|side| duplicate(seen.theirs) == Some(side))
+        },
+    },
+];
+
+/// What explains it, where the peer is of this release.
+pub(super) fn explanation(seen: &Seen<'_>, version: (u32, u32)) -> Option<&'static str> {
+    let mut known = DIFFERENCES.iter().filter(|known| version < known.mended);
+    known.find(|known| (known.holds)(seen)).map(|known| known.name)
+}
+
+impl Seen<'_> {
+    /// Whether status, values and labels are the same.
+    fn is_alike_but_for_notes(&self) -> bool {
+        let without =
+            |answer: &Answer| Answer { warnings: Vec::new(), infos: Vec::new(), ..answer.clone() };
+        super::compare::difference(&without(self.ours), &without(self.theirs), false).is_none()
+    }
+}
+
+/// The expression as an aggregation by one of `ops`.
+fn aggregation<'a>(seen: &Seen<'a>, ops: &[&str]) -> Option<&'a Aggregate> {
+    match &seen.tree.unwrapped().kind {
+        ExprKind::Aggregate(aggregate) if ops.contains(&aggregate.op.as_str()) => Some(aggregate),
+        _ => None,
+    }
+}
+
+/// The function that the expression calls.
+fn called(expr: &Expr) -> Option<&'static str> {
+    match &expr.unwrapped().kind {
+        ExprKind::Call(call) => Some(call.function.name),
+        _ => None,
+    }
+}
+
+/// The texts without `(line:column)` at their ends.
+fn without_places(texts: &[String]) -> Vec<&str> {
+    texts
+        .iter()
+        .map(|text| text.rsplit_once(" (").map_or(text.as_str(), |(text, _)| text))
+        .collect()
+}
+
+/// The labels of an answer's series, sorted.
+fn metrics(data: &Value) -> Vec<String> {
+    let series = data["result"].as_array().into_iter().flatten();
+    let mut metrics: Vec<String> = series.map(|series| series["metric"].to_string()).collect();
+    metrics.sort();
+    metrics
+}
+
+/// The points of an answer by series, each a time with a value.
+fn points(data: &Value) -> BTreeMap<String, Vec<Value>> {
+    let series = data["result"].as_array().into_iter().flatten();
+    let points = series.map(|series| {
+        let many = ["values", "histograms"].into_iter().filter_map(|name| series[name].as_array());
+        let one = ["value", "histogram"].into_iter().filter_map(|name| series.get(name));
+        (series["metric"].to_string(), many.flatten().chain(one).cloned().collect())
+    });
+    points.collect()
+}
+
+/// The values of both sides where they are not the same.
+fn differing(ours: &Value, theirs: &Value) -> Vec<(Value, Value)> {
+    let (ours, theirs) = (points(ours), points(theirs));
+    let pairs = ours.iter().flat_map(|(labels, ours)| {
+        let theirs = theirs.get(labels).map(Vec::as_slice).unwrap_or_default();
+        ours.iter().zip(theirs).map(|(a, b)| (a[1].clone(), b[1].clone()))
+    });
+    pairs.filter(|(a, b)| !answers::is_same_value(a, b)).collect()
+}
+
+/// All values of an answer, sorted as texts.
+fn values(data: &Value) -> Vec<String> {
+    let mut values: Vec<String> = points(data).values().flatten().map(Value::to_string).collect();
+    values.sort();
+    values
+}
+
+/// The bounds of all buckets of an answer.
+fn bounds(data: &Value) -> BTreeSet<(String, String)> {
+    let points = points(data);
+    let buckets = points.values().flatten().filter_map(|point| point[1]["buckets"].as_array());
+    let bound = |bucket: &Value, at: usize| bucket[at].as_str().unwrap_or_default().to_string();
+    buckets.flatten().map(|bucket| (bound(bucket, 1), bound(bucket, 2))).collect()
+}
+
+/// Whether the histograms that differ are smaller on our side, each by a factor of its own.
+fn are_scaled(ours: &Value, theirs: &Value) -> bool {
+    let differing = differing(ours, theirs);
+    let number = |value: &Value| value.as_str().and_then(|text| text.parse::<f64>().ok());
+    let is_scaled = |(ours, theirs): &(Value, Value)| {
+        let (Some(a), Some(b)) = (number(&ours["count"]), number(&theirs["count"])) else {
+            return false;
+        };
+        let counts = |h: &Value| -> Vec<f64> {
+            let buckets = h["buckets"].as_array().into_iter().flatten();
+            buckets.filter_map(|bucket| number(&bucket[3])).collect()
+        };
+        let (x, y) = (counts(ours), counts(theirs));
+        let near = |(x, y): (&f64, &f64)| (x * b - y * a).abs() <= 1e-9 * (x * b).abs();
+        a < b && x.len() == y.len() && x.iter().zip(&y).all(near)
+    };
+    !differing.is_empty() && differing.iter().all(is_scaled)
+}

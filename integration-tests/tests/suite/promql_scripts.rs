@@ -1,0 +1,200 @@
+//! Prometheus' own PromQL test scripts, run by `pando test promql --url` against a cluster whose roles are processes of
+//! their own: samples go in by remote write, and answers are put together of fragments from four shards. Each load is
+//! cut in its middle, so that every series has its first half in blocks of the object store and its second in heads.
+//!
+//! That this is so is read from the catalog afterwards: every load, of hundreds, is a tenant's, and what becomes of the
+//! tenant's key ranges and generations is recorded there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use pando_catalog::ShardStage;
+use pando_integration_tests::catalog::CatalogNow;
+use pando_integration_tests::cluster::Cluster;
+use pando_integration_tests::peers;
+use pando_model::{BlockSource, ShardId, TenantId};
+use tokio::process::Command;
+
+/// All evals of the scripts.
+const EVALS: usize = 2_214;
+/// Shards, at least; ingesters, each of which leads some.
+const SHARDS: usize = 4;
+/// Loads that have to lie in blocks and heads at once: all of the scripts but a few that hold one sample a shard.
+const TENANTS_IN_BOTH: usize = 150;
+
+/// An eval that cannot pass over remote write and the API: its script and line, and why.
+struct Exception {
+    at: &'static str,
+    why: &'static str,
+}
+
+/// What remote write or the API cannot express. What passes after all fails the test.
+const EXCEPTIONS: [Exception; 2] = [
+    Exception {
+        at: "native_histograms.test:1880",
+        why: "the counter reset hint of the first sample of a range is known of the sample before the range only, \
+              which sum_over_time does not read; remote write sends the hints that the script gives, and it gives none",
+    },
+    Exception { at: "native_histograms.test:1885", why: "the same hint, and avg_over_time" },
+];
+
+const FEATURES: &str = "--enable-feature=promql-experimental-functions,promql-extended-range-selectors,\
+                        promql-binop-fill-modifiers,promql-delayed-name-removal,use-start-timestamps";
+
+/// What the tool printed, read.
+struct Report {
+    passed: usize,
+    failed: usize,
+    /// Scripts with lines, and what was said of them.
+    failures: BTreeMap<String, String>,
+}
+
+impl Report {
+    fn read(printed: &str) -> Result<Self> {
+        let last = printed.lines().last().context("nothing was printed")?;
+        let sum = || last.strip_suffix(" failed")?.split_once(" passed, ");
+        let (passed, failed) = sum().with_context(|| format!("no sum: {last}"))?;
+        let mut failures = BTreeMap::new();
+        for line in printed.lines() {
+            // `path/name.test:line: expression: why`; the sum of a script has no line.
+            let Some((_, rest)) = line.rsplit_once("/promqltest/") else { continue };
+            let mut words = rest.splitn(3, ':');
+            let (Some(file), Some(at)) = (words.next(), words.next()) else { continue };
+            if at.parse::<usize>().is_ok() {
+                let why = words.next().unwrap_or_default().trim().to_string();
+                failures.insert(format!("{file}:{at}"), why);
+            }
+        }
+        Ok(Report { passed: passed.parse()?, failed: failed.parse()?, failures })
+    }
+}
+
+/// What the catalog says of the tenants of the run.
+#[derive(Debug, Default)]
+struct Places {
+    /// Tenants, and the shards that their key ranges are in: each of these answers for a fragment of every query.
+    routes: BTreeMap<TenantId, BTreeSet<ShardId>>,
+    /// Samples of a tenant by shard and generation.
+    samples: BTreeMap<(TenantId, ShardId), BTreeMap<u64, u64>>,
+}
+
+impl Places {
+    async fn of(cluster: &Cluster) -> Result<Self> {
+        let catalog = CatalogNow::of(cluster).await?;
+        let sealed = catalog.routing.shards().len() - catalog.shards(ShardStage::Open);
+        ensure!(sealed == 0, "shards were sealed meanwhile: {sealed}");
+        let mut places = Places::default();
+        for tenant in catalog.routing.tenants().keys() {
+            let Some(route) = catalog.routing.route(tenant) else { continue };
+            let shards = route.ranges().map(|(_, shard)| shard).collect();
+            places.routes.insert(tenant.clone(), shards);
+        }
+        for block in catalog.blocks.iter() {
+            let BlockSource::Generation(generation) = &block.record.source else {
+                anyhow::bail!("nobody compacts here: block={:?}", block.record.id);
+            };
+            for span in &block.record.tenants {
+                let of = places.samples.entry((span.tenant.clone(), generation.shard));
+                *of.or_default().entry(generation.cut.0).or_default() += span.samples;
+            }
+        }
+        Ok(places)
+    }
+
+    /// Tenants that had samples in blocks and in heads of one shard at once: those of an earlier generation were
+    /// committed before those of the last one were written.
+    fn tenants_in_both(&self) -> usize {
+        let both = self.samples.iter().filter(|(_, generations)| generations.len() > 1);
+        both.map(|((tenant, _), _)| tenant).collect::<BTreeSet<_>>().len()
+    }
+
+    /// Samples that lay in blocks, and in heads, when their tenant's last queries were asked.
+    fn samples_in_each(&self) -> (u64, u64) {
+        let last = |generations: &BTreeMap<u64, u64>| generations.values().last().copied();
+        let heads = self.samples.values().filter_map(last).sum();
+        let all: u64 = self.samples.values().flat_map(BTreeMap::values).sum();
+        (all - heads, heads)
+    }
+
+    fn shards_with_samples(&self) -> usize {
+        self.samples.keys().map(|(_, shard)| shard).collect::<BTreeSet<_>>().len()
+    }
+}
+
+/// A cluster of one controller, four ingesters, a store gateway, a receiver and a query frontend. There is no
+/// compactor: it would merge the blocks whose generations are counted.
+async fn cluster() -> Result<Cluster> {
+    let mut cluster = Cluster::new()?;
+    let bucket = cluster.local_bucket()?;
+    cluster.add_roles(SHARDS, &bucket);
+    cluster.members.retain(|member| member.role != "compactor");
+    let flags = [
+        "--controller.shards=4",
+        "--controller.tenant-ranges=4",
+        "--controller.replication-factor=1",
+        "--limits.out-of-order-time-window=100y",
+    ];
+    cluster.give("controller", &flags);
+    cluster.give("query-frontend", &[FEATURES]);
+    cluster.start()?;
+    cluster.ready().await?;
+    CatalogNow::has_open_shards(&cluster, SHARDS).await?;
+    // All of them have leaders when this has an answer.
+    cluster.admin(&["cut"]).await?;
+    Ok(cluster)
+}
+
+/// Runs all scripts and returns what was printed.
+async fn run(cluster: &Cluster, scripts: &Path) -> Result<String> {
+    let controller = cluster.named("controller").grpc_address();
+    let cut = format!("'{}' admin cut --controller={controller}", peers::pando().display());
+    let (frontend, receiver) = (cluster.url("query-frontend", ""), cluster.url("receiver", ""));
+    let mut command = Command::new(peers::pando());
+    command.args(["test", "promql", "--url", &frontend, "--write-url", &receiver]);
+    command.args(["--cut-cmd", &cut]).arg(scripts).kill_on_drop(true);
+    let output = command.output().await?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, trouble) = (text(&output.stdout), text(&output.stderr));
+    ensure!(out.contains(" passed, "), "{out}{trouble}{}", cluster.log_tails());
+    Ok(out)
+}
+
+#[tokio::test]
+async fn prometheus_scripts_pass_over_blocks_and_heads_of_four_shards() -> Result<()> {
+    let Some(scripts) = peers::shared("promqltest") else { return Ok(()) };
+    let cluster = cluster().await?;
+    let printed = run(&cluster, &scripts).await?;
+    let report = Report::read(&printed)?;
+    ensure!(report.passed + report.failed == EVALS, "evals are missing: {printed}");
+    let excepted: BTreeMap<&str, &str> = EXCEPTIONS.iter().map(|e| (e.at, e.why)).collect();
+    let new: Vec<_> =
+        report.failures.iter().filter(|(at, _)| !excepted.contains_key(&***at)).collect();
+    ensure!(new.is_empty(), "{} evals fail: {new:#?}", new.len());
+    let pass = excepted.iter().find(|(at, _)| !report.failures.contains_key(**at));
+    ensure!(pass.is_none(), "passes, and is no exception any more: {pass:?}");
+    ensure!(report.failed == EXCEPTIONS.len(), "failures are not read: {printed}");
+
+    let fragments =
+        cluster.metric_of("query-frontend", "pando_query_frontend_fragments_total").await?;
+    let queries = cluster.metric_of("query-frontend", "pando_query_frontend_queries_total").await?;
+    let by_gateway =
+        cluster.metric_of("store-gateway", "pando_store_gateway_samples_total").await?;
+    // What is in heads now becomes generations, as those before it.
+    cluster.admin(&["cut"]).await?;
+    let places = Places::of(&cluster).await?;
+    let (in_blocks, in_heads) = places.samples_in_each();
+    println!(
+        "{} tenants, {} of them in blocks and heads at once; samples in blocks={in_blocks} in heads={in_heads}; \
+         queries={queries} fragments={fragments} samples read by the gateway={by_gateway}",
+        places.routes.len(),
+        places.tenants_in_both(),
+    );
+    let few = places.routes.iter().find(|(_, shards)| shards.len() < SHARDS);
+    ensure!(few.is_none(), "a tenant's keys are in too few shards: {few:?}");
+    ensure!(places.shards_with_samples() >= SHARDS, "shards without samples: {places:?}");
+    ensure!(places.tenants_in_both() >= TENANTS_IN_BOTH, "borders do not lie within the data");
+    ensure!(in_blocks > 1_000 && in_heads > 1_000, "samples are all in one place");
+    ensure!(fragments > queries, "queries are not answered by fragments: {fragments} {queries}");
+    Ok(())
+}
