@@ -30,7 +30,7 @@ pub enum Note {
     MixedClassicNative(String),
     /// Classic buckets that were not cumulative.
     ForcedMonotonicity(String),
-    /// `sort` in a range query.
+    /// `sort` over several steps.
     SortInRangeQuery,
     /// A sample's start timestamp contradicts the sample before; the metric's name.
     StartTimeOverlap(String),

@@ -44,6 +44,13 @@ impl Bound {
 
 /// How many axes are remembered: scrape groups of one batch share few.
 const AXES_MAX: usize = 64;
+/// How many bounds are remembered, of 8 bytes: 64 MiB; those of one axis always are.
+const BOUNDS_MAX: usize = 8 << 20;
+
+/// Bytes that the bounds of one axis take.
+pub(crate) fn bounds_bytes(steps: usize) -> usize {
+    steps * size_of::<Bound>()
+}
 
 struct Known {
     // Held, so that no other axis can get its address.
@@ -75,11 +82,13 @@ impl WindowCache {
         }
         let bounds: Arc<[Bound]> = compute(axis, steps, range_ms).into();
         let known = Known { axis: axis.clone(), steps: *steps, range_ms, bounds: bounds.clone() };
-        if self.known.len() < AXES_MAX {
+        let axes_max = axes_max(steps.len());
+        if self.known.len() < axes_max {
             self.known.push(known);
         } else {
+            self.next %= axes_max;
             self.known[self.next] = known;
-            self.next = (self.next + 1) % AXES_MAX;
+            self.next += 1;
         }
         bounds
     }
@@ -88,6 +97,11 @@ impl WindowCache {
     pub(crate) fn uncached(&self, times: &[i64], steps: &Steps, range_ms: i64) -> Arc<[Bound]> {
         compute(times, steps, range_ms).into()
     }
+}
+
+/// How many axes are remembered over so many steps.
+fn axes_max(steps: usize) -> usize {
+    (BOUNDS_MAX / steps).clamp(1, AXES_MAX)
 }
 
 fn compute(times: &[i64], steps: &Steps, range_ms: i64) -> Vec<Bound> {
@@ -120,6 +134,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_more_steps_the_fewer_axes_are_remembered() {
+        assert_eq!([1_000, 1 << 20, 1 << 26].map(axes_max), [AXES_MAX, 8, 1]);
+    }
 
     #[test]
     fn windows_are_left_open() {

@@ -1,5 +1,6 @@
 //! The public way through: parse, execute, evaluate, with a default server's features.
 
+mod budgets;
 mod edges;
 mod info;
 

@@ -1,4 +1,4 @@
-//! `sort` and its kin. Only an instant query's result has an order of its own.
+//! `sort` and its kin. Only a vector of one step has an order of its own.
 
 use std::cmp::Ordering;
 
@@ -14,14 +14,14 @@ pub(super) fn by_value(
     context: &mut Context<'_>,
 ) -> Result<Value, QueryError> {
     let mut vector = args.vector()?;
-    if !context.instant {
-        warn(context);
-        return Ok(Value::Vector(vector));
-    }
     vector.retain_mut(|s| {
         s.histograms.clear();
         !s.is_empty()
     });
+    if context.steps.len() > 1 {
+        warn(context);
+        return Ok(Value::Vector(vector));
+    }
     let descending = name == "sort_desc";
     vector.sort_by(|a, b| by_float(a, b, descending).then_with(|| a.labels.cmp(&b.labels)));
     Ok(Value::Vector(vector))
@@ -49,7 +49,7 @@ pub(super) fn by_label(
     while !args.is_empty() {
         labels.push(args.text()?);
     }
-    if !context.instant {
+    if context.steps.len() > 1 {
         warn(context);
         return Ok(Value::Vector(vector));
     }

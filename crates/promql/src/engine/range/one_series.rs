@@ -8,10 +8,12 @@ use super::counters::{self, Extrapolation};
 use super::starts::{Started, any_within};
 use super::{Edges, FloatWindow, RangeCall, RangeFunction, overtime, push_note, regression};
 use crate::annotations::Note;
+use crate::budget::{CancelFlag, Ledger, STEPS_PER_CHECK};
 use crate::engine::quantile::quantile;
 use crate::engine::samples::Samples;
 use crate::engine::vector::StepVector;
 use crate::engine::window::{Bound, WindowCache};
+use crate::error::QueryError;
 use crate::steps::Steps;
 
 /// A range function with all that it needs.
@@ -21,6 +23,7 @@ pub(super) struct OneSeries<'a> {
     pub(super) series: &'a SeriesSamples,
     /// The samples of `series` that count.
     pub(super) samples: &'a Samples<'a>,
+    pub(super) cancel: &'a CancelFlag,
 }
 
 impl OneSeries<'_> {
@@ -30,18 +33,20 @@ impl OneSeries<'_> {
         windows: &mut WindowCache,
         out: &mut StepVector,
         notes: &mut Vec<Note>,
-    ) {
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
         let (steps, range_ms) = (self.call.steps, self.call.range_ms);
         if self.call.rules.edges != Edges::Plain {
-            self.extended(windows, out, notes);
+            self.extended(windows, out, notes, ledger)?;
         } else if self.samples.histogram_times.is_empty() {
             let bounds = self.float_bounds(windows, steps, range_ms);
             self.floats(&bounds, out, notes);
         } else {
-            let bounds = self.with_histograms(windows, out, notes);
+            let bounds = self.with_histograms(windows, out, notes, ledger)?;
             self.floats(&bounds, out, notes);
         }
         self.note_counter(out, notes);
+        Ok(())
     }
 
     /// The windows of floats that end at `steps`.
@@ -140,7 +145,7 @@ impl OneSeries<'_> {
         }
     }
 
-    /// Calls `f` for every window that holds floats.
+    /// Calls `f` for every window that holds floats, until the query is canceled.
     pub(super) fn each(
         &self,
         bounds: &[Bound],
@@ -148,6 +153,9 @@ impl OneSeries<'_> {
         f: impl Fn(FloatWindow<'_>, Bound, usize) -> Option<f64>,
     ) {
         for (i, bound) in bounds.iter().enumerate() {
+            if i % STEPS_PER_CHECK == 0 && self.cancel.is_canceled() {
+                return;
+            }
             if bound.is_empty() {
                 continue;
             }
