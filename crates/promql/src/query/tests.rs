@@ -3,6 +3,7 @@
 mod budgets;
 mod edges;
 mod info;
+mod semantics;
 
 use std::sync::Arc;
 
