@@ -43,6 +43,10 @@ pub(super) struct Remote {
     url: String,
     reset: Reset,
     runtime: Handle,
+    /// Between two attempts at a server that is not able to right now.
+    pause: Duration,
+    /// How many attempts there are.
+    attempts: usize,
 }
 
 /// How samples are forgotten.
@@ -68,7 +72,8 @@ impl Remote {
         };
         let client = Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT).build()?;
         let runtime = Handle::try_current().context("remote scripts need a runtime")?;
-        Ok(Remote { client, url: url.trim_end_matches('/').to_string(), reset, runtime })
+        let url = url.trim_end_matches('/').to_string();
+        Ok(Remote { client, url, reset, runtime, pause: PAUSE, attempts: ATTEMPTS })
     }
 
     /// A request that asks for `path`.
@@ -94,9 +99,9 @@ impl Remote {
     ) -> Result<(StatusCode, String), SubjectError> {
         self.wait(async {
             let mut trouble = String::new();
-            for attempt in 0..ATTEMPTS {
+            for attempt in 0..self.attempts {
                 if attempt > 0 {
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(self.pause).await;
                 }
                 let response = match request().send().await {
                     Ok(response) => response,

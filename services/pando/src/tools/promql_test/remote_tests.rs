@@ -47,6 +47,7 @@ async fn loads_are_written_and_expressions_asked_as_a_tenant_of_their_own() {
     let (url, _tasks) = serve(server.clone()).await;
     server.answers.lock().extend([(503, "no place yet"), (204, ""), (200, EMPTY), (200, EMPTY)]);
     let mut remote = Remote::new(&url, None).expect("a URL");
+    (remote.pause, remote.attempts) = (Duration::ZERO, 2);
     remote.clear().expect("a tenant");
     let labels = Labels::from_pairs([("__name__", "m")]);
     let float = |t_ms, start_ms, v| LoadedSample { t_ms, start_ms, value: SampleValue::Float(v) };
