@@ -82,7 +82,7 @@ impl PartialMerge {
     }
 
     /// Adds a batch of an executor that ran the plan with a part of its steps
-    /// ([`FragmentPlan::with_steps`]), of which `first_step` is the first.
+    /// ([`FragmentPlan::with_steps`]), of which `first_step` is the first. Services ask for all steps at once as yet.
     ///
     /// # Errors
     /// As [`PartialMerge::push`].
