@@ -125,17 +125,21 @@ fn a_gauge_at_an_end_is_told_of_even_where_the_other_end_is_of_another_kind() {
     let counter = Histogram::default();
     let schema = pando_model::histogram::CUSTOM_BUCKETS_SCHEMA;
     let custom = Histogram { schema, ..Histogram::default() };
-    let warnings = |histograms: [&Histogram; 3]| {
+    let warnings = |histograms: &[&Histogram]| {
         let mut source = MemorySource::new();
-        for (t, h) in [540_000, 570_000, 600_000].into_iter().zip(histograms) {
-            source.add(&labels, t, SampleValue::Histogram(Arc::new(h.clone())));
+        for (t, h) in (0i64..).zip(histograms) {
+            source.add(
+                &labels,
+                500_000 + t * 10_000,
+                SampleValue::Histogram(Arc::new(Histogram::clone(h))),
+            );
         }
         ask("rate(h[5m])", QueryParams::instant(600_000), &source).expect("an answer").warnings
     };
     let not_counter = "PromQL warning: this native histogram metric is not a counter: \"h\" (1:6)";
     let mixed = "PromQL warning: vector contains a mix of histograms with exponential and custom buckets schemas for metric name \"h\" (1:6)";
-    assert_eq!(warnings([&gauge, &counter, &custom]), [not_counter, mixed]);
-    assert_eq!(warnings([&counter, &gauge, &custom]), [mixed]);
-    assert_eq!(warnings([&gauge, &custom, &counter]), [mixed]);
-    assert_eq!(warnings([&counter, &gauge, &counter]), [not_counter]);
+    assert_eq!(warnings(&[&gauge, &counter, &custom]), [not_counter, mixed]);
+    assert_eq!(warnings(&[&counter, &gauge, &custom]), [mixed]);
+    assert_eq!(warnings(&[&gauge, &counter, &custom, &counter]), [mixed]);
+    assert_eq!(warnings(&[&counter, &gauge, &counter]), [not_counter]);
 }
