@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
 use super::plan::{FragmentPlan, Read};
-use crate::annotations::Note;
+use crate::annotations::{NOTES_MAX, Note};
 use crate::budget::{Budget, CancelFlag, Ledger};
 use crate::engine::aggregate::Aggregator;
 use crate::engine::histogram::drop_buckets;
@@ -21,8 +21,6 @@ use crate::error::QueryError;
 
 /// How many bytes of state one batch carries at most, unless a single group is larger.
 const BATCH_BYTES: usize = 1 << 20;
-/// The most distinct notes of one fragment.
-const NOTES_MAX: usize = 1000;
 
 /// What a fragment has read and held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -266,6 +264,7 @@ fn in_batches(groups: Vec<PartialGroup>) -> Vec<PartialBatch> {
     batches
 }
 
+/// Adds a note. Who has as many as there may be is asked for no more; the frontend says so.
 pub(super) fn add_note(notes: &mut BTreeSet<(NoteSite, Note)>, site: NoteSite, note: Note) {
     if notes.len() < NOTES_MAX {
         notes.insert((site, note));

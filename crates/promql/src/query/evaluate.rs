@@ -7,7 +7,7 @@ use pando_model::{Labels, SampleValue, SeriesSamples};
 use super::columns::{matrix, matrix_at_edges, matrix_of_samples, samples_of};
 use super::output::{QueryOutput, QueryStats, QueryValue, VectorSample};
 use super::{Query, QueryParams};
-use crate::annotations::{Annotations, Note};
+use crate::annotations::{Annotations, NOTES_MAX, Note};
 use crate::budget::{Budget, CancelFlag, Held, Ledger};
 use crate::engine::binary::{self, Operator, Side, Style};
 use crate::engine::functions::{self, Context, Value, scalar_bytes};
@@ -135,6 +135,9 @@ impl Evaluator<'_> {
             self.results.get(&leaf.fragment).cloned()
         };
         let result = result.unwrap_or_default();
+        if result.notes.len() >= NOTES_MAX {
+            self.annotations.is_cut = true;
+        }
         for (site, note) in &result.notes {
             let pos = match site {
                 NoteSite::Function => leaf.function_pos,
