@@ -67,7 +67,7 @@ fn numbers_are_printed_faithfully_where_signs_bind() {
         "a[min_of(Inf, 5m)]",
         "a[max_of(-Inf, 5m)]",
         "a[min_of(1, +Inf) ^ Inf]",
-        "a[-(-1) ^ 2 * 2]",
+        "a[(-1) ^ 2 * 2]",
         "a[2 ^ -1 * 600]",
         "a + fill (-Inf) b",
         "a + fill (NaN) b",

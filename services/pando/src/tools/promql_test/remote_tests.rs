@@ -127,3 +127,10 @@ fn requests_have_a_limit() {
     assert_eq!(lengths(8), [vec![3, 5]]);
     assert_eq!(lengths(2), [vec![2], vec![1, 1], vec![2], vec![2]]);
 }
+
+#[test]
+fn a_long_body_is_told_in_part() {
+    let body = serde_json::json!({ "x": "y".repeat(10_000) });
+    let Err(SubjectError::Broken(why)) = answer::read(&body) else { panic!("no answer") };
+    assert!(why.len() < 400, "{}", why.len());
+}
