@@ -132,6 +132,12 @@ impl GoRegex {
         }
     }
 
+    /// Bytes that it takes: the pattern, and what it is compiled to.
+    pub fn compiled_bytes(&self) -> usize {
+        let engine = self.0.engine.as_ref().map_or(0, meta::Regex::memory_usage);
+        self.0.pattern.len() + engine
+    }
+
     /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.0.pattern

@@ -30,7 +30,7 @@ pub enum Note {
     MixedClassicNative(String),
     /// Classic buckets that were not cumulative.
     ForcedMonotonicity(String),
-    /// `sort` in a range query.
+    /// `sort` over several steps.
     SortInRangeQuery,
     /// A sample's start timestamp contradicts the sample before; the metric's name.
     StartTimeOverlap(String),
@@ -87,18 +87,7 @@ impl HistogramOperation {
 impl Note {
     /// Whether it is a warning; otherwise an info.
     pub fn is_warning(&self) -> bool {
-        !matches!(
-            self,
-            Note::PossibleNonCounter(_)
-                | Note::HistogramIgnoredInAggregation(_)
-                | Note::HistogramIgnoredInMixedRange(_)
-                | Note::ForcedMonotonicity(_)
-                | Note::IncompatibleTypes(..)
-                | Note::MismatchedCustomBuckets(_)
-                | Note::QuantileIsNan(_)
-                | Note::QuantileSkewedByNan(_)
-                | Note::FractionWithoutNan(_)
-        )
+        self.info().is_none()
     }
 
     /// An invalid quantile `q`.
@@ -106,105 +95,131 @@ impl Note {
         Note::InvalidQuantile(go_float(q))
     }
 
+    /// What the API shows, but for the place.
     fn text(&self) -> String {
-        let of = |name: &str| match name {
-            "" => String::new(),
-            name => format!(" for metric name {}", go_quote(name)),
-        };
-        match self {
+        match self.info() {
+            Some(text) => format!("PromQL info: {text}"),
+            None => format!("PromQL warning: {}", self.warning().unwrap_or_default()),
+        }
+    }
+
+    fn info(&self) -> Option<String> {
+        Some(match self {
             Note::PossibleNonCounter(name) => format!(
-                "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}",
-                go_quote(name)
-            ),
-            Note::MixedInAggregation => {
-                "PromQL warning: encountered a mix of histograms and floats for aggregation"
-                    .to_string()
-            }
-            Note::MixedFloatsHistograms(name) => format!(
-                "PromQL warning: encountered a mix of histograms and floats for metric name {}",
+                "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}",
                 go_quote(name)
             ),
             Note::HistogramIgnoredInAggregation(op) => {
-                format!("PromQL info: ignored histogram in {op} aggregation")
+                format!("ignored histogram in {op} aggregation")
             }
             Note::HistogramIgnoredInMixedRange(name) => format!(
-                "PromQL info: ignored histograms in a range containing both floats and histograms{}",
-                of(name)
-            ),
-            Note::InvalidQuantile(q) => format!(
-                "PromQL warning: quantile value should be between 0 and 1, got {q}"
-            ),
-            Note::InvalidRatio(got, capped) => format!(
-                "PromQL warning: ratio value should be between -1 and 1, got {got}, capping to {capped}"
-            ),
-            Note::BadBucketLabel(name, le) => format!(
-                "PromQL warning: bucket label \"le\" is missing or has a malformed value of {}{}",
-                go_quote(le),
-                of(name)
-            ),
-            Note::MixedClassicNative(name) => format!(
-                "PromQL warning: vector contains a mix of classic and native histograms{}",
+                "ignored histograms in a range containing both floats and histograms{}",
                 of(name)
             ),
             Note::ForcedMonotonicity(name) => format!(
-                "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){}",
+                "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){}",
                 of(name)
             ),
-            Note::StartTimeOverlap(name) => format!(
-                "PromQL warning: sample has start time that overlaps with previous sample timestamp for metric {}",
-                go_quote(name)
-            ),
-            Note::SortInRangeQuery => "PromQL warning: sort is ineffective for range queries since results are always ordered by labels".to_string(),
             Note::IncompatibleTypes(op, left, right) => format!(
-                "PromQL info: incompatible sample types encountered for binary operator {}: {left} {op} {right}",
+                "incompatible sample types encountered for binary operator {}: {left} {op} {right}",
                 go_quote(op)
             ),
-            Note::NotCounter(name) => format!(
-                "PromQL warning: this native histogram metric is not a counter: {}",
-                go_quote(name)
-            ),
-            Note::NotGauge(name) => format!(
-                "PromQL warning: this native histogram metric is not a gauge: {}",
-                go_quote(name)
-            ),
-            Note::MixedExponentialCustom(name) => format!(
-                "PromQL warning: vector contains a mix of histograms with exponential and custom buckets schemas for metric name {}",
-                go_quote(name)
-            ),
-            Note::IncompatibleBuckets(op) => format!(
-                "PromQL warning: incompatible bucket layout encountered for binary operator {op}"
-            ),
-            Note::CounterResetCollision(operation) => format!(
-                "PromQL warning: conflicting counter resets during histogram {}",
-                operation.as_str()
-            ),
-            Note::MismatchedCustomBuckets(operation) => format!(
-                "PromQL info: mismatched custom buckets were reconciled during {}",
-                operation.as_str()
-            ),
+            Note::MismatchedCustomBuckets(operation) => {
+                format!("mismatched custom buckets were reconciled during {}", operation.as_str())
+            }
             Note::QuantileIsNan(name) => format!(
-                "PromQL info: input to histogram_quantile has NaN observations, result is NaN{}",
+                "input to histogram_quantile has NaN observations, result is NaN{}",
                 of(name)
             ),
             Note::QuantileSkewedByNan(name) => format!(
-                "PromQL info: input to histogram_quantile has NaN observations, result is skewed higher{}",
+                "input to histogram_quantile has NaN observations, result is skewed higher{}",
                 of(name)
             ),
             Note::FractionWithoutNan(name) => format!(
-                "PromQL info: input to histogram_fraction has NaN observations, which are excluded from all fractions{}",
+                "input to histogram_fraction has NaN observations, which are excluded from all fractions{}",
                 of(name)
             ),
-        }
+            _ => return None,
+        })
+    }
+
+    fn warning(&self) -> Option<String> {
+        Some(match self {
+            Note::MixedInAggregation => {
+                "encountered a mix of histograms and floats for aggregation".to_string()
+            }
+            Note::MixedFloatsHistograms(name) => format!(
+                "encountered a mix of histograms and floats for metric name {}",
+                go_quote(name)
+            ),
+            Note::InvalidQuantile(q) => {
+                format!("quantile value should be between 0 and 1, got {q}")
+            }
+            Note::InvalidRatio(got, capped) => {
+                format!("ratio value should be between -1 and 1, got {got}, capping to {capped}")
+            }
+            Note::BadBucketLabel(name, le) => format!(
+                "bucket label \"le\" is missing or has a malformed value of {}{}",
+                go_quote(le),
+                of(name)
+            ),
+            Note::MixedClassicNative(name) => {
+                format!("vector contains a mix of classic and native histograms{}", of(name))
+            }
+            Note::StartTimeOverlap(name) => format!(
+                "sample has start time that overlaps with previous sample timestamp for metric {}",
+                go_quote(name)
+            ),
+            Note::SortInRangeQuery => {
+                "sort is ineffective for range queries since results are always ordered by labels"
+                    .to_string()
+            }
+            Note::NotCounter(name) => {
+                format!("this native histogram metric is not a counter: {}", go_quote(name))
+            }
+            Note::NotGauge(name) => {
+                format!("this native histogram metric is not a gauge: {}", go_quote(name))
+            }
+            Note::MixedExponentialCustom(name) => format!(
+                "vector contains a mix of histograms with exponential and custom buckets schemas for metric name {}",
+                go_quote(name)
+            ),
+            Note::IncompatibleBuckets(op) => {
+                format!("incompatible bucket layout encountered for binary operator {op}")
+            }
+            Note::CounterResetCollision(operation) => {
+                format!("conflicting counter resets during histogram {}", operation.as_str())
+            }
+            Note::PossibleNonCounter(_)
+            | Note::HistogramIgnoredInAggregation(_)
+            | Note::HistogramIgnoredInMixedRange(_)
+            | Note::ForcedMonotonicity(_)
+            | Note::IncompatibleTypes(..)
+            | Note::MismatchedCustomBuckets(_)
+            | Note::QuantileIsNan(_)
+            | Note::QuantileSkewedByNan(_)
+            | Note::FractionWithoutNan(_) => return None,
+        })
     }
 }
 
-/// The most distinct notes that one query keeps; the API shows ten of each kind.
-const NOTES_MAX: usize = 1000;
+/// The end of a text about a metric that may have no name.
+fn of(name: &str) -> String {
+    match name {
+        "" => String::new(),
+        name => format!(" for metric name {}", go_quote(name)),
+    }
+}
+
+/// The most distinct notes that one query or fragment keeps; the API shows ten of each kind.
+pub(crate) const NOTES_MAX: usize = 1000;
 
 /// The annotations of a query so far, each text once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Annotations {
     notes: BTreeSet<(PosRange, Note)>,
+    /// Whether there were, or may have been, more than are kept.
+    pub(crate) is_cut: bool,
 }
 
 impl PartialOrd for PosRange {
@@ -224,6 +239,8 @@ impl Annotations {
     pub(crate) fn add(&mut self, pos: PosRange, note: Note) {
         if self.notes.len() < NOTES_MAX {
             self.notes.insert((pos, note));
+        } else if !self.notes.contains(&(pos, note)) {
+            self.is_cut = true;
         }
     }
 
@@ -237,6 +254,29 @@ impl Annotations {
                 out.push(text);
             }
         }
+        if self.is_cut {
+            infos.push(format!("annotations are left out: notes_max={NOTES_MAX}"));
+        }
         (warnings, infos)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_told_of() {
+        let mut annotations = Annotations::default();
+        let note = |n: usize| Note::PossibleNonCounter(n.to_string());
+        (0..NOTES_MAX).for_each(|n| annotations.add(PosRange::default(), note(n)));
+        annotations.add(PosRange::default(), note(0));
+        assert_eq!(annotations.texts("").1.len(), NOTES_MAX);
+        annotations.add(PosRange::default(), note(NOTES_MAX));
+        let (_, infos) = annotations.texts("");
+        assert_eq!(
+            infos.last().map(String::as_str),
+            Some("annotations are left out: notes_max=1000")
+        );
     }
 }

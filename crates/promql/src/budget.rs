@@ -25,9 +25,20 @@ impl Default for Budget {
     }
 }
 
+/// How many steps pass between two looks at the flag, where nothing else asks the ledger.
+pub(crate) const STEPS_PER_CHECK: usize = 1024;
+
 /// A flag that whoever waits for the answer sets when it no longer does. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct CancelFlag(Arc<AtomicBool>);
+pub struct CancelFlag(Arc<Flag>);
+
+#[derive(Debug, Default)]
+struct Flag {
+    set: AtomicBool,
+    /// How many looks are left before it sets itself; 0 for never.
+    #[cfg(test)]
+    looks_left: std::sync::atomic::AtomicU64,
+}
 
 impl CancelFlag {
     /// A flag that is not set.
@@ -35,14 +46,27 @@ impl CancelFlag {
         Self::default()
     }
 
+    /// A flag that is set from the look number `looks` on, counted from 1.
+    #[cfg(test)]
+    pub(crate) fn at_look(looks: u64) -> Self {
+        let looks_left = looks.into();
+        CancelFlag(Arc::new(Flag { set: AtomicBool::new(false), looks_left }))
+    }
+
     /// Ends everything that looks at the flag.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.set.store(true, Ordering::Relaxed);
     }
 
     /// Whether it is set.
     pub fn is_canceled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        #[cfg(test)]
+        if self.0.looks_left.load(Ordering::Relaxed) > 0
+            && self.0.looks_left.fetch_sub(1, Ordering::Relaxed) == 1
+        {
+            self.cancel();
+        }
+        self.0.set.load(Ordering::Relaxed)
     }
 
     /// `Canceled` where it is set.
@@ -51,40 +75,88 @@ impl CancelFlag {
     }
 }
 
-/// What is held at the moment, under a budget.
+/// Samples and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) samples: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Held {
+    fn add(&mut self, samples: usize, bytes: usize) {
+        self.samples = self.samples.saturating_add(samples as u64);
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+
+    fn subtract(&mut self, samples: usize, bytes: usize) {
+        self.samples = self.samples.saturating_sub(samples as u64);
+        self.bytes = self.bytes.saturating_sub(bytes as u64);
+    }
+}
+
+/// What is held at the moment, under a budget. Ask it before anything is allocated that grows with the steps, the
+/// series or the values of a query.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     budget: Budget,
     cancel: CancelFlag,
-    samples: u64,
-    bytes: u64,
+    /// What the work in progress holds.
+    held: Held,
+    /// What came from elsewhere and waits for its use: it does not go with a [`Ledger::mark`].
+    inputs: Held,
     pub(crate) peak_samples: u64,
 }
 
 impl Ledger {
     pub(crate) fn new(budget: Budget, cancel: CancelFlag) -> Self {
-        Ledger { budget, cancel, samples: 0, bytes: 0, peak_samples: 0 }
+        let (held, inputs) = Default::default();
+        Ledger { budget, cancel, held, inputs, peak_samples: 0 }
     }
 
     /// Takes `samples` of `bytes` into memory, or refuses.
     pub(crate) fn hold(&mut self, samples: usize, bytes: usize) -> Result<(), QueryError> {
-        self.cancel.check()?;
-        self.samples = self.samples.saturating_add(samples as u64);
-        self.bytes = self.bytes.saturating_add(bytes as u64);
-        self.peak_samples = self.peak_samples.max(self.samples);
-        if self.samples > self.budget.samples_max {
-            return Err(QueryError::Samples { samples_max: self.budget.samples_max });
-        }
-        if self.bytes > self.budget.bytes_max {
-            return Err(QueryError::Budget { what: "bytes", limit: self.budget.bytes_max });
-        }
-        Ok(())
+        self.held.add(samples, bytes);
+        self.check()
     }
 
     /// Gives back what was held.
     pub(crate) fn release(&mut self, samples: usize, bytes: usize) {
-        self.samples = self.samples.saturating_sub(samples as u64);
-        self.bytes = self.bytes.saturating_sub(bytes as u64);
+        self.held.subtract(samples, bytes);
+    }
+
+    /// Takes in what waits for its use, or refuses.
+    pub(crate) fn hold_input(&mut self, samples: usize, bytes: usize) -> Result<(), QueryError> {
+        self.inputs.add(samples, bytes);
+        self.check()
+    }
+
+    /// Gives back what waited for its use.
+    pub(crate) fn release_input(&mut self, samples: usize, bytes: usize) {
+        self.inputs.subtract(samples, bytes);
+    }
+
+    /// What the work in progress holds, for [`Ledger::back_to`].
+    pub(crate) fn mark(&self) -> Held {
+        self.held
+    }
+
+    /// Gives back whatever was held since `mark`.
+    pub(crate) fn back_to(&mut self, mark: Held) {
+        self.held = mark;
+    }
+
+    fn check(&mut self) -> Result<(), QueryError> {
+        self.cancel.check()?;
+        let samples = self.held.samples.saturating_add(self.inputs.samples);
+        let bytes = self.held.bytes.saturating_add(self.inputs.bytes);
+        self.peak_samples = self.peak_samples.max(samples);
+        if samples > self.budget.samples_max {
+            return Err(QueryError::Samples { samples_max: self.budget.samples_max });
+        }
+        if bytes > self.budget.bytes_max {
+            return Err(QueryError::Budget { what: "bytes", limit: self.budget.bytes_max });
+        }
+        Ok(())
     }
 
     /// Refuses where one fragment has read more series than it may.
@@ -97,6 +169,11 @@ impl Ledger {
 
     pub(crate) fn check_cancel(&self) -> Result<(), QueryError> {
         self.cancel.check()
+    }
+
+    /// The flag, for loops that only end early: who called them has to check it.
+    pub(crate) fn cancel_flag(&self) -> CancelFlag {
+        self.cancel.clone()
     }
 }
 
@@ -118,5 +195,19 @@ mod tests {
         assert_eq!(series.to_string(), "query exceeds its budget: series_max=1");
         flag.cancel();
         assert_eq!(ledger.hold(0, 0), Err(QueryError::Canceled));
+    }
+
+    #[test]
+    fn inputs_count_but_do_not_go_with_a_mark() {
+        let budget = Budget { samples_max: 10, ..Budget::default() };
+        let mut ledger = Ledger::new(budget, CancelFlag::new());
+        ledger.hold_input(6, 0).expect("within");
+        let mark = ledger.mark();
+        ledger.hold(4, 0).expect("within");
+        assert_eq!(ledger.hold(1, 0), Err(QueryError::Samples { samples_max: 10 }));
+        ledger.release_input(6, 0);
+        ledger.back_to(mark);
+        ledger.hold(10, 0).expect("nothing else is held");
+        assert_eq!(ledger.peak_samples, 11);
     }
 }

@@ -20,6 +20,7 @@ use rapidhash::{RapidHashMap, RapidHashSet};
 use super::bitmap::Bitmap;
 use super::labelset::LabelSetIndex;
 use super::vector::{StepVector, join_same_labels};
+use crate::budget::Ledger;
 use crate::error::QueryError;
 
 /// The labels that identify a target.
@@ -116,6 +117,7 @@ pub(crate) fn join(
     info: Vec<StepVector>,
     selector: &InfoSelector<'_>,
     steps: usize,
+    ledger: &mut Ledger,
 ) -> Result<Vec<StepVector>, QueryError> {
     let info = of_targets(&base, info, selector);
     if let Some(series) = info.iter().find(|s| !s.histograms.is_empty()) {
@@ -128,13 +130,17 @@ pub(crate) fn join(
     base.iter().for_each(|s| present.or_with(&s.presence()));
     let mut fault = FirstFault::default();
     let slots = Slots::of(&info);
-    slots.of_target.iter().flatten().for_each(|slot| slot.check(&info, &present, &mut fault));
+    for slot in slots.of_target.iter().flatten() {
+        ledger.check_cancel()?;
+        slot.check(&info, &present, &mut fault);
+    }
     let mut out = Vec::with_capacity(base.len());
     for series in base {
         if selector.is_info(&series.labels) {
             out.push(series);
         } else {
-            enrich(series, &info, &slots, selector, &mut fault, &mut out);
+            ledger.check_cancel()?;
+            enrich(series, &info, &slots, selector, &mut fault, &mut out, ledger)?;
         }
     }
     fault.result()?;
@@ -210,13 +216,14 @@ fn enrich(
     selector: &InfoSelector<'_>,
     fault: &mut FirstFault,
     out: &mut Vec<StepVector>,
-) {
+    ledger: &mut Ledger,
+) -> Result<(), QueryError> {
     let slots = slots.of_series(&series.labels);
     if slots.is_empty() {
         if !selector.requires() {
             out.push(series);
         }
-        return;
+        return Ok(());
     }
     // The steps of each set of info series.
     let mut sets: Vec<(Vec<u32>, Bitmap)> = Vec::new();
@@ -228,6 +235,7 @@ fn enrich(
         let at = match numbers.get(&latest) {
             Some(at) => *at,
             None => {
+                ledger.hold(0, series.values.len() / 8 + latest.len() * 8)?;
                 numbers.insert(latest.clone(), sets.len());
                 sets.push((latest.clone(), Bitmap::zeros(series.values.len())));
                 sets.len() - 1
@@ -235,14 +243,15 @@ fn enrich(
         };
         sets[at].1.set(i);
     }
-    let copies = std::iter::repeat_n(series, sets.len());
-    for ((set, mask), mut part) in sets.into_iter().zip(copies) {
+    for (set, mask) in sets {
         if set.is_empty() && selector.requires() {
             continue;
         }
         let winners = set.iter().map(|n| &info[*n as usize].labels);
-        match with_data_labels(&part.labels, winners, selector) {
+        match with_data_labels(&series.labels, winners, selector) {
             Ok(labels) => {
+                ledger.hold(mask.count(), series.bytes() + labels.heap_bytes())?;
+                let mut part = series.clone();
                 part.labels = labels;
                 part.keep(&mask);
                 out.push(part);
@@ -253,6 +262,7 @@ fn enrich(
             }
         }
     }
+    Ok(())
 }
 
 /// `base` with the data labels of `infos`; or the label that two of them disagree on.

@@ -13,16 +13,19 @@ use super::samples::Samples;
 use super::vector::StepVector;
 use super::window::{Bound, WindowCache};
 use crate::annotations::Note;
+use crate::budget::{Ledger, STEPS_PER_CHECK};
+use crate::error::QueryError;
 use crate::steps::Steps;
 
-/// The values of `series` at `steps`.
+/// The values of `series` at `steps`; its histograms are held in `ledger`.
 pub(crate) fn values(
     series: &SeriesSamples,
     steps: &Steps,
     lookback_ms: i64,
     windows: &mut WindowCache,
     notes: &mut Vec<Note>,
-) -> StepVector {
+    ledger: &mut Ledger,
+) -> Result<StepVector, QueryError> {
     let mut out = StepVector::empty(series.labels.clone(), steps.len());
     let name = || series.labels.metric_name().to_string();
     let samples = Samples::of(series);
@@ -39,6 +42,9 @@ pub(crate) fn values(
     };
     let histograms = histograms.iter().chain(std::iter::repeat(&Bound::NONE));
     for (i, (f, h)) in floats.iter().zip(histograms).enumerate() {
+        if i % STEPS_PER_CHECK == 0 {
+            ledger.check_cancel()?;
+        }
         let t = steps.at(i);
         match (f.is_empty(), h.is_empty()) {
             (true, true) => {}
@@ -54,14 +60,14 @@ pub(crate) fn values(
                 let times = &samples.histogram_times[h.lo()..h.hi()];
                 let value = histogram_at(times, &samples.histograms[h.lo()..h.hi()], t, notes);
                 match value {
-                    Some(Some(value)) => out.histograms.push((i as u32, value)),
+                    Some(Some(value)) => out.push_histogram(i, value, ledger)?,
                     Some(None) => push_note(notes, Note::MixedExponentialCustom(name())),
                     None => {}
                 }
             }
         }
     }
-    out
+    Ok(out)
 }
 
 /// The value at `t` among floats; `None` where nothing is at or before it.

@@ -6,6 +6,8 @@ use pando_model::{Histogram, Labels, SampleValue};
 
 use super::bitmap::Bitmap;
 use super::labelset::LabelSetIndex;
+use super::window::bounds_bytes;
+use crate::budget::Ledger;
 use crate::error::QueryError;
 
 /// One series with at most one value a step.
@@ -71,6 +73,19 @@ impl StepVector {
         }
     }
 
+    /// Sets the histogram of step `i`, which is later than those that there are, and holds it.
+    pub(crate) fn push_histogram(
+        &mut self,
+        i: usize,
+        h: Arc<Histogram>,
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
+        let before = self.histograms.last().map(|(_, h)| h);
+        ledger.hold(1, histogram_bytes_behind(before, &h))?;
+        self.histograms.push((i as u32, h));
+        Ok(())
+    }
+
     /// Whether no step holds anything.
     pub fn is_empty(&self) -> bool {
         self.histograms.is_empty() && !self.present.any()
@@ -96,14 +111,19 @@ impl StepVector {
         self.present.count() + self.histograms.len()
     }
 
-    /// Bytes held.
+    /// Bytes held. A histogram that neighbours share counts once.
     pub fn bytes(&self) -> usize {
-        let histograms: usize = self.histograms.iter().map(|(_, h)| histogram_bytes(h)).sum();
-        self.values.len() * 8 + self.values.len() / 8 + self.labels.heap_bytes() + histograms + 96
+        let mut before = None;
+        let histograms: usize =
+            self.histograms.iter().map(|(_, h)| histogram_bytes_behind(before.replace(h), h)).sum();
+        column_bytes(self.values.len()) + self.labels.heap_bytes() + histograms
     }
 
-    /// The series of one step, at each of `steps` steps.
-    pub(crate) fn spread(self, steps: usize) -> Self {
+    /// The series of one step, at each of `steps` steps. Held before it is made.
+    pub(crate) fn spread(self, steps: usize, ledger: &mut Ledger) -> Result<Self, QueryError> {
+        let shared = self.histograms.len() * steps * SHARED_HISTOGRAM_BYTES;
+        let bytes = column_bytes(steps) + self.labels.heap_bytes() + shared;
+        ledger.hold(self.samples() * steps, bytes)?;
         let mut out = StepVector::empty(self.labels.clone(), steps);
         out.drop_name = self.drop_name;
         match self.value(0) {
@@ -116,7 +136,7 @@ impl StepVector {
             }
             None => {}
         }
-        out
+        Ok(out)
     }
 
     /// Takes over the values of `other` at steps that this one does not have; false where both have one.
@@ -136,10 +156,49 @@ impl StepVector {
     }
 }
 
+/// Bytes that a series takes over `steps` steps without its labels and histograms: what is to be held before it is
+/// made.
+pub(crate) fn column_bytes(steps: usize) -> usize {
+    steps * 8 + steps / 8 + 96
+}
+
+/// A column over `steps` steps that `make` makes: room for it is held before, and afterwards what it has become.
+/// `make` has to hold every histogram that it makes.
+pub(crate) fn held_column(
+    ledger: &mut Ledger,
+    steps: usize,
+    make: impl FnOnce(&mut Ledger) -> Result<StepVector, QueryError>,
+) -> Result<StepVector, QueryError> {
+    let mark = ledger.mark();
+    ledger.hold(0, column_bytes(steps) + bounds_bytes(steps))?;
+    let vector = make(ledger)?;
+    ledger.back_to(mark);
+    ledger.hold(vector.samples(), vector.bytes())?;
+    Ok(vector)
+}
+
+/// Samples and bytes of a vector.
+pub(crate) fn size_of_vector(vector: &[StepVector]) -> (usize, usize) {
+    let add = |(samples, bytes), s: &StepVector| (samples + s.samples(), bytes + s.bytes());
+    vector.iter().fold((0, 0), add)
+}
+
 /// Bytes that a histogram takes in memory.
 pub(crate) fn histogram_bytes(h: &Histogram) -> usize {
     let buckets = h.positive_buckets.len() + h.negative_buckets.len() + h.custom_values.len();
-    128 + 8 * (buckets + h.positive_spans.len() + h.negative_spans.len())
+    // The struct itself, and the counters of the pointer to it.
+    16 + size_of::<Histogram>() + 8 * (buckets + h.positive_spans.len() + h.negative_spans.len())
+}
+
+/// Bytes of an entry of a column whose histogram another one holds.
+const SHARED_HISTOGRAM_BYTES: usize = size_of::<(u32, Arc<Histogram>)>();
+
+/// Bytes that `h` adds to a column behind the histogram `before`.
+fn histogram_bytes_behind(before: Option<&Arc<Histogram>>, h: &Arc<Histogram>) -> usize {
+    match before {
+        Some(before) if Arc::ptr_eq(before, h) => SHARED_HISTOGRAM_BYTES,
+        _ => SHARED_HISTOGRAM_BYTES + histogram_bytes(h),
+    }
 }
 
 /// The error of a vector with two equal label sets.

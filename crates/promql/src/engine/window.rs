@@ -45,9 +45,13 @@ impl Bound {
 
 /// How many axes are remembered at most: scrape groups of one batch share few.
 const AXES_MAX: usize = 64;
-
-/// Windows that are remembered at most, of all axes together, unless one alone has more: some MiB.
+/// Windows that are remembered, of all axes together, some MiB; those of one axis always are.
 const WINDOWS_MAX: usize = 128 << 10;
+
+/// Bytes that the bounds of one axis take.
+pub(crate) fn bounds_bytes(steps: usize) -> usize {
+    steps * size_of::<Bound>()
+}
 
 /// What was worked out of an axis.
 struct Known {
@@ -109,8 +113,7 @@ impl WindowCache {
 
     /// Remembers one more axis, in the place of another where there are enough.
     fn put(&mut self, known: Known) -> usize {
-        let axes_max = (WINDOWS_MAX / known.bounds.len().max(1)).clamp(1, AXES_MAX);
-        if self.known.len() < axes_max {
+        if self.known.len() < axes_max(known.bounds.len()) {
             self.known.push(known);
             return self.known.len() - 1;
         }
@@ -124,6 +127,11 @@ impl WindowCache {
     pub(crate) fn uncached(&self, times: &[i64], steps: &Steps, range_ms: i64) -> Arc<[Bound]> {
         compute(times, steps, range_ms).into()
     }
+}
+
+/// How many axes are remembered over so many steps.
+fn axes_max(steps: usize) -> usize {
+    (WINDOWS_MAX / steps.max(1)).clamp(1, AXES_MAX)
 }
 
 fn compute(times: &[i64], steps: &Steps, range_ms: i64) -> Vec<Bound> {
@@ -156,6 +164,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_more_steps_the_fewer_axes_are_remembered() {
+        assert_eq!([1_000, 1 << 20, 1 << 26].map(axes_max), [AXES_MAX, 8, 1]);
+    }
 
     #[test]
     fn windows_are_left_open() {

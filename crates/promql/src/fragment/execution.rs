@@ -8,22 +8,20 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
 use super::plan::{FragmentPlan, Read};
-use crate::annotations::Note;
+use crate::annotations::{NOTES_MAX, Note};
 use crate::budget::{Budget, CancelFlag, Ledger};
 use crate::engine::aggregate::Aggregator;
 use crate::engine::histogram::drop_buckets;
 use crate::engine::names::drop_metadata_labels;
 use crate::engine::queryable::{self, StepSamples};
 use crate::engine::range::{RangeArgs, RangeCall};
-use crate::engine::vector::{StepVector, histogram_bytes, same_labelset};
+use crate::engine::vector::{StepVector, held_column, histogram_bytes, same_labelset};
 use crate::engine::window::WindowCache;
 use crate::engine::{select, smoothed};
 use crate::error::QueryError;
 
 /// How many bytes of state one batch carries at most, unless a single group is larger.
 const BATCH_BYTES: usize = 1 << 20;
-/// The most distinct notes of one fragment.
-const NOTES_MAX: usize = 1000;
 
 /// What a fragment has read and held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,8 +44,6 @@ pub struct FragmentExecution {
     windows: WindowCache,
     ledger: Ledger,
     output: Output,
-    /// What `output` holds at the moment, as the ledger knows it.
-    held_samples: usize,
     hashes: Option<RapidHashSet<u64>>,
     function_notes: Vec<Note>,
     notes: BTreeSet<(NoteSite, Note)>,
@@ -81,7 +77,6 @@ impl FragmentExecution {
             windows: WindowCache::default(),
             ledger: Ledger::new(budget, cancel),
             output,
-            held_samples: 0,
             hashes,
             function_notes: Vec::new(),
             notes: BTreeSet::new(),
@@ -113,15 +108,10 @@ impl FragmentExecution {
         self.ledger.check_series(self.stats.series)?;
         self.ledger.hold(samples, bytes)?;
         for series in batch {
+            self.ledger.check_cancel()?;
             self.push_series(series)?;
         }
         self.ledger.release(samples, bytes);
-        if let Output::Aggregated(aggregator) = &self.output {
-            let now = aggregator.samples();
-            let grown = now.saturating_sub(self.held_samples);
-            self.held_samples = now;
-            self.ledger.hold(grown, grown * 16)?;
-        }
         Ok(())
     }
 
@@ -143,7 +133,9 @@ impl FragmentExecution {
         for note in self.function_notes.drain(..) {
             add_note(&mut self.notes, NoteSite::Function, note);
         }
+        let held = (vector.samples(), vector.bytes());
         if vector.is_empty() {
+            self.ledger.release(held.0, held.1);
             return Ok(());
         }
         if let Some(hashes) = &mut self.hashes
@@ -153,11 +145,11 @@ impl FragmentExecution {
         }
         match &mut self.output {
             Output::Aggregated(aggregator) => {
-                aggregator.add(&vector);
+                aggregator.add(&vector, &mut self.ledger)?;
+                self.ledger.release(held.0, held.1);
                 Ok(())
             }
             Output::Series(kept) => {
-                self.ledger.hold(vector.samples(), vector.bytes())?;
                 kept.push(PartialGroup {
                     labels: vector.labels.clone(),
                     drop_name: vector.drop_name,
@@ -169,39 +161,39 @@ impl FragmentExecution {
         }
     }
 
+    /// What is read of `series` at every step: a column that is held in the ledger.
     fn read(&mut self, series: &SeriesSamples) -> Result<StepVector, QueryError> {
         let FragmentPlan { steps, read, delayed_name_removal, .. } = &self.plan;
-        Ok(match read {
+        let (windows, notes) = (&mut self.windows, &mut self.function_notes);
+        let delayed = *delayed_name_removal;
+        if let Read::Range { range_ms, rules, function, args } = read {
+            let call = RangeCall {
+                function: *function,
+                range_ms: *range_ms,
+                rules: *rules,
+                steps,
+                args: RangeArgs::Constant(args),
+                delayed_name_removal: delayed,
+            };
+            return call.run(series, windows, notes, &mut self.ledger);
+        }
+        held_column(&mut self.ledger, steps.len(), |ledger| match read {
             Read::Instant { lookback_ms, timestamp } => {
-                let vector =
-                    select::instant(series, steps, *lookback_ms, *timestamp, &mut self.windows);
-                if *timestamp { nameless(vector, *delayed_name_removal) } else { vector }
+                let vector = select::instant(series, steps, *lookback_ms, *timestamp, windows);
+                Ok(if *timestamp { nameless(vector, delayed) } else { vector })
             }
             Read::StartTimestamp { lookback_ms } => {
-                let vector =
-                    select::start_timestamp(series, steps, *lookback_ms, &mut self.windows);
-                nameless(vector, *delayed_name_removal)
+                let vector = select::start_timestamp(series, steps, *lookback_ms, windows);
+                Ok(nameless(vector, delayed))
             }
             Read::SampleTime { lookback_ms } => {
-                select::sample_time(series, steps, *lookback_ms, &mut self.windows)
+                Ok(select::sample_time(series, steps, *lookback_ms, windows))
             }
             Read::Smoothed { lookback_ms } => {
-                let notes = &mut self.function_notes;
-                smoothed::values(series, steps, *lookback_ms, &mut self.windows, notes)
+                smoothed::values(series, steps, *lookback_ms, windows, notes, ledger)
             }
-            Read::Range { range_ms, rules, function, args } => {
-                let call = RangeCall {
-                    function: *function,
-                    range_ms: *range_ms,
-                    rules: *rules,
-                    steps,
-                    args: RangeArgs::Constant(args),
-                    delayed_name_removal: *delayed_name_removal,
-                };
-                call.run(series, &mut self.windows, &mut self.function_notes)
-            }
-            Read::Raw { .. } => {
-                return Err(QueryError::Internal("raw fragments read no steps".into()));
+            Read::Range { .. } | Read::Raw { .. } => {
+                Err(QueryError::Internal("a read of no columns".into()))
             }
         })
     }
@@ -230,8 +222,8 @@ impl FragmentExecution {
     /// holds notes and hashes.
     ///
     /// # Errors
-    /// Two series of an unaggregated plan that became one by losing their names.
-    pub fn finish(self) -> Result<Vec<PartialBatch>, QueryError> {
+    /// Two series of an unaggregated plan that became one by losing their names; a budget, cancellation.
+    pub fn finish(mut self) -> Result<Vec<PartialBatch>, QueryError> {
         self.ledger.check_cancel()?;
         let mut notes = self.notes;
         let mut batches = Vec::new();
@@ -240,7 +232,7 @@ impl FragmentExecution {
                 for note in std::mem::take(&mut aggregator.notes) {
                     add_note(&mut notes, NoteSite::Aggregation, note);
                 }
-                batches = in_batches(aggregator.into_partials());
+                batches = in_batches(aggregator.into_partials(&mut self.ledger)?);
             }
             Output::Series(mut groups) => {
                 groups.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -301,6 +293,7 @@ fn in_batches(groups: Vec<PartialGroup>) -> Vec<PartialBatch> {
     batches
 }
 
+/// Adds a note. Who has as many as there may be is asked for no more; the frontend says so.
 pub(super) fn add_note(notes: &mut BTreeSet<(NoteSite, Note)>, site: NoteSite, note: Note) {
     if notes.len() < NOTES_MAX {
         notes.insert((site, note));

@@ -184,7 +184,10 @@ proptest! {
                 PartialMerge::new(plan.clone(), Budget::default(), CancelFlag::new());
             for (at, count) in [(0, first), (first, plan.steps.len() - first)] {
                 let part = plan.with_steps(at, count).expect("steps");
-                for batch in execute(&part, all.clone()).expect("part") {
+                // An executor is handed what it asks for and nothing else.
+                let read = execute(&part.raw(), all.clone()).expect("raw");
+                let read = read.into_iter().flat_map(|batch| batch.raw).collect();
+                for batch in execute(&part, read).expect("part") {
                     by_steps.push_at(at, batch).expect("fits");
                 }
             }

@@ -42,7 +42,6 @@ pub struct PartialMerge {
     raw_index: LabelSetIndex,
     hashes: RapidHashSet<(usize, u64)>,
     notes: BTreeSet<(NoteSite, Note)>,
-    held_samples: usize,
     step_samples: StepSamples,
 }
 
@@ -77,7 +76,6 @@ impl PartialMerge {
             raw_index: LabelSetIndex::default(),
             hashes: RapidHashSet::default(),
             notes: BTreeSet::new(),
-            held_samples: 0,
         }
     }
 
@@ -90,7 +88,7 @@ impl PartialMerge {
     }
 
     /// Adds a batch of an executor that ran the plan with a part of its steps
-    /// ([`FragmentPlan::with_steps`]), of which `first_step` is the first.
+    /// ([`FragmentPlan::with_steps`]), of which `first_step` is the first. Services ask for all steps at once as yet.
     ///
     /// # Errors
     /// As [`PartialMerge::push`].
@@ -118,19 +116,15 @@ impl PartialMerge {
             let group = group.widened(first_step, self.plan.steps.len())?;
             self.push_group(first_step, group)?;
         }
-        if let Output::Aggregated(aggregator) = &self.output {
-            let now = aggregator.samples();
-            let grown = now.saturating_sub(self.held_samples);
-            self.held_samples = now;
-            self.ledger.hold(grown, grown * 16)?;
-            self.ledger.check_series(aggregator.groups() as u64)?;
-        }
         Ok(())
     }
 
     fn push_group(&mut self, first_step: usize, group: PartialGroup) -> Result<(), QueryError> {
         let (kept, index, seen) = match &mut self.output {
-            Output::Aggregated(aggregator) => return aggregator.merge(group),
+            Output::Aggregated(aggregator) => {
+                aggregator.merge(group, &mut self.ledger)?;
+                return self.ledger.check_series(aggregator.groups() as u64);
+            }
             Output::Series { index, series, seen } => (series, index, seen),
         };
         let PartialState::Values(vector) = group.state else {
@@ -176,7 +170,7 @@ impl PartialMerge {
         let series = match self.output {
             Output::Aggregated(mut aggregator) => {
                 aggregator.sort_groups();
-                let (series, notes) = aggregator.finish();
+                let (series, notes) = aggregator.finish(&mut self.ledger)?;
                 for note in notes {
                     add_note(&mut self.notes, NoteSite::Aggregation, note);
                 }

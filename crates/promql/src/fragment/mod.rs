@@ -15,6 +15,8 @@ pub use plan::{Aggregation, FragmentId, FragmentPlan, FragmentSpec, Read};
 pub use wire::WIRE_VERSION;
 
 #[cfg(test)]
+mod budget_tests;
+#[cfg(test)]
 mod histogram_tests;
 #[cfg(test)]
 mod tests;

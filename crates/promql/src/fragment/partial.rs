@@ -85,22 +85,10 @@ impl PartialGroup {
     pub fn bytes(&self) -> usize {
         let state = match &self.state {
             PartialState::Values(v) => v.bytes(),
-            PartialState::Sum { sum, histograms, .. } => sum.len() * 17 + histograms.size() * 20,
-            PartialState::Avg { value, histograms, .. } => {
-                value.len() * 25 + histograms.size() * 20
-            }
+            PartialState::Sum { sum, histograms, .. } => sum.len() * 17 + histograms.bytes(),
+            PartialState::Avg { value, histograms, .. } => value.len() * 25 + histograms.bytes(),
             PartialState::Count { count } => count.len() * 8,
         };
         state + self.labels.heap_bytes() + 64
-    }
-
-    /// Step values held.
-    pub fn samples(&self) -> usize {
-        match &self.state {
-            PartialState::Values(v) => v.samples(),
-            PartialState::Sum { sum, histograms, .. } => sum.len() + histograms.size(),
-            PartialState::Avg { value, histograms, .. } => value.len() + histograms.size(),
-            PartialState::Count { count } => count.len(),
-        }
     }
 }

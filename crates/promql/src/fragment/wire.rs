@@ -7,9 +7,11 @@
 //! ```
 //!
 //! Columns are `f64`, little endian, in one `bytes` field; only steps whose presence bit is set have a value,
-//! so that a sparse column costs its bits. Presence is always written in full: what a decoder allocates is at
-//! most 64 times what it was sent, and [`DECODED_VALUES_MAX`] values. A message of a newer version, or with a
-//! node that this process does not know, is `Unsupported`: the caller asks again for raw series. What changes the
+//! so that a sparse column costs its bits. Presence is always written in full: what a decoder allocates for columns is
+//! at most 129 times what it was sent (a sum has one presence bit a step, which stays, and two columns), and
+//! [`DECODED_VALUES_MAX`] values. A message of a newer version, or with a node that this process does not know, is
+//! `Unsupported`: of a plan, the caller asks again for raw series; of a batch, which answers a plan that both know, the
+//! query fails. What changes the
 //! meaning of a node is a node of its own, then, never a field that an older process would overlook.
 //!
 //! Version 2 computes with native histograms, which version 1 refuses to, and has the reads 5 to 8: ranges by

@@ -10,7 +10,7 @@ fn plan(text: &str, push_down: bool) -> Plan {
     build(&expr, text, &params).expect(text)
 }
 
-/// Arguments used to be planned to find out whether they are numbers, twice for each call around them.
+/// Planning an argument to find out whether it is a number would double the work for each call around it.
 #[test]
 fn nested_arguments_are_planned_once() {
     let mut text = "scalar(a)".to_string();

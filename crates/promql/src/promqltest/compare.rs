@@ -88,6 +88,9 @@ pub(super) fn rows(expected: &ExpectedRows, got: &Rows, ordered: bool) -> Result
     for (at, (labels, points)) in got.iter().enumerate() {
         let wanted = expected.iter().position(|(l, _)| l == labels);
         let Some(place) = wanted else { return Err(format!("unexpected series {labels}")) };
+        if got[..at].iter().any(|(other, _)| other == labels) {
+            return Err(format!("series {labels} is there twice"));
+        }
         if ordered && place != at {
             return Err(format!("series {labels} is at place {at}, expected {place}"));
         }
@@ -106,5 +109,21 @@ pub(super) fn rows(expected: &ExpectedRows, got: &Rows, ordered: bool) -> Result
     match expected.iter().find(|(labels, _)| !got.iter().any(|(l, _)| l == labels)) {
         Some((labels, _)) => Err(format!("missing series {labels}")),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_answered_once() {
+        let labels = Labels::from_pairs([("l", "a")]);
+        let expected: ExpectedRows = vec![(labels.clone(), Vec::new())];
+        let mut got: Rows = vec![(labels, Vec::new())];
+        assert_eq!(rows(&expected, &got, false), Ok(()));
+        got.extend(got.clone());
+        let twice = "series {l=\"a\"} is there twice".to_string();
+        assert_eq!(rows(&expected, &got, false), Err(twice));
     }
 }

@@ -24,13 +24,20 @@ fn without(text: &str, begin: &str, end: char) -> String {
     parts.fold(first, |out, part| out + part.split_once(end).map_or(part, |(_, rest)| rest))
 }
 
-/// `text` with its printed form, which is checked.
+/// `text`, which is one, with its printed form, which is checked.
 pub(crate) fn assert_printed(text: &str) {
-    let Ok(tree) = parse(text, &SYNTAX) else { return };
+    assert!(parse(text, &SYNTAX).is_ok(), "{text}: {:?}", parse(text, &SYNTAX));
+    assert_printed_if_read(text);
+}
+
+/// The same for a text that may be refused; whether it was read.
+fn assert_printed_if_read(text: &str) -> bool {
+    let Ok(tree) = parse(text, &SYNTAX) else { return false };
     let printed = tree.to_string();
     let again = parse(&printed, &SYNTAX).unwrap_or_else(|e| panic!("{text}\n{printed}\n{e}"));
     assert_eq!(shape(&tree), shape(&again), "\n{text}\n{printed}\n{again}");
     assert_eq!(printed, again.to_string(), "{text}");
+    true
 }
 
 #[test]
@@ -58,13 +65,13 @@ fn numbers_are_printed_faithfully_where_signs_bind() {
         "1 - +Inf - Inf",
         "5m ^ 2",
         "-5m ^ 2",
-        "1s1ms + 0.007s1ms",
+        "1s1ms + 7ms",
         "1s1ms",
         "a[1s1ms]",
         "a[min_of(Inf, 5m)]",
         "a[max_of(-Inf, 5m)]",
         "a[min_of(1, +Inf) ^ Inf]",
-        "a[-(-1) ^ 2 * 2]",
+        "a[(-1) ^ 2 * 2]",
         "a[2 ^ -1 * 600]",
         "a + fill (-Inf) b",
         "a + fill (NaN) b",
@@ -122,6 +129,7 @@ fn names_that_are_words_are_printed_faithfully() {
         "\\\"",
         "x\\n",
     ];
+    let (mut read, mut asked) = (0, 0);
     for word in words {
         for around in [
             "{\"W\"}",
@@ -143,7 +151,10 @@ fn names_that_are_words_are_printed_faithfully() {
             "{a=\"b\",\"W\"=~\"x\"}",
             "{a=\"W\"}",
         ] {
-            assert_printed(&around.replace('W', word));
+            asked += 1;
+            read += usize::from(assert_printed_if_read(&around.replace('W', word)));
         }
     }
+    // Some are refused: an empty name, a backslash that nothing follows.
+    assert!(read > asked / 2, "read={read} asked={asked}");
 }

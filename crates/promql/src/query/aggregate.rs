@@ -7,7 +7,7 @@ use crate::annotations::Note;
 use crate::engine::aggregate::{Aggregator, Grouping, local};
 use crate::engine::bitmap::Bitmap;
 use crate::engine::functions::Value;
-use crate::engine::vector::{StepVector, join_same_labels};
+use crate::engine::vector::{StepVector, join_same_labels, size_of_vector};
 use crate::error::QueryError;
 use crate::fragment::Aggregation;
 use crate::plan::AggregateNode;
@@ -30,17 +30,18 @@ impl Evaluator<'_> {
             }
             (op @ (AggregateOp::LimitK | AggregateOp::LimitRatio), Some(Value::Scalar(param))) => {
                 let param = self.limit_param(node, param)?;
-                Ok(local::limit(op, &param, &grouping, input))
+                local::limit(op, &param, &grouping, input, &self.ledger)
             }
             (AggregateOp::CountValues, Some(Value::Text(label))) => {
                 if label.is_empty() {
                     let message = format!("invalid label name {label:?}");
                     return Err(QueryError::execution(message));
                 }
-                Ok(local::count_values(&label, &grouping, input))
+                local::count_values(&label, &grouping, input, &mut self.ledger)
             }
             (AggregateOp::Quantile, Some(Value::Scalar(q))) => {
-                let out = local::spread(node.op, &q, &grouping, input, &mut notes);
+                let out =
+                    local::spread(node.op, &q, &grouping, input, &mut notes, &mut self.ledger)?;
                 let (invalid, other): (Vec<_>, Vec<_>) =
                     notes.drain(..).partition(|n| matches!(n, Note::InvalidQuantile(_)));
                 self.note_all(node.param_pos, invalid);
@@ -48,9 +49,9 @@ impl Evaluator<'_> {
                 Ok(out)
             }
             (op @ (AggregateOp::Stddev | AggregateOp::Stdvar), None) => {
-                Ok(local::spread(op, &[], &grouping, input, &mut notes))
+                local::spread(op, &[], &grouping, input, &mut notes, &mut self.ledger)
             }
-            (op, None) => Ok(self.merged(node, op, 0, input)),
+            (op, None) => self.merged(node, op, 0, input),
             _ => wrong_type(),
         };
         self.note_all(node.input_pos, notes);
@@ -63,16 +64,20 @@ impl Evaluator<'_> {
         op: AggregateOp,
         k: u32,
         input: Vec<StepVector>,
-    ) -> Vec<StepVector> {
+    ) -> Result<Vec<StepVector>, QueryError> {
         let steps = input.first().map_or(0, |s| s.values.len());
+        let ledger = &mut self.ledger;
         let (grouping, without) = (node.grouping.clone(), node.without);
         let mut aggregator = Aggregator::new(Aggregation { op, k, grouping, without }, steps);
-        input.iter().for_each(|series| aggregator.add(series));
+        for series in &input {
+            ledger.check_cancel()?;
+            aggregator.add(series, ledger)?;
+        }
         // As where groups of several executors are merged.
         aggregator.sort_groups();
-        let (out, notes) = aggregator.finish();
+        let (out, notes) = aggregator.finish(ledger)?;
         self.note_all(node.input_pos, notes);
-        out
+        Ok(out)
     }
 
     /// `topk` and `bottomk`, whose parameter may change from step to step.
@@ -89,7 +94,7 @@ impl Evaluator<'_> {
         if k.iter().all(|k| k == first) {
             return match places(*first) {
                 0 => Ok(Vec::new()),
-                places => Ok(self.merged(node, node.op, places, input)),
+                places => self.merged(node, node.op, places, input),
             };
         }
         let all: Vec<u32> = k.iter().map(|k| places(*k)).collect();
@@ -102,9 +107,16 @@ impl Evaluator<'_> {
             if !mask.any() {
                 continue;
             }
+            let mark = self.ledger.mark();
+            let (samples, bytes) = size_of_vector(&input);
+            self.ledger.hold(samples, bytes)?;
             let mut part = input.clone();
             part.iter_mut().for_each(|s| s.keep(&mask));
-            out.extend(self.merged(node, node.op, wanted, part));
+            let best = self.merged(node, node.op, wanted, part)?;
+            self.ledger.back_to(mark);
+            let (samples, bytes) = size_of_vector(&best);
+            self.ledger.hold(samples, bytes)?;
+            out.extend(best);
         }
         input.clear();
         join_same_labels(out)

@@ -7,15 +7,17 @@ use pando_model::{Labels, SampleValue, SeriesSamples};
 use super::columns::{matrix, matrix_at_edges, matrix_of_samples, samples_of};
 use super::output::{QueryOutput, QueryStats, QueryValue, VectorSample};
 use super::{Query, QueryParams};
-use crate::annotations::{Annotations, Note};
-use crate::budget::{Budget, CancelFlag, Ledger};
-use crate::engine::binary::{self, Side, Style};
-use crate::engine::functions::{self, Context, Value};
+use crate::annotations::{Annotations, NOTES_MAX, Note};
+use crate::budget::{Budget, CancelFlag, Held, Ledger};
+use crate::engine::binary::{self, Operator, Side, Style};
+use crate::engine::functions::{self, Context, Value, scalar_bytes};
 use crate::engine::info::{self, InfoSelector};
 use crate::engine::names::drop_metadata_labels;
 use crate::engine::queryable::{self, StepSamples};
 use crate::engine::range::{Edges, RangeArgs, RangeCall, RangeFunction};
-use crate::engine::vector::{StepVector, join_same_labels, require_distinct};
+use crate::engine::vector::{
+    StepVector, column_bytes, held_column, join_same_labels, require_distinct, size_of_vector,
+};
 use crate::engine::window::WindowCache;
 use crate::error::QueryError;
 use crate::fragment::{FragmentId, FragmentResult, NoteSite};
@@ -34,10 +36,8 @@ pub(super) fn evaluate(
     let uses = query.plan.uses.clone();
     let mut ledger = Ledger::new(budget, cancel);
     for result in results.values() {
-        let samples: usize = result.series.iter().map(StepVector::samples).sum();
-        let raw: usize = result.raw.iter().map(SeriesSamples::len).sum();
-        let bytes: usize = result.series.iter().map(StepVector::bytes).sum();
-        ledger.hold(samples + raw, bytes + raw * 16)?;
+        let (samples, bytes) = size_of_result(result);
+        ledger.hold_input(samples, bytes)?;
     }
     let fragment_samples = ledger.peak_samples;
     let counted = if query.params.count_samples { query.params.steps.len() } else { 0 };
@@ -73,7 +73,7 @@ pub(super) struct Evaluator<'a> {
     results: BTreeMap<FragmentId, FragmentResult>,
     /// How many nodes still need each result: the last one takes it.
     uses: Vec<u32>,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     /// Empty where nobody asks.
     step_samples: StepSamples,
     counting: Counting,
@@ -86,10 +86,12 @@ impl Evaluator<'_> {
         let t_ms = steps.start_ms();
         match node {
             Node::Samples { leaf, edges, window } => {
-                let raw = self.take(leaf).raw;
+                let raw = self.take(leaf)?.raw;
                 if let Some(count) = self.step_samples.first_mut() {
                     *count += raw.iter().map(queryable::all).sum::<u64>();
                 }
+                let points: usize = raw.iter().map(SeriesSamples::len).sum();
+                self.ledger.hold(0, points * 16)?;
                 let matrix = match edges {
                     Edges::Plain => {
                         let matrix = raw.iter().map(matrix_of_samples);
@@ -143,15 +145,23 @@ impl Evaluator<'_> {
         join_same_labels(vector)
     }
 
-    fn take(&mut self, leaf: &Leaf) -> FragmentResult {
+    /// A fragment's result, which is held as long as the node in progress is.
+    fn take(&mut self, leaf: &Leaf) -> Result<FragmentResult, QueryError> {
         let uses = &mut self.uses[leaf.fragment.0 as usize];
         *uses = uses.saturating_sub(1);
+        let (samples, bytes) = self.results.get(&leaf.fragment).map_or((0, 0), size_of_result);
         let result = if *uses == 0 {
+            self.ledger.release_input(samples, bytes);
+            self.ledger.hold(samples, bytes)?;
             self.results.remove(&leaf.fragment)
         } else {
+            self.ledger.hold(samples, bytes)?;
             self.results.get(&leaf.fragment).cloned()
         };
         let result = result.unwrap_or_default();
+        if result.notes.len() >= NOTES_MAX {
+            self.annotations.is_cut = true;
+        }
         for (site, note) in &result.notes {
             let pos = match site {
                 NoteSite::Function => leaf.function_pos,
@@ -159,15 +169,36 @@ impl Evaluator<'_> {
             };
             self.annotations.add(pos, note.clone());
         }
-        result
+        Ok(result)
     }
 
+    /// The value of a node, which is held in the ledger; what led to it is not any more.
     pub(super) fn node(&mut self, node: &Node, steps: &Steps) -> Result<Value, QueryError> {
+        let mark = self.ledger.mark();
+        let value = self.value(node, steps)?;
+        self.settle(mark, value)
+    }
+
+    /// Holds `value` instead of everything that was held since `mark`.
+    fn settle(&mut self, mark: Held, value: Value) -> Result<Value, QueryError> {
+        self.ledger.back_to(mark);
+        let (samples, bytes) = value.size();
+        self.ledger.hold(samples, bytes)?;
+        Ok(value)
+    }
+
+    fn value(&mut self, node: &Node, steps: &Steps) -> Result<Value, QueryError> {
         self.ledger.check_cancel()?;
         match node {
-            Node::Constant(v) => Ok(Value::Scalar(vec![*v; steps.len()])),
+            Node::Constant(v) => {
+                self.ledger.hold(0, scalar_bytes(steps.len()))?;
+                Ok(Value::Scalar(vec![*v; steps.len()]))
+            }
             Node::Text(text) => Ok(Value::Text(text.clone())),
-            Node::Time => Ok(Value::Scalar(steps.iter().map(|t| t as f64 / 1000.0).collect())),
+            Node::Time => {
+                self.ledger.hold(0, scalar_bytes(steps.len()))?;
+                Ok(Value::Scalar(steps.iter().map(|t| t as f64 / 1000.0).collect()))
+            }
             Node::Fragment(leaf) => self.fragment(leaf, steps).map(Value::Vector),
             Node::RangeCall(range) => self.range_call(range, steps).map(Value::Vector),
             Node::Absent { input, labels, .. } => self.absent(input, labels, steps),
@@ -181,7 +212,7 @@ impl Evaluator<'_> {
                 }
                 Value::Vector(vector) => {
                     let delayed = self.params.features.delayed_name_removal;
-                    functions::negate(vector, delayed).map(Value::Vector)
+                    functions::negate(vector, delayed, &mut self.ledger).map(Value::Vector)
                 }
                 Value::Text(_) => wrong_type(),
             },
@@ -191,13 +222,12 @@ impl Evaluator<'_> {
 
     /// The series of a fragment at `steps`.
     fn fragment(&mut self, leaf: &Leaf, steps: &Steps) -> Result<Vec<StepVector>, QueryError> {
-        let FragmentResult { series, step_samples, .. } = self.take(leaf);
+        let FragmentResult { series, step_samples, .. } = self.take(leaf)?;
         self.count(&step_samples, leaf.spread, steps);
         if !leaf.spread {
             return Ok(series);
         }
-        self.ledger.hold(series.len() * steps.len(), series.len() * steps.len() * 8)?;
-        Ok(series.into_iter().map(|s| s.spread(steps.len())).collect())
+        series.into_iter().map(|s| s.spread(steps.len(), &mut self.ledger)).collect()
     }
 
     /// Adds what a fragment's steps have looked at. What a member says is not trusted to be small.
@@ -262,8 +292,6 @@ impl Evaluator<'_> {
         let args =
             range.args.iter().map(|a| self.scalar(a, steps)).collect::<Result<Vec<_>, _>>()?;
         let args = relative_args(range, args, steps);
-        let faulty = range.function == RangeFunction::Smoothing
-            && (0..steps.len()).any(|i| check_factors(&args, i).is_err());
         let mut notes = Vec::new();
         let delayed = self.params.features.delayed_name_removal || range.presence_only;
         let call = RangeCall {
@@ -279,21 +307,23 @@ impl Evaluator<'_> {
         let whole = range.ends.len() == steps.len();
         let asked = !self.step_samples.is_empty() && self.counting != Counting::No;
         let mut counted = vec![0; if asked { steps.len() } else { 0 }];
-        let mut run = |series: &SeriesSamples, marked: bool| -> Result<(), QueryError> {
-            if faulty {
-                check_factors_of(&call, series, steps, &args)?;
-            }
+        let mut run = |series: &SeriesSamples, marked: bool, ledger: &mut Ledger| {
+            ledger.check_cancel()?;
+            let mark = ledger.mark();
+            check_factors(&call, &args, series, &mut windows, ledger)?;
             let mut vector = match whole {
-                true => call.run(series, &mut windows, &mut notes),
-                false => repeated(&call, series, steps, &mut windows, &mut notes)?,
+                true => call.run(series, &mut windows, &mut notes, ledger)?,
+                false => repeated(&call, series, steps, &mut windows, &mut notes, ledger)?,
             };
             let (ends, range_ms) = (&range.ends, range.range_ms);
             queryable::add_windows(&mut counted, series, ends, range_ms, &mut windows);
             vector.drop_name |= marked;
-            if !vector.is_empty() {
+            if vector.is_empty() {
+                ledger.back_to(mark);
+            } else {
                 out.push(vector);
             }
-            Ok(())
+            Ok::<_, QueryError>(())
         };
         match &range.source {
             RangeSource::Raw(fragment) => {
@@ -305,8 +335,8 @@ impl Evaluator<'_> {
                     aggregation_pos: pos,
                     pos,
                 };
-                for series in self.take(&leaf).raw {
-                    run(&series, false)?;
+                for series in self.take(&leaf)?.raw {
+                    run(&series, false, &mut self.ledger)?;
                 }
             }
             RangeSource::Subquery(subquery) => {
@@ -314,26 +344,29 @@ impl Evaluator<'_> {
                 let grid = subquery.steps.unwrap_or(*steps);
                 for series in points {
                     let marked = series.drop_name;
-                    run(&samples_of(series, &grid), marked)?;
+                    // Its points as samples, each with a time.
+                    let bytes = series.samples() * 16;
+                    self.ledger.hold(0, bytes)?;
+                    run(&samples_of(series, &grid), marked, &mut self.ledger)?;
+                    self.ledger.release(0, bytes);
                 }
             }
         }
         self.count(&counted, false, steps);
         self.note_all(notes_pos(range), notes);
-        if range.function == RangeFunction::Quantile {
-            self.note_quantiles(range, &args, &out);
-        }
+        self.note_quantiles(range, &args, &out);
         if !delayed && range.function.drops_name() {
             require_distinct(&out)?;
         }
         Ok(out)
     }
 
-    /// Warns of quantiles that are none, where one was asked of somebody.
+    /// Says which quantiles are none. Nobody is told of those that nothing was asked for.
     fn note_quantiles(&mut self, range: &RangeNode, args: &[Vec<f64>], out: &[StepVector]) {
-        let pos = range.arg_pos.first().copied().unwrap_or(range.pos);
-        for (i, q) in args.iter().flatten().enumerate().filter(|(_, q)| !(0.0..=1.0).contains(*q)) {
-            if out.iter().any(|series| series.float(i).is_some()) {
+        let (RangeFunction::Quantile, [q]) = (range.function, args) else { return };
+        for (i, q) in q.iter().enumerate().filter(|(_, q)| !(0.0..=1.0).contains(*q)) {
+            if out.iter().any(|series| series.present.get(i)) {
+                let pos = range.arg_pos.first().copied().unwrap_or(range.pos);
                 self.annotations.add(pos, Note::invalid_quantile(*q));
             }
         }
@@ -345,6 +378,7 @@ impl Evaluator<'_> {
         labels: &Labels,
         steps: &Steps,
     ) -> Result<Value, QueryError> {
+        self.ledger.hold(0, column_bytes(steps.len()))?;
         let mut out = StepVector::constant(labels.clone(), 1.0, steps.len());
         for series in self.vector(input, steps)? {
             out.present.subtract(&series.presence());
@@ -358,10 +392,10 @@ impl Evaluator<'_> {
         let args = call.args.iter().map(|a| self.node(a, steps)).collect::<Result<_, _>>()?;
         let mut context = Context {
             steps,
-            instant: self.params.instant,
             delayed_name_removal: self.params.features.delayed_name_removal,
             pos: call.pos,
             arg_pos: &call.arg_pos,
+            ledger: &mut self.ledger,
             notes: Vec::new(),
         };
         let value = functions::call(call.function.name, args, &mut context)?;
@@ -375,7 +409,7 @@ impl Evaluator<'_> {
         let base = self.vector(&node.input, steps)?;
         let infos = self.fragment(&node.info, steps)?;
         let selector = InfoSelector { names: &node.names, data: &node.data };
-        info::join(base, infos, &selector, steps.len())
+        info::join(base, infos, &selector, steps.len(), &mut self.ledger)
     }
 
     /// A chain of operators is as deep a tree as it is long: its left sides are walked without recursion.
@@ -386,10 +420,12 @@ impl Evaluator<'_> {
             chain.push(inner);
             left = &inner.lhs;
         }
+        let mark = self.ledger.mark();
         let mut value = self.node(left, steps)?;
         while let Some(node) = chain.pop() {
             let rhs = self.node(&node.rhs, steps)?;
             value = self.operator(node, value, rhs, steps)?;
+            value = self.settle(mark, value)?;
         }
         Ok(value)
     }
@@ -403,29 +439,77 @@ impl Evaluator<'_> {
     ) -> Result<Value, QueryError> {
         let delayed_name_removal = self.params.features.delayed_name_removal;
         let style = Style { return_bool: node.return_bool, delayed_name_removal };
-        let mut notes = Vec::new();
+        let (mut notes, ledger) = (Vec::new(), &mut self.ledger);
         let out = match (lhs, rhs) {
             (Value::Scalar(a), Value::Scalar(b)) => {
+                ledger.hold(0, scalar_bytes(steps.len()))?;
                 return Ok(Value::Scalar(binary::scalars(node.op, &a, &b)));
             }
             (Value::Vector(v), Value::Scalar(s)) => {
-                binary::vector_scalar(node.op, v, &s, Side::Left, style, &mut notes)?
+                binary::vector_scalar(node.op, v, &s, Side::Left, style, &mut notes, ledger)?
             }
             (Value::Scalar(s), Value::Vector(v)) => {
-                binary::vector_scalar(node.op, v, &s, Side::Right, style, &mut notes)?
+                binary::vector_scalar(node.op, v, &s, Side::Right, style, &mut notes, ledger)?
             }
             (Value::Vector(a), Value::Vector(b)) if node.op.is_set() => {
                 binary::set_op(node.op, a, b, &node.matching)?
             }
             (Value::Vector(a), Value::Vector(b)) => {
-                let matching = &node.matching;
-                binary::vectors(node.op, &a, &b, matching, style, steps.len(), &mut notes)?
+                let operator = Operator { op: node.op, matching: &node.matching, style };
+                binary::vectors(operator, &a, &b, steps.len(), &mut notes, ledger)?
             }
             _ => return wrong_type(),
         };
         self.note_all(node.pos, notes);
         Ok(Value::Vector(out))
     }
+}
+
+/// The arguments. A line is asked for relative to the evaluation time, but windows may end elsewhere.
+fn relative_args(range: &RangeNode, mut args: Vec<Vec<f64>>, steps: &Steps) -> Vec<Vec<f64>> {
+    if range.function == RangeFunction::PredictLinear {
+        for (i, v) in args.iter_mut().flatten().enumerate() {
+            let end = range.ends.at(if range.ends.len() == 1 { 0 } else { i });
+            *v += steps.at(i).saturating_sub(end) as f64 / 1000.0;
+        }
+    }
+    args
+}
+
+/// Refuses factors of `double_exponential_smoothing` that are none, at the first step that has a sample to smooth.
+fn check_factors(
+    call: &RangeCall<'_>,
+    args: &[Vec<f64>],
+    series: &SeriesSamples,
+    windows: &mut WindowCache,
+    ledger: &mut Ledger,
+) -> Result<(), QueryError> {
+    let wrong = |v: &f64| *v <= 0.0 || *v >= 1.0;
+    if call.function != RangeFunction::Smoothing || !args.iter().flatten().any(wrong) {
+        return Ok(());
+    }
+    let counting =
+        RangeCall { function: RangeFunction::Count, args: RangeArgs::Columns(&[]), ..*call };
+    let counts = counting.run(series, windows, &mut Vec::new(), ledger)?;
+    let steps = args.first().map_or(0, Vec::len);
+    let asked = |i: &usize| counts.present.get(if counts.present.len() == 1 { 0 } else { *i });
+    for i in (0..steps).filter(asked) {
+        for ((name, short), values) in [("smoothing", "sf"), ("trend", "tf")].iter().zip(args) {
+            if let Some(v) = values.get(i).filter(|v| wrong(v)) {
+                return Err(QueryError::execution(format!(
+                    "invalid {name} factor. Expected: 0 < {short} < 1, got: {v:.6}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Samples and bytes of a fragment's result.
+fn size_of_result(result: &FragmentResult) -> (usize, usize) {
+    let (samples, bytes) = size_of_vector(&result.series);
+    let raw: usize = result.raw.iter().map(SeriesSamples::len).sum();
+    (samples + raw, bytes + raw * 16)
 }
 
 pub(super) fn wrong_type<T>() -> Result<T, QueryError> {
@@ -454,34 +538,6 @@ fn relative_args(range: &RangeNode, mut args: Vec<Vec<f64>>, steps: &Steps) -> V
     args
 }
 
-/// Whether the factors of a smoothing are such at step `i`.
-fn check_factors(args: &[Vec<f64>], i: usize) -> Result<(), QueryError> {
-    for ((name, short), values) in [("smoothing", "sf"), ("trend", "tf")].iter().zip(args) {
-        if let Some(v) = values.get(i).filter(|v| **v <= 0.0 || **v >= 1.0) {
-            return Err(QueryError::execution(format!(
-                "invalid {name} factor. Expected: 0 < {short} < 1, got: {v:.6}"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// [`check_factors`] at the steps at which the series has anything to be smoothed.
-fn check_factors_of(
-    call: &RangeCall<'_>,
-    series: &SeriesSamples,
-    steps: &Steps,
-    args: &[Vec<f64>],
-) -> Result<(), QueryError> {
-    let present = RangeFunction::Present;
-    let call = RangeCall { function: present, args: RangeArgs::Columns(&[]), ..*call };
-    let mut met = call.run(series, &mut WindowCache::default(), &mut Vec::new());
-    if call.steps.len() != steps.len() {
-        met = met.spread(steps.len());
-    }
-    (0..steps.len()).filter(|i| met.float(*i).is_some()).try_for_each(|i| check_factors(args, i))
-}
-
 /// The function over the one window `ends`, at every step.
 fn repeated(
     call: &RangeCall<'_>,
@@ -489,10 +545,27 @@ fn repeated(
     steps: &Steps,
     windows: &mut WindowCache,
     notes: &mut Vec<Note>,
+    ledger: &mut Ledger,
 ) -> Result<StepVector, QueryError> {
     if matches!(call.args, RangeArgs::Columns([])) {
-        return Ok(call.run(series, windows, notes).spread(steps.len()));
+        let mark = ledger.mark();
+        let vector = call.run(series, windows, notes, ledger)?;
+        ledger.back_to(mark);
+        return vector.spread(steps.len(), ledger);
     }
+    held_column(ledger, steps.len(), |ledger| {
+        at_each_argument(call, series, steps, windows, notes, ledger)
+    })
+}
+
+fn at_each_argument(
+    call: &RangeCall<'_>,
+    series: &SeriesSamples,
+    steps: &Steps,
+    windows: &mut WindowCache,
+    notes: &mut Vec<Note>,
+    ledger: &mut Ledger,
+) -> Result<StepVector, QueryError> {
     // An argument per step: the same window again and again.
     let mut out: Option<StepVector> = None;
     for i in 0..steps.len() {
@@ -501,7 +574,9 @@ fn repeated(
             RangeArgs::Constant(values) => values.iter().map(|v| vec![*v]).collect(),
         };
         let one = RangeCall { args: RangeArgs::Columns(&args), ..*call };
-        let value = one.run(series, windows, notes);
+        let mark = ledger.mark();
+        let value = one.run(series, windows, notes, ledger)?;
+        ledger.back_to(mark);
         let out = out.get_or_insert_with(|| {
             let mut empty = StepVector::empty(value.labels.clone(), steps.len());
             empty.drop_name = value.drop_name;
@@ -509,7 +584,7 @@ fn repeated(
         });
         match value.value(0) {
             Some(SampleValue::Float(v)) => out.set(i, v),
-            Some(SampleValue::Histogram(h)) => out.histograms.push((i as u32, h)),
+            Some(SampleValue::Histogram(h)) => out.push_histogram(i, h, ledger)?,
             None => {}
         }
     }

@@ -1,8 +1,10 @@
 //! The public way through: parse, execute, evaluate, with a default server's features.
 
+mod budgets;
 mod edges;
 mod info;
 mod parameters;
+mod semantics;
 
 use std::sync::Arc;
 

@@ -4,9 +4,11 @@ use pando_model::Labels;
 
 use super::HistogramColumn;
 use crate::annotations::Note;
+use crate::budget::Ledger;
 use crate::engine::bitmap::Bitmap;
 use crate::engine::kahan::{Kahan, KahanColumn, Mean};
 use crate::engine::vector::StepVector;
+use crate::error::QueryError;
 use crate::fragment::PartialState;
 use crate::syntax::ast::AggregateOp;
 
@@ -40,17 +42,32 @@ impl Columns {
         }
     }
 
+    /// Bytes of [`Columns::new`].
+    pub(super) fn empty_bytes(op: AggregateOp, steps: usize) -> usize {
+        let state = match op {
+            AggregateOp::Avg => size_of::<Mean>(),
+            AggregateOp::Count | AggregateOp::Min | AggregateOp::Max => size_of::<f64>(),
+            AggregateOp::Group => 0,
+            _ => size_of::<Kahan>(),
+        };
+        state * steps + steps / 8
+    }
+
     /// Adds one series.
-    pub(super) fn add(&mut self, series: &StepVector) {
+    pub(super) fn add(
+        &mut self,
+        series: &StepVector,
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
         match self {
             Columns::Sum { sums, present, histograms } => {
                 sums.add_present(&series.values, &series.present);
                 present.or_with(&series.present);
-                histograms.add(series, false);
+                histograms.add(series, false, ledger)?;
             }
             Columns::Avg { means, histograms } => {
                 series.present.iter().for_each(|i| means[i].add(series.values[i]));
-                histograms.add(series, true);
+                histograms.add(series, true, ledger)?;
             }
             Columns::Count { count } => {
                 series.presence().iter().for_each(|i| count[i] += 1.0);
@@ -66,18 +83,23 @@ impl Columns {
             }
             Columns::Group { present } => present.or_with(&series.presence()),
         }
+        Ok(())
     }
 
     /// Adds a state from elsewhere; false where it is of another kind or size.
-    pub(super) fn merge(&mut self, state: PartialState) -> bool {
-        match (self, state) {
+    pub(super) fn merge(
+        &mut self,
+        state: PartialState,
+        ledger: &mut Ledger,
+    ) -> Result<bool, QueryError> {
+        Ok(match (self, state) {
             (
                 Columns::Sum { sums, present, histograms },
                 PartialState::Sum { sum, compensation, present: other, histograms: more },
             ) => {
                 let n = sums.len();
                 if [sum.len(), compensation.len(), other.len()] != [n; 3] || !fits(&more, n) {
-                    return false;
+                    return Ok(false);
                 }
                 for i in other.iter() {
                     if present.get(i) {
@@ -88,7 +110,7 @@ impl Columns {
                     }
                 }
                 present.or_with(&other);
-                histograms.merge(more, false);
+                histograms.merge(more, false, ledger)?;
                 true
             }
             (
@@ -98,9 +120,9 @@ impl Columns {
                 let n = means.len();
                 let columns = [value.len(), compensation.len(), count.len(), incremental.len()];
                 if columns != [n; 4] || !fits(&more, n) {
-                    return false;
+                    return Ok(false);
                 }
-                histograms.merge(more, true);
+                histograms.merge(more, true, ledger)?;
                 for (i, mean) in means.iter_mut().enumerate() {
                     let kahan = Kahan { sum: value[i], compensation: compensation[i] };
                     let incremental = incremental.get(i);
@@ -116,20 +138,12 @@ impl Columns {
             (this @ (Columns::Extreme { .. } | Columns::Group { .. }), PartialState::Values(v)) => {
                 let fits = v.values.len() == this.steps();
                 if fits {
-                    this.add(&v);
+                    this.add(&v, ledger)?;
                 }
                 fits
             }
             _ => false,
-        }
-    }
-
-    /// Numbers held of histograms.
-    pub(super) fn histogram_size(&self) -> usize {
-        match self {
-            Columns::Sum { histograms, .. } | Columns::Avg { histograms, .. } => histograms.size(),
-            _ => 0,
-        }
+        })
     }
 
     fn steps(&self) -> usize {

@@ -14,6 +14,15 @@ impl Grouping {
         Grouping { labels: labels.to_vec(), without }
     }
 
+    /// The same by `label`, too.
+    pub(super) fn with(&self, label: &str) -> Self {
+        let mut grouping = self.clone();
+        if !self.without {
+            grouping.labels.push(label.to_string());
+        }
+        grouping
+    }
+
     /// The labels of the group that a series with `labels` belongs to.
     pub(crate) fn labels_of(&self, labels: &Labels) -> Labels {
         let listed = |name: &str| self.labels.iter().any(|l| l == name);

@@ -1,7 +1,7 @@
 //! `HistogramColumn`: what `sum` and `avg` know of the histograms of one group, step by step.
 //!
 //! Whatever order histograms come in and however they are split over executors, the outcome is the same, up to the
-//! order of float additions. A state holds everything that the answer and its annotations depend on, and only the
+//! order of float additions, as long as no step has more than [`LAYOUTS_MAX`] layouts. A state holds everything that the answer and its annotations depend on, and only the
 //! last one speaks. Layouts (schema, zero bucket, custom bounds) are reconciled last too, in an order of their own:
 //! how wide a zero bucket becomes depends on what it meets first.
 
@@ -11,10 +11,12 @@ use std::sync::Arc;
 use pando_model::{Histogram, ResetHint};
 
 use crate::annotations::{HistogramOperation, Note};
+use crate::budget::Ledger;
 use crate::engine::bitmap::Bitmap;
 use crate::engine::histogram::{Added, HistogramMean, Incompatible};
 use crate::engine::range::push_note;
 use crate::engine::vector::StepVector;
+use crate::error::QueryError;
 
 /// The histograms of one group, at the steps that have any.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,10 +74,7 @@ impl HistogramState {
         let added = match known.or(full.then_some(LAYOUTS_MAX - 1)) {
             Some(at) if average => self.layouts[at].add(h),
             Some(at) => self.layouts[at].sum.add(h),
-            None => {
-                self.layouts.push(HistogramMean::of(h));
-                return;
-            }
+            None => return self.push(HistogramMean::of(h)),
         };
         self.settle(added);
     }
@@ -89,12 +88,24 @@ impl HistogramState {
             let added = match known.or(full.then_some(LAYOUTS_MAX - 1)) {
                 Some(at) => merge(&mut self.layouts[at], mean, average),
                 None => {
-                    self.layouts.push(mean);
+                    self.push(mean);
                     continue;
                 }
             };
             self.settle(added);
         }
+    }
+
+    /// Mostly there is one: no room for more.
+    fn push(&mut self, mean: HistogramMean) {
+        self.layouts.reserve_exact(1);
+        self.layouts.push(mean);
+    }
+
+    /// Bytes held, with its place among the states.
+    fn bytes(&self) -> usize {
+        let layouts: usize = self.layouts.iter().map(HistogramMean::bytes).sum();
+        size_of::<(u32, HistogramState)>() + layouts
     }
 
     fn settle(&mut self, added: Result<Added, Incompatible>) {
@@ -135,10 +146,9 @@ impl HistogramColumn {
         self.states.is_empty()
     }
 
-    /// How many numbers are held.
-    pub(crate) fn size(&self) -> usize {
-        let layouts = self.states.values().flat_map(|state| &state.layouts);
-        layouts.map(|mean| 4 + mean.sum.buckets()).sum()
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.states.values().map(HistogramState::bytes).sum()
     }
 
     /// The last step that has any.
@@ -153,25 +163,52 @@ impl HistogramColumn {
     }
 
     /// Adds the histograms of a series; `average` for a mean that never overflows.
-    pub(super) fn add(&mut self, series: &StepVector, average: bool) {
+    pub(super) fn add(
+        &mut self,
+        series: &StepVector,
+        average: bool,
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
         if series.histograms.is_empty() {
-            return;
+            return Ok(());
         }
         self.rename(series.labels.metric_name());
         for (step, h) in &series.histograms {
-            self.states.entry(*step).or_default().add(h, average);
+            self.change(*step, ledger, |state| state.add(h, average))?;
         }
+        Ok(())
     }
 
     /// Adds the histograms of another part of the group.
-    pub(super) fn merge(&mut self, other: HistogramColumn, average: bool) {
+    pub(super) fn merge(
+        &mut self,
+        other: HistogramColumn,
+        average: bool,
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
         if other.is_empty() {
-            return;
+            return Ok(());
         }
         self.rename(&other.name);
-        for (step, state) in other.states {
-            self.states.entry(step).or_default().merge(state, average);
+        for (step, more) in other.states {
+            self.change(step, ledger, |state| state.merge(more, average))?;
         }
+        Ok(())
+    }
+
+    /// Changes the state of one step, and holds what it has grown by.
+    fn change(
+        &mut self,
+        step: u32,
+        ledger: &mut Ledger,
+        change: impl FnOnce(&mut HistogramState),
+    ) -> Result<(), QueryError> {
+        let mut before = 0;
+        let state = self.states.entry(step).and_modify(|known| before = known.bytes()).or_default();
+        change(state);
+        let (samples, after) = (usize::from(before == 0), state.bytes());
+        ledger.release(0, before.saturating_sub(after));
+        ledger.hold(samples, after.saturating_sub(before))
     }
 
     fn rename(&mut self, name: &str) {
@@ -201,5 +238,45 @@ impl HistogramColumn {
             out.histograms.extend(result.map(|h| (step, Arc::new(h))));
         }
         out.present.subtract(&mixed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::{Budget, CancelFlag};
+    use pando_model::{Labels, Span};
+
+    fn series(schema: i32, buckets: usize) -> StepVector {
+        let h = Histogram {
+            schema,
+            count: buckets as f64,
+            positive_spans: vec![Span { offset: 0, length: buckets as u32 }],
+            positive_buckets: vec![1.0; buckets],
+            ..Histogram::default()
+        };
+        let mut out = StepVector::empty(Labels::empty(), 4);
+        out.histograms = [0, 2].map(|step| (step, Arc::new(h.clone()))).to_vec();
+        out
+    }
+
+    #[test]
+    fn what_is_held_is_what_the_states_take() {
+        let mut ledger = Ledger::new(Budget::default(), CancelFlag::new());
+        let mut column = HistogramColumn::default();
+        for (schema, buckets, average) in
+            [(0, 3, true), (0, 100, true), (2, 50, true), (1, 7, false)]
+        {
+            column.add(&series(schema, buckets), average, &mut ledger).expect("within");
+            assert_eq!(ledger.mark().bytes, column.bytes() as u64);
+        }
+        assert_eq!(ledger.mark().samples, 2);
+        let mut other = HistogramColumn::default();
+        other.merge(column.clone(), true, &mut ledger).expect("within");
+        assert_eq!(ledger.mark().bytes, (column.bytes() + other.bytes()) as u64);
+        // At least the structs, and each cell with its index and compensation.
+        let cells = 2 * (100 + 50 + 7);
+        let least = 6 * size_of::<HistogramMean>() + cells * size_of::<(i32, f64, f64)>();
+        assert!(column.bytes() >= least, "{} {least}", column.bytes());
     }
 }

@@ -7,12 +7,14 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Grouping;
 use crate::annotations::Note;
+use crate::budget::{Ledger, STEPS_PER_CHECK};
 use crate::engine::histogram;
 use crate::engine::kahan::Kahan;
 use crate::engine::labelset::LabelSetIndex;
 use crate::engine::quantile::quantile;
 use crate::engine::range::push_note;
-use crate::engine::vector::StepVector;
+use crate::engine::vector::{StepVector, column_bytes};
+use crate::error::QueryError;
 use crate::syntax::ast::AggregateOp;
 
 /// The series of each group, groups in the order in which they are first seen.
@@ -41,7 +43,8 @@ pub(crate) fn spread(
     grouping: &Grouping,
     input: Vec<StepVector>,
     notes: &mut Vec<Note>,
-) -> Vec<StepVector> {
+    ledger: &mut Ledger,
+) -> Result<Vec<StepVector>, QueryError> {
     let mut out = Vec::new();
     if op == AggregateOp::Quantile {
         for q in param.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
@@ -50,6 +53,7 @@ pub(crate) fn spread(
     }
     for (labels, series) in groups(grouping, input) {
         let steps = series[0].values.len();
+        ledger.hold(0, column_bytes(steps))?;
         let mut vector = StepVector::empty(labels, steps);
         vector.drop_name = series.iter().any(|s| s.drop_name);
         if series.iter().any(|s| !s.histograms.is_empty()) {
@@ -58,6 +62,9 @@ pub(crate) fn spread(
         }
         let mut values = Vec::with_capacity(series.len());
         for i in 0..steps {
+            if i % STEPS_PER_CHECK == 0 {
+                ledger.check_cancel()?;
+            }
             values.clear();
             values.extend(series.iter().filter_map(|s| s.float(i)));
             if values.is_empty() {
@@ -73,7 +80,7 @@ pub(crate) fn spread(
         out.push(vector);
     }
     out.retain(|v| !v.is_empty());
-    out
+    Ok(out)
 }
 
 fn variance(values: &[f64]) -> f64 {
@@ -89,54 +96,63 @@ fn variance(values: &[f64]) -> f64 {
     squares.value() / values.len() as f64
 }
 
-/// `count_values`: one series per group and distinct value, which becomes the label `label`. That may replace a
-/// label of the group: what is equal then is counted together.
+/// `count_values`: one series per group and distinct value, which becomes the label `label` before series are grouped:
+/// it may replace a label of theirs, and `by` keeps it, but `without` may take it away again.
 pub(crate) fn count_values(
     label: &str,
     grouping: &Grouping,
     input: Vec<StepVector>,
-) -> Vec<StepVector> {
+    ledger: &mut Ledger,
+) -> Result<Vec<StepVector>, QueryError> {
+    let grouping = grouping.with(label);
     let mut out: Vec<StepVector> = Vec::new();
     let mut index = LabelSetIndex::default();
-    for (labels, series) in groups(grouping, input) {
-        for one in &series {
-            for i in one.presence().iter() {
-                let text = match one.value(i) {
-                    Some(SampleValue::Float(v)) => api_float(v),
-                    Some(SampleValue::Histogram(h)) => histogram::text(&h),
-                    None => continue,
-                };
-                let mut builder: LabelsBuilder = labels.to_builder();
-                builder.set(label, &text);
-                let labels = builder.build();
-                let at = index.position(&labels);
-                if at == out.len() {
-                    out.push(StepVector::empty(labels, one.values.len()));
-                }
-                let counts = &mut out[at];
-                counts.drop_name |= one.drop_name;
-                counts.set(i, counts.float(i).unwrap_or(0.0) + 1.0);
+    for one in &input {
+        ledger.check_cancel()?;
+        for i in one.presence().iter() {
+            let text = match one.value(i) {
+                Some(SampleValue::Float(v)) => plain_float(v),
+                Some(SampleValue::Histogram(h)) => histogram::text(&h),
+                None => continue,
+            };
+            let mut builder: LabelsBuilder = one.labels.to_builder();
+            builder.set(label, &text);
+            let labels = grouping.labels_of(&builder.build());
+            let at = index.position(&labels);
+            if at == out.len() {
+                let steps = one.values.len();
+                ledger.hold(0, column_bytes(steps) + 2 * labels.heap_bytes())?;
+                out.push(StepVector::empty(labels, steps));
             }
+            let counts = &mut out[at];
+            counts.drop_name |= one.drop_name;
+            counts.set(i, counts.float(i).unwrap_or(0.0) + 1.0);
         }
     }
-    out
+    Ok(out)
 }
 
-fn api_float(v: f64) -> String {
-    let mut text = String::new();
-    pando_model::number::push_api_float(&mut text, v);
-    text
+/// A float without exponent, as Go's `FormatFloat(v, 'f', -1, 64)` writes it.
+fn plain_float(v: f64) -> String {
+    match v {
+        f64::INFINITY => "+Inf".to_string(),
+        f64::NEG_INFINITY => "-Inf".to_string(),
+        v => v.to_string(),
+    }
 }
 
-/// `limitk` (the first k series of a group, in the order of their labels) and `limit_ratio` (those whose labels' hash says so), step by step.
+/// `limitk` (the first k series of a group, in the order of their labels) and `limit_ratio` (those whose labels'
+/// hash says so), step by step.
 pub(crate) fn limit(
     op: AggregateOp,
     param: &[f64],
     grouping: &Grouping,
     input: Vec<StepVector>,
-) -> Vec<StepVector> {
+    ledger: &Ledger,
+) -> Result<Vec<StepVector>, QueryError> {
     let mut out = Vec::new();
     for (_, mut series) in groups(grouping, input) {
+        ledger.check_cancel()?;
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
         let steps = series[0].values.len();
         let mut taken = vec![0u64; steps];
@@ -159,7 +175,7 @@ pub(crate) fn limit(
         }
         out.extend(series.into_iter().filter(|s| !s.is_empty()));
     }
-    out
+    Ok(out)
 }
 
 /// Where the labels fall in 0..1.

@@ -16,6 +16,7 @@ pub(crate) use histograms::HistogramFlags;
 use super::labelset::LabelSetIndex;
 use super::vector::StepVector;
 use crate::annotations::Note;
+use crate::budget::Ledger;
 use crate::error::QueryError;
 use crate::fragment::{Aggregation, PartialGroup, PartialState};
 use crate::syntax::ast::AggregateOp;
@@ -51,35 +52,47 @@ impl Aggregator {
         Aggregator { aggregation, grouping, steps, index, groups, notes }
     }
 
-    fn group(&mut self, labels: Labels) -> usize {
+    /// The place of the group of `labels`. What a new one takes is held before it is made.
+    fn group(&mut self, labels: Labels, ledger: &mut Ledger) -> Result<usize, QueryError> {
         let at = self.index.position(&labels);
         if at == self.groups.len() {
-            let state = match self.aggregation.op {
-                AggregateOp::TopK | AggregateOp::BottomK => {
-                    GroupState::Candidates(Candidates::new(&self.aggregation, self.steps))
-                }
-                op => GroupState::Columns(Columns::new(op, self.steps)),
+            let (op, steps) = (self.aggregation.op, self.steps);
+            // Its labels are in the index, too.
+            let own = 2 * labels.heap_bytes() + size_of::<Group>();
+            let state = if op.picks_series() {
+                ledger.hold(0, Candidates::empty_bytes(steps) + own)?;
+                GroupState::Candidates(Candidates::new(&self.aggregation, steps))
+            } else {
+                ledger.hold(steps, Columns::empty_bytes(op, steps) + own)?;
+                GroupState::Columns(Columns::new(op, steps))
             };
             self.groups.push(Group { labels, drop_name: false, state });
         }
-        at
+        Ok(at)
     }
 
-    /// Adds one series of the argument.
-    pub(crate) fn add(&mut self, series: &StepVector) {
+    /// Adds one series of the argument. What is kept of it is held in `ledger`.
+    ///
+    /// # Errors
+    /// A budget, or cancellation.
+    pub(crate) fn add(
+        &mut self,
+        series: &StepVector,
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
         if series.is_empty() {
-            return;
+            return Ok(());
         }
         self.note_ignored(series);
         let labels = self.grouping.labels_of(&series.labels);
-        let at = self.group(labels);
+        let at = self.group(labels, ledger)?;
         let group = &mut self.groups[at];
         match &mut group.state {
             GroupState::Columns(columns) => {
                 group.drop_name |= series.drop_name;
-                columns.add(series);
+                columns.add(series, ledger)
             }
-            GroupState::Candidates(candidates) => candidates.add(series),
+            GroupState::Candidates(candidates) => candidates.add(series, ledger),
         }
     }
 
@@ -96,8 +109,12 @@ impl Aggregator {
     /// Adds a partial state of the same aggregation from elsewhere.
     ///
     /// # Errors
-    /// Where the state is not one of this aggregation over these steps.
-    pub(crate) fn merge(&mut self, partial: PartialGroup) -> Result<(), QueryError> {
+    /// A budget, cancellation, or a state that is not one of this aggregation over these steps.
+    pub(crate) fn merge(
+        &mut self,
+        partial: PartialGroup,
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
         let wrong = || QueryError::Corrupt {
             what: "partial batch",
             why: "state does not fit the plan".to_string(),
@@ -107,33 +124,24 @@ impl Aggregator {
             true => self.grouping.labels_of(&partial.labels),
             false => partial.labels.clone(),
         };
-        let at = self.group(labels);
+        let at = self.group(labels, ledger)?;
         let group = &mut self.groups[at];
         match (&mut group.state, partial.state) {
             (GroupState::Candidates(candidates), PartialState::Values(values)) => {
                 if values.values.len() != self.steps {
                     return Err(wrong());
                 }
-                candidates.add(&values);
+                candidates.add(&values, ledger)?;
             }
             (GroupState::Columns(columns), state) => {
                 group.drop_name |= partial.drop_name;
-                if !columns.merge(state) {
+                if !columns.merge(state, ledger)? {
                     return Err(wrong());
                 }
             }
             _ => return Err(wrong()),
         }
         Ok(())
-    }
-
-    /// Step values held so far.
-    pub(crate) fn samples(&self) -> usize {
-        let held = |g: &Group| match &g.state {
-            GroupState::Columns(columns) => self.steps + columns.histogram_size(),
-            GroupState::Candidates(c) => c.samples(),
-        };
-        self.groups.iter().map(held).sum()
     }
 
     /// Puts the groups in the order of their labels, whatever order they were seen in. Nothing can be added
@@ -148,9 +156,16 @@ impl Aggregator {
     }
 
     /// The state of every group, in the order of their labels.
-    pub(crate) fn into_partials(self) -> Vec<PartialGroup> {
+    ///
+    /// # Errors
+    /// A budget, or cancellation.
+    pub(crate) fn into_partials(
+        self,
+        ledger: &mut Ledger,
+    ) -> Result<Vec<PartialGroup>, QueryError> {
         let mut out = Vec::with_capacity(self.groups.len());
         for group in self.groups {
+            ledger.check_cancel()?;
             match group.state {
                 GroupState::Columns(columns) => {
                     let Group { labels, drop_name, .. } = group;
@@ -161,7 +176,8 @@ impl Aggregator {
                     out.push(PartialGroup { labels, drop_name, state });
                 }
                 GroupState::Candidates(candidates) => {
-                    out.extend(candidates.into_series().into_iter().map(|v| PartialGroup {
+                    let series = candidates.into_series(ledger)?;
+                    out.extend(series.into_iter().map(|v| PartialGroup {
                         labels: v.labels.clone(),
                         drop_name: v.drop_name,
                         state: PartialState::Values(v),
@@ -170,26 +186,33 @@ impl Aggregator {
             }
         }
         out.sort_by(|a, b| a.labels.cmp(&b.labels));
-        out
+        Ok(out)
     }
 
     /// The final vector: groups in the order in which they were first seen. `topk` and `bottomk` give their
     /// series ordered by the value of the first step, so that an instant query's order is right. With them comes
     /// all that there is to say.
-    pub(crate) fn finish(self) -> (Vec<StepVector>, Vec<Note>) {
+    ///
+    /// # Errors
+    /// A budget, or cancellation.
+    pub(crate) fn finish(
+        self,
+        ledger: &mut Ledger,
+    ) -> Result<(Vec<StepVector>, Vec<Note>), QueryError> {
         let mut notes = self.notes;
         let mut out = Vec::with_capacity(self.groups.len());
         for group in self.groups {
+            ledger.check_cancel()?;
             match group.state {
                 GroupState::Columns(columns) => {
                     let mut vector = columns.finish(group.labels, &mut notes);
                     vector.drop_name = group.drop_name;
                     out.push(vector);
                 }
-                GroupState::Candidates(candidates) => out.extend(candidates.into_ranked()),
+                GroupState::Candidates(candidates) => out.extend(candidates.into_ranked(ledger)?),
             }
         }
         out.retain(|v| !v.is_empty());
-        (out, notes)
+        Ok((out, notes))
     }
 }

@@ -4,8 +4,10 @@
 
 use std::cmp::Ordering;
 
+use crate::budget::Ledger;
 use crate::engine::labelset::LabelSetIndex;
-use crate::engine::vector::StepVector;
+use crate::engine::vector::{StepVector, column_bytes};
+use crate::error::QueryError;
 use crate::fragment::Aggregation;
 use crate::syntax::ast::AggregateOp;
 
@@ -17,8 +19,14 @@ pub(super) struct Candidates {
     /// Labels and drop flags of all series that ever held a place.
     series: Vec<(pando_model::Labels, bool)>,
     /// Per step, best first, at most `k`.
-    places: Vec<Vec<(f64, u32)>>,
+    places: Vec<Vec<Place>>,
 }
+
+/// A value, and the number of the series that has it.
+type Place = (f64, u32);
+
+/// How much the places may grow before the ledger is asked.
+const ASK_BYTES: usize = 1 << 20;
 
 impl Candidates {
     pub(super) fn new(aggregation: &Aggregation, steps: usize) -> Self {
@@ -31,9 +39,19 @@ impl Candidates {
         }
     }
 
+    /// Bytes of [`Candidates::new`].
+    pub(super) fn empty_bytes(steps: usize) -> usize {
+        steps * size_of::<Vec<Place>>()
+    }
+
     /// Adds one series.
-    pub(super) fn add(&mut self, series: &StepVector) {
+    pub(super) fn add(
+        &mut self,
+        series: &StepVector,
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
         let mut number = None;
+        let (mut taken, mut grown) = (0, 0);
         for i in series.present.iter() {
             let v = series.values[i];
             let full = self.places[i].len() >= self.k;
@@ -52,36 +70,53 @@ impl Candidates {
                 }
                 n as u32
             });
-            self.places[i].insert(at, (v, number));
-            self.places[i].truncate(self.k);
+            let places = &mut self.places[i];
+            let room = places.capacity();
+            places.truncate(self.k.saturating_sub(1));
+            places.insert(at, (v, number));
+            grown += (places.capacity() - room) * size_of::<Place>();
+            taken += usize::from(!full);
+            if grown >= ASK_BYTES {
+                ledger.hold(std::mem::take(&mut taken), std::mem::take(&mut grown))?;
+            }
         }
-    }
-
-    pub(super) fn samples(&self) -> usize {
-        self.places.iter().map(Vec::len).sum()
+        let labels = number.map_or(0, |_| 2 * series.labels.heap_bytes());
+        ledger.hold(taken, grown + labels)
     }
 
     /// The series that hold a place, with the values of those steps.
-    pub(super) fn into_series(self) -> Vec<StepVector> {
+    ///
+    /// # Errors
+    /// A budget, or cancellation.
+    pub(super) fn into_series(self, ledger: &mut Ledger) -> Result<Vec<StepVector>, QueryError> {
         let steps = self.places.len();
-        let mut out: Vec<StepVector> = self
-            .series
-            .into_iter()
-            .map(|(labels, drop_name)| StepVector { drop_name, ..StepVector::empty(labels, steps) })
-            .collect();
+        let mut holds_place = vec![false; self.series.len()];
+        self.places.iter().flatten().for_each(|(_, n)| holds_place[*n as usize] = true);
+        // Who has lost all its places needs no column.
+        let mut out: Vec<Option<StepVector>> = Vec::with_capacity(self.series.len());
+        for ((labels, drop_name), holds_place) in self.series.into_iter().zip(holds_place) {
+            out.push(match holds_place {
+                true => {
+                    ledger.hold(0, column_bytes(steps) + labels.heap_bytes())?;
+                    Some(StepVector { drop_name, ..StepVector::empty(labels, steps) })
+                }
+                false => None,
+            });
+        }
         for (i, places) in self.places.iter().enumerate() {
             for (v, n) in places {
-                out[*n as usize].set(i, *v);
+                if let Some(series) = &mut out[*n as usize] {
+                    series.set(i, *v);
+                }
             }
         }
-        out.retain(|v| !v.is_empty());
-        out
+        Ok(out.into_iter().flatten().collect())
     }
 
     /// [`Candidates::into_series`], best of the first step first.
-    pub(super) fn into_ranked(self) -> Vec<StepVector> {
+    pub(super) fn into_ranked(self, ledger: &mut Ledger) -> Result<Vec<StepVector>, QueryError> {
         let largest = self.largest;
-        let mut out = self.into_series();
+        let mut out = self.into_series(ledger)?;
         out.sort_by(|a, b| {
             let by_value = match (a.float(0), b.float(0)) {
                 (Some(x), Some(y)) => rank(largest, x, y),
@@ -89,7 +124,7 @@ impl Candidates {
             };
             by_value.then_with(|| a.labels.cmp(&b.labels))
         });
-        out
+        Ok(out)
     }
 }
 

@@ -8,10 +8,11 @@ use super::changes_metric;
 use super::ops::element_op;
 use super::scalar::Style;
 use crate::annotations::Note;
+use crate::budget::{Ledger, STEPS_PER_CHECK};
 use crate::engine::bitmap::Bitmap;
 use crate::engine::labelset::LabelSetIndex;
 use crate::engine::names::{drop_metadata_labels, is_metadata_label};
-use crate::engine::vector::{StepVector, same_labelset};
+use crate::engine::vector::{StepVector, column_bytes, histogram_bytes, same_labelset};
 use crate::error::QueryError;
 use crate::syntax::ast::{BinaryOp, Cardinality, Matching};
 
@@ -51,15 +52,23 @@ struct MatchGroup {
     one: Vec<usize>,
 }
 
-/// `left op right` for vectors and any operator but the set operators.
+/// An operator between vectors, and how it joins them.
+#[derive(Clone, Copy)]
+pub(crate) struct Operator<'a> {
+    /// Any but the set operators.
+    pub(crate) op: BinaryOp,
+    pub(crate) matching: &'a Matching,
+    pub(crate) style: Style,
+}
+
+/// `left op right` for vectors. The result is held in `ledger` as it is made.
 pub(crate) fn vectors(
-    op: BinaryOp,
+    Operator { op, matching, style }: Operator<'_>,
     left: &[StepVector],
     right: &[StepVector],
-    matching: &Matching,
-    style: Style,
     steps: usize,
     notes: &mut Vec<Note>,
+    ledger: &mut Ledger,
 ) -> Result<Vec<StepVector>, QueryError> {
     // With `group_right` the sides are exchanged, so that the one side is always the second.
     let swapped = matching.cardinality == Cardinality::OneToMany;
@@ -93,9 +102,13 @@ pub(crate) fn vectors(
         index: LabelSetIndex::default(),
         pairs: RapidHashMap::default(),
         many_present,
+        ledger,
     };
     for group in &groups {
         for i in 0..steps {
+            if i % STEPS_PER_CHECK == 0 {
+                join.ledger.check_cancel()?;
+            }
             join.step(group, i, notes)?;
         }
     }
@@ -119,6 +132,7 @@ struct Join<'a> {
     pairs: RapidHashMap<(Option<usize>, Option<usize>), usize>,
     /// The steps at which the many side has anything: without it nothing is compared.
     many_present: Bitmap,
+    ledger: &'a mut Ledger,
 }
 
 impl Join<'_> {
@@ -182,7 +196,7 @@ impl Join<'_> {
         } else {
             return Ok(());
         };
-        let at = self.result_of(signature, many_series, one_series);
+        let at = self.result_of(signature, many_series, one_series)?;
         if self.out[at].present.get(i) || self.out[at].histogram(i).is_some() {
             return Err(match self.matching.cardinality {
                 Cardinality::OneToOne => same_labelset(),
@@ -198,6 +212,7 @@ impl Join<'_> {
         match value {
             SampleValue::Float(v) => out.set(i, v),
             SampleValue::Histogram(h) => {
+                self.ledger.hold(0, histogram_bytes(&h))?;
                 let place = out.histograms.partition_point(|(s, _)| (*s as usize) < i);
                 out.histograms.insert(place, (i as u32, h));
             }
@@ -206,19 +221,26 @@ impl Join<'_> {
     }
 
     /// The place of the result of a pair of series.
-    fn result_of(&mut self, signature: &Labels, many: Option<usize>, one: Option<usize>) -> usize {
+    fn result_of(
+        &mut self,
+        signature: &Labels,
+        many: Option<usize>,
+        one: Option<usize>,
+    ) -> Result<usize, QueryError> {
         if let Some(at) = self.pairs.get(&(many, one)) {
-            return *at;
+            return Ok(*at);
         }
         // With nothing on the many side the signature is all that is known of its labels.
         let many_labels = many.map_or(signature, |n| &self.many[n].labels);
         let labels = self.result_labels(many_labels, one.map(|n| &self.one[n].labels));
         let at = self.index.position(&labels);
         if at == self.out.len() {
-            self.out.push(StepVector::empty(labels, self.many_present.len()));
+            let steps = self.many_present.len();
+            self.ledger.hold(0, column_bytes(steps) + 2 * labels.heap_bytes())?;
+            self.out.push(StepVector::empty(labels, steps));
         }
         self.pairs.insert((many, one), at);
-        at
+        Ok(at)
     }
 
     fn result_labels(&self, many: &Labels, one: Option<&Labels>) -> Labels {

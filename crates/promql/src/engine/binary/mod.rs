@@ -6,7 +6,7 @@ mod ops;
 mod scalar;
 mod sets;
 
-pub(crate) use matching::vectors;
+pub(crate) use matching::{Operator, vectors};
 pub(crate) use ops::scalar_op;
 pub(crate) use scalar::{Side, Style, scalars, vector_scalar};
 pub(crate) use sets::set_op;

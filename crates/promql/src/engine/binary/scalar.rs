@@ -5,6 +5,7 @@ use pando_model::SampleValue;
 use super::changes_metric;
 use super::ops::{element_op, incompatible, scalar_op};
 use crate::annotations::Note;
+use crate::budget::Ledger;
 use crate::engine::names::drop_metadata_labels;
 use crate::engine::range::push_note;
 use crate::engine::vector::{StepVector, join_same_labels};
@@ -38,11 +39,13 @@ pub(crate) fn vector_scalar(
     side: Side,
     style: Style,
     notes: &mut Vec<Note>,
+    ledger: &mut Ledger,
 ) -> Result<Vec<StepVector>, QueryError> {
     let drops = changes_metric(op) || style.return_bool;
     let mut out = Vec::with_capacity(vector.len());
     for mut series in vector {
-        apply(op, &mut series, scalar, side, style.return_bool, notes);
+        apply_to_floats(op, &mut series, scalar, side, style.return_bool, notes);
+        apply_to_histograms(op, &mut series, scalar, side, notes, ledger)?;
         if drops && style.delayed_name_removal {
             series.drop_name = true;
         } else if drops {
@@ -55,7 +58,7 @@ pub(crate) fn vector_scalar(
     if drops && !style.delayed_name_removal { join_same_labels(out) } else { Ok(out) }
 }
 
-fn apply(
+fn apply_to_floats(
     op: BinaryOp,
     series: &mut StepVector,
     scalar: &[f64],
@@ -80,13 +83,26 @@ fn apply(
             series.present.unset(i);
         }
     }
+}
+
+fn apply_to_histograms(
+    op: BinaryOp,
+    series: &mut StepVector,
+    scalar: &[f64],
+    side: Side,
+    notes: &mut Vec<Note>,
+    ledger: &mut Ledger,
+) -> Result<(), QueryError> {
     for (i, h) in std::mem::take(&mut series.histograms) {
         let (v, s) = (SampleValue::Histogram(h), SampleValue::Float(scalar[i as usize]));
         let (a, b) = if side == Side::Left { (v, s) } else { (s, v) };
         match element_op(op, &a, &b, notes) {
-            Some((SampleValue::Histogram(h), true)) => series.histograms.push((i, h)),
+            Some((SampleValue::Histogram(h), true)) => {
+                series.push_histogram(i as usize, h, ledger)?;
+            }
             Some((SampleValue::Float(v), true)) => series.set(i as usize, v),
             _ => {}
         }
     }
+    Ok(())
 }

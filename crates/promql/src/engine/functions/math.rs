@@ -2,6 +2,7 @@
 
 use super::{Args, Context, Value};
 use crate::annotations::Note;
+use crate::budget::Ledger;
 use crate::engine::histogram::multiplied;
 use crate::engine::vector::StepVector;
 use crate::error::QueryError;
@@ -108,11 +109,14 @@ pub(super) fn round(args: &mut Args, context: &Context<'_>) -> Result<Value, Que
 pub(crate) fn negate(
     mut vector: Vec<StepVector>,
     delayed: bool,
+    ledger: &mut Ledger,
 ) -> Result<Vec<StepVector>, QueryError> {
     for series in &mut vector {
+        ledger.check_cancel()?;
         series.values.iter_mut().for_each(|v| *v = -*v);
-        for (_, h) in &mut series.histograms {
-            *h = std::sync::Arc::new(multiplied(h, -1.0));
+        for (i, h) in std::mem::take(&mut series.histograms) {
+            let negative = std::sync::Arc::new(multiplied(&h, -1.0));
+            series.push_histogram(i as usize, negative, ledger)?;
         }
     }
     for series in &mut vector {

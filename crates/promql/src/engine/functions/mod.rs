@@ -7,8 +7,9 @@ mod math;
 mod sorting;
 
 use super::bitmap::Bitmap;
-use super::vector::{StepVector, join_same_labels};
+use super::vector::{StepVector, join_same_labels, size_of_vector};
 use crate::annotations::Note;
+use crate::budget::Ledger;
 use crate::error::QueryError;
 use crate::steps::Steps;
 use crate::syntax::PosRange;
@@ -26,13 +27,31 @@ pub(crate) enum Value {
     Vector(Vec<StepVector>),
 }
 
+impl Value {
+    /// Samples and bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        match self {
+            // Prometheus counts no samples of scalars either.
+            Value::Scalar(values) => (0, scalar_bytes(values.len())),
+            Value::Text(text) => (0, text.len()),
+            Value::Vector(vector) => size_of_vector(vector),
+        }
+    }
+}
+
+/// Bytes of a scalar over `steps` steps.
+pub(crate) fn scalar_bytes(steps: usize) -> usize {
+    steps * size_of::<f64>()
+}
+
 /// A call with everything it may ask for.
 pub(crate) struct Context<'a> {
     pub(crate) steps: &'a Steps,
-    pub(crate) instant: bool,
     pub(crate) delayed_name_removal: bool,
     pub(crate) pos: PosRange,
     pub(crate) arg_pos: &'a [PosRange],
+    /// What a function makes beside its result or in its place is held here before it is made.
+    pub(crate) ledger: &'a mut Ledger,
     /// What there is to say, each with its place.
     pub(crate) notes: Vec<(PosRange, Note)>,
 }

@@ -1,4 +1,4 @@
-//! `sort` and its kin. Only an instant query's result has an order of its own.
+//! `sort` and its kin. Only a vector of one step has an order of its own.
 
 use std::cmp::Ordering;
 
@@ -18,7 +18,7 @@ pub(super) fn by_value(
         s.histograms.clear();
         !s.is_empty()
     });
-    if !context.instant {
+    if context.steps.len() > 1 {
         warn(context);
         return Ok(Value::Vector(vector));
     }
@@ -49,7 +49,7 @@ pub(super) fn by_label(
     while !args.is_empty() {
         labels.push(args.text()?);
     }
-    if !context.instant {
+    if context.steps.len() > 1 {
         warn(context);
         return Ok(Value::Vector(vector));
     }

@@ -21,6 +21,11 @@ impl HistogramMean {
         HistogramMean { sum: HistogramSum::of(h), count: 1.0, incremental: false }
     }
 
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<HistogramMean>() + self.sum.heap_bytes()
+    }
+
     /// Adds `h`.
     pub(crate) fn add(&mut self, h: &Histogram) -> Result<Added, Incompatible> {
         if !self.incremental {

@@ -131,9 +131,10 @@ impl HistogramSum {
             .then_with(|| bounds(&self.custom_values, &other.custom_values))
     }
 
-    /// How many buckets are held.
-    pub(crate) fn buckets(&self) -> usize {
-        self.positive.len() + self.negative.len() + self.custom_values.len()
+    /// Bytes held beside the struct itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let cells = self.positive.capacity() + self.negative.capacity();
+        cells * size_of::<(i32, Kahan)>() + self.custom_values.capacity() * size_of::<f64>()
     }
 
     /// Adds `h`.

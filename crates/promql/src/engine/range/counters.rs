@@ -73,7 +73,7 @@ pub(super) struct Ends {
     pub(super) zero_ms: Option<i64>,
     pub(super) first_ms: i64,
     pub(super) last_ms: i64,
-    /// How many samples there are: two, or one where the zero is known.
+    /// How many samples there are: two or more, or one where the zero is known.
     pub(super) samples: usize,
     /// The first value, or count of observations.
     pub(super) first: f64,

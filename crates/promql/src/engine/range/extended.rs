@@ -18,6 +18,7 @@ use pando_model::SeriesSamples;
 use super::counters::Extrapolation;
 use super::{Edges, FloatWindow, OneSeries, RangeCall, RangeFunction, RangeRules};
 use crate::annotations::Note;
+use crate::budget::Ledger;
 use crate::engine::samples::Samples;
 use crate::engine::vector::StepVector;
 use crate::engine::window::{Bound, WindowCache};
@@ -30,7 +31,8 @@ impl OneSeries<'_> {
         windows: &mut WindowCache,
         out: &mut StepVector,
         notes: &mut Vec<Note>,
-    ) {
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
         let RangeCall { function, range_ms, rules: RangeRules { edges, .. }, .. } = *self.call;
         let ends = self.call.steps.shifted(edges.ahead_ms().saturating_neg());
         let reach = edges.back_ms().saturating_add(edges.ahead_ms());
@@ -40,18 +42,21 @@ impl OneSeries<'_> {
         if matches!(function, RangeFunction::Changes | RangeFunction::Resets) {
             if only_floats {
                 let bounds = self.float_bounds(windows, &ends, range_ms);
-                return self.floats(&self.anchored(&self.samples.times, &bounds), out, notes);
+                self.floats(&self.anchored(&self.samples.times, &bounds), out, notes);
+                return Ok(());
             }
             let bounds =
                 |times: &[i64]| self.anchored(times, &windows.uncached(times, &ends, range_ms));
-            return self.compare(bounds, out);
+            self.compare(bounds, out);
+            return Ok(());
         }
         let mut bounds = self.float_bounds(windows, &ends, range_ms);
         if !only_floats {
             let histograms = windows.uncached(&self.samples.histogram_times, &ends, range_ms);
-            bounds = self.extended_histograms(&bounds, &histograms, out, notes).into();
+            bounds = self.extended_histograms(&bounds, &histograms, out, notes, ledger)?.into();
         }
         self.extended_floats(&bounds, out);
+        Ok(())
     }
 
     /// Cuts widened windows down to the anchor, the last sample at or before the start, and what is later; to

@@ -26,9 +26,11 @@ pub(crate) use histograms::note_interpolated;
 use one_series::OneSeries;
 
 use super::samples::Samples;
-use super::vector::StepVector;
+use super::vector::{StepVector, held_column};
 use super::window::WindowCache;
 use crate::annotations::Note;
+use crate::budget::Ledger;
+use crate::error::QueryError;
 use crate::steps::Steps;
 
 macro_rules! range_functions {
@@ -166,13 +168,24 @@ impl RangeArgs<'_> {
 }
 
 impl RangeCall<'_> {
-    /// The function's values for `series`, whose window ends are `steps`.
+    /// The function's values for `series`, whose window ends are `steps`: a column that is held in `ledger`.
     pub(crate) fn run(
         &self,
         series: &SeriesSamples,
         windows: &mut WindowCache,
         notes: &mut Vec<Note>,
-    ) -> StepVector {
+        ledger: &mut Ledger,
+    ) -> Result<StepVector, QueryError> {
+        held_column(ledger, self.steps.len(), |ledger| self.column(series, windows, notes, ledger))
+    }
+
+    fn column(
+        &self,
+        series: &SeriesSamples,
+        windows: &mut WindowCache,
+        notes: &mut Vec<Note>,
+        ledger: &mut Ledger,
+    ) -> Result<StepVector, QueryError> {
         let drops = self.function.drops_name();
         let labels = match drops && !self.delayed_name_removal {
             true => super::names::drop_metadata_labels(&series.labels),
@@ -184,8 +197,12 @@ impl RangeCall<'_> {
             true => Samples::with_starts(series),
             false => Samples::of(series),
         };
-        OneSeries { call: self, series, samples: &samples }.run(windows, &mut out, notes);
-        out
+        let cancel = &ledger.cancel_flag();
+        let one = OneSeries { call: self, series, samples: &samples, cancel };
+        one.run(windows, &mut out, notes, ledger)?;
+        // A loop that was canceled has only ended early.
+        ledger.check_cancel()?;
+        Ok(out)
     }
 }
 

@@ -10,10 +10,12 @@ use super::{
     AxisRates, Edges, FloatWindow, RangeCall, RangeFunction, overtime, push_note, regression,
 };
 use crate::annotations::Note;
+use crate::budget::{CancelFlag, Ledger, STEPS_PER_CHECK};
 use crate::engine::quantile::quantile;
 use crate::engine::samples::Samples;
 use crate::engine::vector::StepVector;
 use crate::engine::window::{Bound, WindowCache};
+use crate::error::QueryError;
 use crate::steps::Steps;
 
 /// A range function with all that it needs.
@@ -23,6 +25,7 @@ pub(super) struct OneSeries<'a> {
     pub(super) series: &'a SeriesSamples,
     /// The samples of `series` that count.
     pub(super) samples: &'a Samples<'a>,
+    pub(super) cancel: &'a CancelFlag,
 }
 
 impl OneSeries<'_> {
@@ -32,10 +35,11 @@ impl OneSeries<'_> {
         windows: &mut WindowCache,
         out: &mut StepVector,
         notes: &mut Vec<Note>,
-    ) {
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
         let (steps, range_ms) = (self.call.steps, self.call.range_ms);
         if self.call.rules.edges != Edges::Plain {
-            self.extended(windows, out, notes);
+            self.extended(windows, out, notes, ledger)?;
         } else if self.samples.histogram_times.is_empty() {
             if self.rates(windows, out) {
                 return self.note_counter(out, notes);
@@ -43,10 +47,11 @@ impl OneSeries<'_> {
             let bounds = self.float_bounds(windows, steps, range_ms);
             self.floats(&bounds, out, notes);
         } else {
-            let bounds = self.with_histograms(windows, out, notes);
+            let bounds = self.with_histograms(windows, out, notes, ledger)?;
             self.floats(&bounds, out, notes);
         }
         self.note_counter(out, notes);
+        Ok(())
     }
 
     /// `rate`, `increase` and `delta` of a series that shares its axis; false where it does not, or is another case.
@@ -164,7 +169,7 @@ impl OneSeries<'_> {
         }
     }
 
-    /// Calls `f` for every window that holds floats.
+    /// Calls `f` for every window that holds floats, until the query is canceled.
     pub(super) fn each(
         &self,
         bounds: &[Bound],
@@ -172,6 +177,9 @@ impl OneSeries<'_> {
         f: impl Fn(FloatWindow<'_>, Bound, usize) -> Option<f64>,
     ) {
         for (i, bound) in bounds.iter().enumerate() {
+            if i % STEPS_PER_CHECK == 0 && self.cancel.is_canceled() {
+                return;
+            }
             if bound.is_empty() {
                 continue;
             }

@@ -1,6 +1,6 @@
 //! `FragmentPlan` as bytes.
 
-use pando_model::{MatchOp, Matcher};
+use pando_model::{GoRegex, MatchOp, Matcher};
 use prost::Message;
 
 use super::messages::{AggregationMessage, MatcherMessage, PlanMessage};
@@ -9,6 +9,7 @@ use crate::engine::range::{Edges, RangeFunction, RangeRules};
 use crate::error::QueryError;
 use crate::fragment::{Aggregation, FragmentPlan, Read};
 use crate::steps::Steps;
+use crate::syntax::REGEX_BYTES_MAX;
 use crate::syntax::ast::AggregateOp;
 
 const OPS: [(u32, AggregateOp); 8] = [
@@ -120,10 +121,7 @@ impl FragmentPlan {
         if !(1..=WIRE_VERSION).contains(&message.version) {
             return Err(unsupported("fragment plan", message.version, WIRE_VERSION));
         }
-        let matchers = std::mem::take(&mut message.matchers)
-            .into_iter()
-            .map(matcher)
-            .collect::<Result<Vec<_>, QueryError>>()?;
+        let matchers = matchers(std::mem::take(&mut message.matchers))?;
         let steps = steps(message.start_ms, message.step_ms, message.steps)?;
         if message.window_ms < 0 {
             return Err(corrupt(format!("window_ms={}", message.window_ms)));
@@ -178,6 +176,19 @@ fn rules(message: &PlanMessage, function: RangeFunction) -> Result<RangeRules, Q
         return Err(corrupt(format!("edges={} function={}", message.edges, function.as_str())));
     }
     Ok(RangeRules { edges, starts: message.start_timestamps })
+}
+
+fn matchers(messages: Vec<MatcherMessage>) -> Result<Vec<Matcher>, QueryError> {
+    let (mut out, mut regex_bytes) = (Vec::with_capacity(messages.len()), 0);
+    for message in messages {
+        let matcher = matcher(message)?;
+        regex_bytes += matcher.regex().map_or(0, GoRegex::compiled_bytes);
+        if regex_bytes > REGEX_BYTES_MAX {
+            return Err(corrupt(format!("regex_bytes over regex_bytes_max={REGEX_BYTES_MAX}")));
+        }
+        out.push(matcher);
+    }
+    Ok(out)
 }
 
 fn matcher(message: MatcherMessage) -> Result<Matcher, QueryError> {

@@ -1,4 +1,4 @@
-//! What plans once did not agree on, each by its name.
+//! Rules that plans agree by, each with expressions that need it.
 
 use crate::{Features, QueryParams};
 
@@ -24,14 +24,14 @@ fn what_is_never_evaluated_is_not_refused() {
     agree_on("last_over_time(changes({job=\"a\",instance=\"1\"}[5m])[5ms:17s])");
 }
 
-/// Groups were in the order in which they were seen, or in that of their labels.
+/// Not in the order in which an executor or the frontend sees them.
 #[test]
 fn the_best_of_groups_are_in_the_order_of_the_groups() {
     agree_on("bottomk(15, {__name__=~\"latency_.*\",job!=\"a\"}) without ()");
     agree_on("topk(2, load) by (job)");
 }
 
-/// Which series are the first depended on whether they still had their names when they were put in order.
+/// The order is that of the labels that the argument has, whether names were dropped from them or not.
 #[test]
 fn limitk_takes_the_first_of_what_it_is_given() {
     agree_on("limitk(2, rate({__name__=~\"load|target_info\"}[2m]))");

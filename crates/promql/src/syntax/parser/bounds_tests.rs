@@ -83,6 +83,16 @@ fn operators_are_refused_at_the_one_too_many() {
     assert!(refusal(&mixed).0.ends_with("query has too many operators: operators_max=500"));
 }
 
+/// Each of these is some megabytes, and a query could name a thousand of them.
+#[test]
+fn regular_expressions_have_one_limit_together() {
+    let many = |count| vec!["a=~`\\pL{100}`"; count].join(",");
+    assert!(Parser::new(&format!("{{{}}}", many(1)), &FEATURES).query().is_ok());
+    let (error, tokens) = refusal(&format!("{{{}}}", many(1_000)));
+    assert!(error.ends_with("regular expressions: regex_bytes_max=67108864"), "{error}");
+    assert!(tokens < 2_000, "{tokens}");
+}
+
 #[test]
 fn what_is_within_the_bounds_is_read_once() {
     for (text, tokens) in [

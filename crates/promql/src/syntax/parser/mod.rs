@@ -63,6 +63,8 @@ pub(super) struct Parser<'a> {
     passed: PosRange,
     depth: usize,
     operators: usize,
+    /// What the regular expressions so far are compiled to.
+    regex_bytes: usize,
     features: &'a SyntaxFeatures,
 }
 
@@ -72,7 +74,17 @@ impl<'a> Parser<'a> {
         let token = lexer.token();
         let next = if token.kind.is_last() { token.clone() } else { lexer.token() };
         let passed = PosRange::default();
-        Parser { text, lexer, token, next, passed, depth: 0, operators: 0, features }
+        Parser {
+            text,
+            lexer,
+            token,
+            next,
+            passed,
+            depth: 0,
+            operators: 0,
+            regex_bytes: 0,
+            features,
+        }
     }
 
     fn query(&mut self) -> Parsed<Expr> {

@@ -1,9 +1,10 @@
 //! Series selectors: `name{label="value", "quoted.label"=~"x"}`, `{"quoted.metric"}`.
 
 use pando_model::number::go_quote;
-use pando_model::{Labels, METRIC_NAME, MatchOp, Matcher};
+use pando_model::{GoRegex, Labels, METRIC_NAME, MatchOp, Matcher};
 
 use super::{Parsed, Parser};
+use crate::syntax::REGEX_BYTES_MAX;
 use crate::syntax::ast::{Expr, ExprKind, VectorSelector};
 use crate::syntax::error::Fault;
 use crate::syntax::position::PosRange;
@@ -129,6 +130,14 @@ impl Parser<'_> {
         }
         let pos = start.to(self.pos());
         let value = self.string()?;
-        Matcher::new(label, op, value).map_err(|e| Fault::new(pos, e.to_string()))
+        let matcher = Matcher::new(label, op, value).map_err(|e| Fault::new(pos, e.to_string()))?;
+        self.regex_bytes += matcher.regex().map_or(0, GoRegex::compiled_bytes);
+        if self.regex_bytes > REGEX_BYTES_MAX {
+            let message = format!(
+                "query has too large regular expressions: regex_bytes_max={REGEX_BYTES_MAX}"
+            );
+            return Err(Fault::new(pos, message));
+        }
+        Ok(matcher)
     }
 }

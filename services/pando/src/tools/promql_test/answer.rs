@@ -15,7 +15,10 @@ const FAULT_OF_QUERY: &str = "invalid parameter \"query\": ";
 
 /// Reads an answer or a refusal.
 pub(super) fn read(body: &Value) -> Result<Answer, SubjectError> {
-    let broken = || SubjectError::Broken(format!("not an answer of Prometheus' API: {body:.300}"));
+    let broken = || {
+        let text = body.to_string();
+        SubjectError::Broken(format!("not an answer of Prometheus' API: {text:.300}"))
+    };
     match body["status"].as_str() {
         Some("success") => {}
         Some("error") => return Err(error(body)),

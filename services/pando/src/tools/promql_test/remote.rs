@@ -46,6 +46,10 @@ pub(super) struct Remote {
     /// What is run between the halves of a load.
     cut_cmd: Option<String>,
     runtime: Handle,
+    /// Between two attempts at a server that is not able to right now.
+    pause: Duration,
+    /// How many attempts there are.
+    attempts: usize,
 }
 
 /// How samples are forgotten.
@@ -70,7 +74,16 @@ impl Remote {
         };
         let client = Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT).build()?;
         let runtime = Handle::try_current().context("remote scripts need a runtime")?;
-        Ok(Remote { client, write_url: url.clone(), url, reset, cut_cmd: None, runtime })
+        Ok(Remote {
+            client,
+            write_url: url.clone(),
+            url,
+            reset,
+            cut_cmd: None,
+            runtime,
+            pause: PAUSE,
+            attempts: ATTEMPTS,
+        })
     }
 
     /// Writes to the server at `url` from now on, where one is named.
@@ -109,9 +122,9 @@ impl Remote {
     ) -> Result<(StatusCode, String), SubjectError> {
         self.wait(async {
             let mut trouble = String::new();
-            for attempt in 0..ATTEMPTS {
+            for attempt in 0..self.attempts {
                 if attempt > 0 {
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(self.pause).await;
                 }
                 let response = match request().send().await {
                     Ok(response) => response,

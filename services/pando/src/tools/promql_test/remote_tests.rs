@@ -47,6 +47,7 @@ async fn loads_are_written_and_expressions_asked_as_a_tenant_of_their_own() {
     let (url, _tasks) = serve(server.clone()).await;
     server.answers.lock().extend([(503, "no place yet"), (204, ""), (200, EMPTY), (200, EMPTY)]);
     let mut remote = Remote::new(&url, None).expect("a URL");
+    (remote.pause, remote.attempts) = (Duration::ZERO, 2);
     remote.clear().expect("a tenant");
     let labels = Labels::from_pairs([("__name__", "m")]);
     let float = |t_ms, start_ms, v| LoadedSample { t_ms, start_ms, value: SampleValue::Float(v) };
@@ -170,4 +171,11 @@ fn requests_have_a_limit() {
     assert_eq!(lengths(4), [vec![3, 1], vec![4]]);
     assert_eq!(lengths(8), [vec![3, 5]]);
     assert_eq!(lengths(2), [vec![2], vec![1, 1], vec![2], vec![2]]);
+}
+
+#[test]
+fn a_long_body_is_told_in_part() {
+    let body = serde_json::json!({ "x": "y".repeat(10_000) });
+    let Err(SubjectError::Broken(why)) = answer::read(&body) else { panic!("no answer") };
+    assert!(why.len() < 400, "{}", why.len());
 }

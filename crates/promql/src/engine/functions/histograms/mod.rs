@@ -7,10 +7,13 @@ mod classic;
 
 use pando_model::number::{go_float, parse_go_float};
 use pando_model::{Histogram, Labels};
+use rapidhash::RapidHashMap;
 
 use super::math::check_quantile;
 use super::{Args, Context, Value};
 use crate::annotations::Note;
+use crate::budget::Ledger;
+use crate::engine::bitmap::Bitmap;
 use crate::engine::histogram::{self, NanObservations};
 use crate::engine::labelset::LabelSetIndex;
 use crate::engine::vector::{StepVector, join_same_labels};
@@ -78,14 +81,41 @@ pub(super) fn quantiles(args: &mut Args, context: &mut Context<'_>) -> Result<Va
         let q = args.scalar()?;
         check_quantile(&q, arg, context);
         arg += 1;
-        for mut series in split.quantiles(&q, 0, context) {
-            let mut builder = series.labels.to_builder();
-            builder.set(&label, &open_metrics_float(q.first().copied().unwrap_or(f64::NAN)));
-            series.labels = builder.build();
-            out.push(series);
+        for series in split.quantiles(&q, 0, context) {
+            by_quantile(series, &label, &q, context.ledger, &mut out)?;
         }
     }
     finish(out, context)
+}
+
+/// Adds `series` to `out`, labelled with the quantile of each step: as many series as there are quantiles.
+fn by_quantile(
+    series: StepVector,
+    label: &str,
+    q: &[f64],
+    ledger: &mut Ledger,
+    out: &mut Vec<StepVector>,
+) -> Result<(), QueryError> {
+    let mut numbers: RapidHashMap<u64, usize> = RapidHashMap::default();
+    let mut parts: Vec<(f64, Bitmap)> = Vec::new();
+    for i in series.present.iter() {
+        let at = *numbers.entry(q[i].to_bits()).or_insert(parts.len());
+        if at == parts.len() {
+            ledger.hold(0, q.len() / 8)?;
+            parts.push((q[i], Bitmap::zeros(q.len())));
+        }
+        parts[at].1.set(i);
+    }
+    for (q, steps) in parts {
+        ledger.hold(steps.count(), series.bytes())?;
+        let mut part = series.clone();
+        part.keep(&steps);
+        let mut builder = part.labels.to_builder();
+        builder.set(label, &open_metrics_float(q));
+        part.labels = builder.build();
+        out.push(part);
+    }
+    Ok(())
 }
 
 /// `histogram_fraction(lower, upper, v)`.
@@ -132,7 +162,10 @@ pub(super) fn summary(
 
 fn finish(mut out: Vec<StepVector>, context: &Context<'_>) -> Result<Value, QueryError> {
     out.retain(|series| !series.is_empty());
-    join_same_labels(context.drop_names(out)?).map(Value::Vector)
+    let out = context.drop_names(out)?;
+    // Names that are only marked keep series apart, but not those that are one in parts.
+    let out = if context.delayed_name_removal { join_same_labels(out)? } else { out };
+    Ok(Value::Vector(out))
 }
 
 /// A float as OpenMetrics writes it: a whole number has a decimal point.
@@ -222,7 +255,7 @@ fn split(vector: Vec<StepVector>, arg: usize, context: &mut Context<'_>) -> Spli
 /// Drops both where both have something; whether that is anywhere.
 fn drop_conflicts(native: &mut StepVector, classic: &mut Classic) -> bool {
     let mut conflicts = native.presence();
-    let mut buckets = crate::engine::bitmap::Bitmap::zeros(conflicts.len());
+    let mut buckets = Bitmap::zeros(conflicts.len());
     classic.buckets.iter().for_each(|(_, series)| buckets.or_with(&series.present));
     conflicts.and_with(&buckets);
     if !conflicts.any() {

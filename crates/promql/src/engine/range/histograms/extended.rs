@@ -2,6 +2,7 @@
 //! [`super::super::extended`] is for floats.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use pando_model::{Histogram, ResetHint};
 
@@ -9,11 +10,13 @@ use super::super::counters::Extrapolation;
 use super::super::extended::{ends_of, passed_of};
 use super::super::{OneSeries, push_note};
 use super::rates::Counter;
-use super::{note_interpolated, note_reconciled, push_histogram};
+use super::{note_interpolated, note_reconciled};
 use crate::annotations::{HistogramOperation, Note};
+use crate::budget::Ledger;
 use crate::engine::histogram::{HistogramSum, divided, interpolated};
 use crate::engine::vector::StepVector;
 use crate::engine::window::Bound;
+use crate::error::QueryError;
 
 impl OneSeries<'_> {
     /// Sets all values that histograms have a part in. Returns the windows that are left to the floats.
@@ -23,18 +26,21 @@ impl OneSeries<'_> {
         histograms: &[Bound],
         out: &mut StepVector,
         notes: &mut Vec<Note>,
-    ) -> Vec<Bound> {
+        ledger: &mut Ledger,
+    ) -> Result<Vec<Bound>, QueryError> {
         let counter = self.counter();
         let mut floats = floats.to_vec();
         for (i, h) in histograms.iter().enumerate().filter(|(_, h)| !h.is_empty()) {
             if floats[i].is_empty() {
-                push_histogram(out, i, self.between_edges(i, *h, &counter, notes));
+                if let Some(h) = self.between_edges(i, *h, &counter, notes) {
+                    out.push_histogram(i, Arc::new(h), ledger)?;
+                }
             } else {
                 self.note_mixed(notes);
                 floats[i] = Bound::NONE;
             }
         }
-        floats
+        Ok(floats)
     }
 
     fn between_edges(

@@ -14,10 +14,12 @@ use pando_model::{Histogram, ResetHint};
 use super::starts::Started;
 use super::{OneSeries, RangeFunction, push_note};
 use crate::annotations::{HistogramOperation, Note};
+use crate::budget::{Ledger, STEPS_PER_CHECK};
 use crate::engine::histogram::{Added, HistogramMean, is_reset, same};
 use crate::engine::samples::Samples;
 use crate::engine::vector::StepVector;
 use crate::engine::window::{Bound, WindowCache};
+use crate::error::QueryError;
 
 /// What histograms in a window do to a function.
 enum Kind {
@@ -25,24 +27,23 @@ enum Kind {
     Counts,
     /// They are ignored, with an info where there are floats too.
     Ignores,
-    /// Neighbours are compared, of whatever kind.
-    Compares,
     /// The last two samples decide.
     Last,
     /// They are computed with; with floats beside them there is a warning and no result.
     Computes,
 }
 
-fn kind(function: RangeFunction) -> Kind {
+/// `None` for functions that compare neighbours, of whatever kind.
+fn kind(function: RangeFunction) -> Option<Kind> {
     use RangeFunction as R;
-    match function {
+    Some(match function {
         R::Count | R::Last | R::Present | R::First | R::TsOfFirst | R::TsOfLast => Kind::Counts,
         R::Min | R::Max | R::Stddev | R::Stdvar | R::Quantile | R::Deriv => Kind::Ignores,
         R::PredictLinear | R::Mad | R::Smoothing | R::TsOfMax | R::TsOfMin => Kind::Ignores,
-        R::Changes | R::Resets => Kind::Compares,
+        R::Changes | R::Resets => return None,
         R::Irate | R::Idelta => Kind::Last,
         R::Rate | R::Increase | R::Delta | R::Avg | R::Sum => Kind::Computes,
-    }
+    })
 }
 
 impl OneSeries<'_> {
@@ -52,21 +53,24 @@ impl OneSeries<'_> {
         windows: &WindowCache,
         out: &mut StepVector,
         notes: &mut Vec<Note>,
-    ) -> Vec<Bound> {
+        ledger: &mut Ledger,
+    ) -> Result<Vec<Bound>, QueryError> {
         let bounds = |times: &[i64]| windows.uncached(times, self.call.steps, self.call.range_ms);
-        let kind = kind(self.call.function);
-        if matches!(kind, Kind::Compares) {
+        let Some(kind) = kind(self.call.function) else {
             self.compare(|times| bounds(times).to_vec(), out);
-            return Vec::new();
-        }
+            return Ok(Vec::new());
+        };
         let counter = self.counter();
         let mut floats = bounds(&self.samples.times).to_vec();
         let histograms = bounds(&self.samples.histogram_times);
         for (i, h) in histograms.iter().enumerate().filter(|(_, h)| !h.is_empty()) {
+            if i % STEPS_PER_CHECK == 0 {
+                ledger.check_cancel()?;
+            }
             let f = floats[i];
             match kind {
                 Kind::Counts => {
-                    self.count(i, f, *h, out);
+                    self.count(i, f, *h, out, ledger)?;
                     floats[i] = Bound::NONE;
                 }
                 Kind::Ignores if f.is_empty() => {}
@@ -84,22 +88,22 @@ impl OneSeries<'_> {
                         }
                     };
                     floats[i] = Bound::NONE;
-                    push_histogram(out, i, result);
+                    push(out, i, result, ledger)?;
                 }
                 Kind::Computes if f.is_empty() => {
                     let result = match self.call.function {
                         RangeFunction::Avg | RangeFunction::Sum => self.aggregate(*h, notes),
                         _ => self.extrapolated(i, *h, &counter, notes),
                     };
-                    push_histogram(out, i, result);
+                    push(out, i, result, ledger)?;
                 }
-                Kind::Computes | Kind::Compares => {
+                Kind::Computes => {
                     self.note_mixed(notes);
                     floats[i] = Bound::NONE;
                 }
             }
         }
-        floats
+        Ok(floats)
     }
 
     /// `changes` and `resets` over windows of all samples, which are at the times that `bounds` is told.
@@ -148,7 +152,14 @@ impl OneSeries<'_> {
     }
 
     /// Functions to which a histogram is a sample like any other.
-    fn count(&self, step: usize, f: Bound, h: Bound, out: &mut StepVector) {
+    fn count(
+        &self,
+        step: usize,
+        f: Bound,
+        h: Bound,
+        out: &mut StepVector,
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
         let Samples { times, values, histogram_times, histograms, .. } = self.samples;
         let (first_h, last_h) = (histogram_times[h.lo()], histogram_times[h.hi() - 1]);
         let first_f = (!f.is_empty()).then(|| times[f.lo()]);
@@ -165,13 +176,14 @@ impl OneSeries<'_> {
             }
             RangeFunction::Last => match last_f {
                 Some(t) if t > last_h => out.set(step, values[f.hi() - 1]),
-                _ => out.histograms.push((step as u32, histograms[h.hi() - 1].clone())),
+                _ => out.push_histogram(step, histograms[h.hi() - 1].clone(), ledger)?,
             },
             _ => match first_f {
                 Some(t) if t < first_h => out.set(step, values[f.lo()]),
-                _ => out.histograms.push((step as u32, histograms[h.lo()].clone())),
+                _ => out.push_histogram(step, histograms[h.lo()].clone(), ledger)?,
             },
         }
+        Ok(())
     }
 
     /// `sum_over_time` and `avg_over_time`.
@@ -215,8 +227,13 @@ pub(crate) fn note_interpolated(
     h
 }
 
-fn push_histogram(out: &mut StepVector, step: usize, h: Option<Histogram>) {
-    out.histograms.extend(h.map(|h| (step as u32, Arc::new(h))));
+fn push(
+    out: &mut StepVector,
+    step: usize,
+    h: Option<Histogram>,
+    ledger: &mut Ledger,
+) -> Result<(), QueryError> {
+    h.map_or(Ok(()), |h| out.push_histogram(step, Arc::new(h), ledger))
 }
 
 /// How many of the last two samples of a window are histograms; 0 where the window has one sample only.

@@ -125,12 +125,22 @@ impl OneSeries<'_> {
         };
         let relevant = &window[usize::from(skipped)..];
         let (first, last) = (&relevant[0], &relevant[relevant.len() - 1]);
-        if relevant.iter().any(|h| h.uses_custom_buckets() != last.uses_custom_buckets()) {
+        let differs = |h: &Arc<Histogram>| h.uses_custom_buckets() != first.uses_custom_buckets();
+        let gauge = |h: &Arc<Histogram>| h.reset_hint == ResetHint::Gauge;
+        // As in Prometheus: of ends that are no counters it is told even where their kinds differ, but another kind
+        // between them is all that there is to say.
+        let (ends_differ, between) = (differs(last), &window[1..window.len() - 1]);
+        if !ends_differ && between.iter().any(differs) {
             self.note_incompatible(notes);
             return None;
         }
-        if window.iter().any(|h| h.reset_hint == ResetHint::Gauge) {
+        let ends = gauge(&window[0]) || gauge(last);
+        if ends || (!ends_differ && between.iter().any(gauge)) {
             push_note(notes, Note::NotCounter(self.name()));
+        }
+        if ends_differ {
+            self.note_incompatible(notes);
+            return None;
         }
         let mut sum = HistogramSum::of(last);
         let less = if skipped { sum.match_layout(first) } else { sum.subtract(first) };
