@@ -31,6 +31,7 @@ fn plan(read: Read, op: Option<AggregateOp>, steps: i64) -> FragmentPlan {
         read,
         aggregation,
         delayed_name_removal: false,
+        count_samples: false,
         statistics: false,
     }
 }

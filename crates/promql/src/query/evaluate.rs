@@ -526,18 +526,6 @@ fn notes_pos(range: &RangeNode) -> PosRange {
     }
 }
 
-/// The arguments, as the function takes them.
-fn relative_args(range: &RangeNode, mut args: Vec<Vec<f64>>, steps: &Steps) -> Vec<Vec<f64>> {
-    // The line is asked for relative to the evaluation time, windows may end elsewhere.
-    if range.function == RangeFunction::PredictLinear {
-        for (i, v) in args.iter_mut().flatten().enumerate() {
-            let end = range.ends.at(if range.ends.len() == 1 { 0 } else { i });
-            *v += steps.at(i).saturating_sub(end) as f64 / 1000.0;
-        }
-    }
-    args
-}
-
 /// The function over the one window `ends`, at every step.
 fn repeated(
     call: &RangeCall<'_>,

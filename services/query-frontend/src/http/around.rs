@@ -22,7 +22,7 @@ const CORS: [(HeaderName, HeaderValue); 4] = [
 ];
 
 /// The handlers by their paths: the values of a label, so that there are no others.
-const HANDLERS: [(&str, &str); 15] = [
+const HANDLERS: [(&str, &str); 16] = [
     ("/api/v1/query", "/api/v1/query"),
     ("/api/v1/query_range", "/api/v1/query_range"),
     ("/api/v1/query_exemplars", "/api/v1/query_exemplars"),

@@ -41,11 +41,10 @@ impl OneSeries<'_> {
         if self.call.rules.edges != Edges::Plain {
             self.extended(windows, out, notes, ledger)?;
         } else if self.samples.histogram_times.is_empty() {
-            if self.rates(windows, out) {
-                return self.note_counter(out, notes);
+            if !self.rates(windows, out) {
+                let bounds = self.float_bounds(windows, steps, range_ms);
+                self.floats(&bounds, out, notes);
             }
-            let bounds = self.float_bounds(windows, steps, range_ms);
-            self.floats(&bounds, out, notes);
         } else {
             let bounds = self.with_histograms(windows, out, notes, ledger)?;
             self.floats(&bounds, out, notes);
