@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pando_integration_tests::answers;
-use pando_promql::syntax::ast::{Aggregate, ExprKind};
+use pando_promql::syntax::ast::{Aggregate, DurationKind, ExprKind};
 use pando_promql::{Expr, QueryParams};
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ struct Difference {
 /// No release orders or hashes alike.
 const NEVER: (u32, u32) = (u32::MAX, 0);
 
-const DIFFERENCES: [Difference; 19] = [
+const DIFFERENCES: [Difference; 22] = [
     // 3.14 points at the argument, earlier releases at the whole aggregation.
     Difference {
         name: "topk and bottomk say elsewhere that they ignore histograms",
@@ -92,7 +92,7 @@ const DIFFERENCES: [Difference; 19] = [
             aggregation(seen, &["limit_ratio"]).is_some()
                 && counts(seen.ours)
                 && counts(seen.theirs)
-                && metrics(&seen.ours.data) != metrics(&seen.theirs.data)
+                && points(&seen.ours.data) != points(&seen.theirs.data)
         },
     },
     // 3.14 brings custom buckets with different bounds to the bounds that they share.
@@ -101,9 +101,28 @@ const DIFFERENCES: [Difference; 19] = [
         mended: (3, 14),
         holds: |seen| {
             let refused = |text: &String| text.contains("incompatible custom buckets");
-            let (ours, theirs) = (bounds(&seen.ours.data), bounds(&seen.theirs.data));
-            let custom = ours.iter().chain(&theirs).any(|(lower, _)| lower == "-Inf");
-            seen.theirs.warnings.iter().any(refused) || (custom && ours != theirs)
+            let custom = any(seen.tree, &|e| {
+                let selector = match &e.kind {
+                    ExprKind::Vector(selector) => selector,
+                    ExprKind::Matrix(matrix) => &matrix.selector,
+                    _ => return false,
+                };
+                matches!(selector.name.as_deref(), Some("delays" | "mixed"))
+            });
+            let differing = differing(&seen.ours.data, &seen.theirs.data);
+            let bounds = differing.iter().any(|(ours, theirs)| bounds(ours) != bounds(theirs));
+            let reconciled = |text: &String| text.contains("custom buckets were reconciled");
+            let resets = called(seen.tree) == Some("resets")
+                && any(seen.tree, &|e| match &e.kind {
+                    ExprKind::Matrix(matrix) => {
+                        matches!(matrix.selector.name.as_deref(), Some("delays" | "mixed"))
+                    }
+                    _ => false,
+                });
+            resets
+                || seen.theirs.warnings.iter().any(refused)
+                || seen.ours.infos.iter().any(reconciled)
+                || (custom && bounds)
         },
     },
     // 3.14 does not extrapolate a histogram's rate below zero where its series begins: all of its buckets are smaller
@@ -219,7 +238,11 @@ const DIFFERENCES: [Difference; 19] = [
                     .cloned()
                     .collect()
             };
-            aggregation(seen, &["sum", "avg"]).is_some()
+            let adds = |e: &Expr| match &e.kind {
+                ExprKind::Aggregate(a) => ["sum", "avg"].contains(&a.op.as_str()),
+                _ => false,
+            };
+            any(seen.tree, &adds)
                 && seen.is_alike_but_for_notes()
                 && seen.ours.infos == seen.theirs.infos
                 && !seen.ours.warnings.is_empty()
@@ -270,10 +293,70 @@ const DIFFERENCES: [Difference; 19] = [
         holds: |seen| {
             let numbers = |data: &Value| -> Vec<String> {
                 let of_number = |c: char| c.is_ascii_digit() || ".e+-".contains(c);
-                metrics(data).iter().map(|labels| labels.replace(of_number, "")).collect()
+                let labels = metrics(data);
+                let mut texts: Vec<String> =
+                    labels.iter().map(|labels| labels.replace(of_number, "")).collect();
+                texts.sort();
+                texts
             };
             aggregation(seen, &["count_values"]).is_some()
                 && numbers(&seen.ours.data) == numbers(&seen.theirs.data)
+        },
+    },
+    // Earlier releases forget at an operator that a name is to be removed late.
+    Difference {
+        name: "names that are removed late stay removed",
+        mended: (3, 14),
+        holds: |seen| {
+            let nameless = |data: &Value| -> BTreeSet<String> {
+                let series = data["result"].as_array().into_iter().flatten();
+                let labels = series.filter_map(|series| {
+                    let mut labels = series["metric"].as_object()?.clone();
+                    labels.remove("__name__");
+                    Some(Value::Object(labels).to_string())
+                });
+                labels.collect()
+            };
+            let (ours, theirs) = (&seen.ours.data, &seen.theirs.data);
+            matches!(seen.tree.unwrapped().kind, ExprKind::Binary(_) | ExprKind::Aggregate(_))
+                && metrics(ours) != metrics(theirs)
+                && nameless(ours) == nameless(theirs)
+        },
+    },
+    // Earlier releases take arithmetic behind the parentheses of an offset for a part of it.
+    Difference {
+        name: "an offset ends with its parentheses",
+        mended: (3, 14),
+        holds: |seen| {
+            let computes = |e: &Expr| match &e.kind {
+                ExprKind::Binary(binary) => match &binary.lhs.kind {
+                    ExprKind::Vector(selector) => {
+                        let offset = selector.offset.as_ref().map(|offset| &offset.kind);
+                        matches!(offset, Some(DurationKind::Paren(_)))
+                    }
+                    _ => false,
+                },
+                _ => false,
+            };
+            any(seen.tree, &computes)
+        },
+    },
+    // What is left of large numbers where they cancel out is the last bit of a mathematical library.
+    Difference {
+        name: "what is left near zero",
+        mended: NEVER,
+        holds: |seen| {
+            const FUNCTIONS: [&str; 5] = ["sin", "cos", "tan", "deriv", "predict_linear"];
+            let number = |value: &Value| value.as_str().and_then(|text| text.parse::<f64>().ok());
+            let near = |(ours, theirs): &(Value, Value)| match (number(ours), number(theirs)) {
+                (Some(ours), Some(theirs)) => (ours - theirs).abs() < 1e-12,
+                _ => false,
+            };
+            let differing = differing(&seen.ours.data, &seen.theirs.data);
+            called(seen.tree).is_some_and(|name| FUNCTIONS.contains(&name))
+                && metrics(&seen.ours.data) == metrics(&seen.theirs.data)
+                && !differing.is_empty()
+                && differing.iter().all(near)
         },
     },
     // Of several duplicates it is the order of the series in storage that says which are named.
@@ -309,7 +392,11 @@ impl Seen<'_> {
 
 /// The expression as an aggregation by one of `ops`.
 fn aggregation<'a>(seen: &Seen<'a>, ops: &[&str]) -> Option<&'a Aggregate> {
-    match &seen.tree.unwrapped().kind {
+    let mut tree = seen.tree.unwrapped();
+    while let ExprKind::Unary(_, inner) = &tree.kind {
+        tree = inner.unwrapped();
+    }
+    match &tree.kind {
         ExprKind::Aggregate(aggregate) if ops.contains(&aggregate.op.as_str()) => Some(aggregate),
         _ => None,
     }
@@ -367,12 +454,11 @@ fn values(data: &Value) -> Vec<String> {
     values
 }
 
-/// The bounds of all buckets of an answer.
-fn bounds(data: &Value) -> BTreeSet<(String, String)> {
-    let points = points(data);
-    let buckets = points.values().flatten().filter_map(|point| point[1]["buckets"].as_array());
+/// The bounds of all buckets of a histogram.
+fn bounds(histogram: &Value) -> BTreeSet<(String, String)> {
+    let buckets = histogram["buckets"].as_array().into_iter().flatten();
     let bound = |bucket: &Value, at: usize| bucket[at].as_str().unwrap_or_default().to_string();
-    buckets.flatten().map(|bucket| (bound(bucket, 1), bound(bucket, 2))).collect()
+    buckets.map(|bucket| (bound(bucket, 1), bound(bucket, 2))).collect()
 }
 
 /// Whether the histograms that differ are smaller on our side, each by a factor of its own.

@@ -85,12 +85,24 @@ pub(super) fn clamp(
         if max[i] < min[i] {
             return None;
         }
-        if min[i].is_nan() || max[i].is_nan() || v.is_nan() {
-            return Some(f64::NAN);
-        }
-        Some(v.min(max[i]).max(min[i]))
+        Some(larger(min[i], smaller(max[i], v)))
     };
     map(vector, clamp, context).map(Value::Vector)
+}
+
+/// The larger of two numbers: an infinity is larger than what is no number, too, as in Go.
+pub(super) fn larger(a: f64, b: f64) -> f64 {
+    match (a.is_nan(), b.is_nan()) {
+        (true, _) if b == f64::INFINITY => b,
+        (_, true) if a == f64::INFINITY => a,
+        (false, false) => a.max(b),
+        _ => f64::NAN,
+    }
+}
+
+/// The smaller of two numbers, likewise.
+pub(super) fn smaller(a: f64, b: f64) -> f64 {
+    -larger(-a, -b)
 }
 
 /// `round`: to the nearest multiple, halves up.

@@ -156,14 +156,9 @@ pub(crate) fn call(
         "start_timestamp" => Ok(Value::Vector(Vec::new())),
         "min_of" | "max_of" => {
             let (a, b) = (args.scalar()?, args.scalar()?);
-            let pick = |(a, b): (&f64, &f64)| {
-                if a.is_nan() || b.is_nan() {
-                    f64::NAN
-                } else if name == "min_of" {
-                    a.min(*b)
-                } else {
-                    a.max(*b)
-                }
+            let pick = |(a, b): (&f64, &f64)| match name {
+                "min_of" => math::smaller(*a, *b),
+                _ => math::larger(*a, *b),
             };
             Ok(Value::Scalar(a.iter().zip(&b).map(pick).collect()))
         }

@@ -103,6 +103,21 @@ fn notes_of_range_functions_point_where_those_of_prometheus_do() {
     }
 }
 
+/// As in Go, whose functions Prometheus calls.
+#[test]
+fn an_infinity_is_beyond_what_is_no_number() {
+    let source = source(&[("m", "a", 1.0, 0.0)]);
+    let value = |text: &str| vector(text, &source)[0].1;
+    let inf = f64::INFINITY;
+    assert_eq!(value("clamp_min(m * Inf, NaN)"), inf);
+    assert_eq!(value("clamp_max(m * -Inf, NaN)"), -inf);
+    assert_eq!(value("clamp(m * NaN, Inf, Inf)"), inf);
+    assert_eq!((value("clamp_min(m, 3)"), value("clamp_max(m, -3)")), (3.0, -3.0));
+    for text in ["clamp_min(m, NaN)", "clamp_max(m * NaN, 1)", "clamp(m * Inf, NaN, 3)"] {
+        assert!(value(text).is_nan(), "{text}");
+    }
+}
+
 #[test]
 fn a_range_without_a_sample_is_no_series() {
     let mut source = source(&[("m", "a", 1.0, 1.0)]);
