@@ -215,7 +215,8 @@ impl Executor {
         let samples = BLOCKS_SAMPLES / sources.blocks.len().max(1);
         let samples = samples.clamp(SOURCE_SAMPLES_MIN, SOURCE_SAMPLES);
         let scan = reader.scan(io, tenant, keys, wanted.matchers, wanted.time, samples).await?;
-        Ok(PartStream::Block(BlockStream::new(scan.with_labels(labels.clone()), held.clone())))
+        let stream = BlockStream::new(scan.with_labels(labels.clone()), held.clone());
+        Ok(PartStream::Block(Box::new(stream)))
     }
 
     async fn open_live(

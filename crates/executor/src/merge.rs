@@ -115,7 +115,7 @@ pub(crate) struct MergedSeries {
 
 /// Where the parts of one source come from.
 pub(crate) enum PartStream {
-    Block(BlockStream),
+    Block(Box<BlockStream>),
     Live(Box<dyn SeriesStream>),
 }
 

@@ -97,7 +97,7 @@ impl AxisRates {
     #[inline]
     fn rate(&self, window: &Window, first: f64, increase: f64) -> f64 {
         if increase > 0.0 && first >= 0.0 && first <= window.beginning * increase {
-            let reach = window.reach.from_zero(first, increase);
+            let reach = window.reach.limited_by_zero(first, increase);
             return increase * reach.factor(self.range_ms, self.how);
         }
         increase * window.factor

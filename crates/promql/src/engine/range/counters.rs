@@ -92,7 +92,7 @@ impl Ends {
             reach.sampled = seconds(zero_ms, last_ms);
         }
         if how.counter {
-            reach = reach.from_zero(first, increase);
+            reach = reach.limited_by_zero(first, increase);
         }
         reach.factor(range_ms, how)
     }
@@ -134,7 +134,7 @@ impl Reach {
 
     /// A counter starts at zero: it is never stretched to before that. `first` is its first value.
     #[inline]
-    pub(super) fn from_zero(self, first: f64, increase: f64) -> Self {
+    pub(super) fn limited_by_zero(self, first: f64, increase: f64) -> Self {
         let mut to_zero = self.to_start;
         if increase > 0.0 && first >= 0.0 {
             to_zero = self.sampled * (first / increase);
