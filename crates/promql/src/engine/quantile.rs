@@ -12,23 +12,80 @@ pub(crate) fn quantile(q: f64, values: &[f64]) -> f64 {
     if q > 1.0 {
         return f64::INFINITY;
     }
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(nan_first);
-    let n = sorted.len() as f64;
+    let mut keys: Vec<i64> = values.iter().map(|v| order_key(*v)).collect();
+    let n = keys.len() as f64;
     // With many values, rank n-1 is where q = 1 stands.
     let rank = q * (n - 1.0);
     let lower = rank.floor().max(0.0);
     let upper = (lower + 1.0).min(n - 1.0);
     let weight = rank - rank.floor();
-    sorted[lower as usize] * (1.0 - weight) + sorted[upper as usize] * weight
+    let (lower, upper) = (lower as usize, upper as usize);
+    // A counter's are in order already.
+    if !keys.is_sorted() {
+        let (_, _, above) = keys.select_nth_unstable(lower);
+        // The next one is the smallest of those above.
+        let next = above.iter().enumerate().min_by_key(|(_, key)| **key).map(|(i, _)| i);
+        if let Some(next) = next {
+            above.swap(0, next);
+        }
+    }
+    of_order_key(keys[lower]) * (1.0 - weight) + of_order_key(keys[upper]) * weight
 }
 
-/// Ascending, NaN before everything.
-pub(crate) fn nan_first(a: &f64, b: &f64) -> std::cmp::Ordering {
-    match (a.is_nan(), b.is_nan()) {
-        (true, true) => std::cmp::Ordering::Equal,
-        (true, false) => std::cmp::Ordering::Less,
-        (false, true) => std::cmp::Ordering::Greater,
-        (false, false) => a.total_cmp(b),
+/// A number that is ordered as the floats are, NaN before everything.
+fn order_key(v: f64) -> i64 {
+    let bits = v.to_bits() as i64;
+    if v.is_nan() { i64::MIN } else { bits ^ ((bits >> 63) & i64::MAX) }
+}
+
+/// The float of an [`order_key`].
+fn of_order_key(key: i64) -> f64 {
+    if key == i64::MIN {
+        return f64::NAN;
+    }
+    f64::from_bits((key ^ ((key >> 63) & i64::MAX)) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Ascending, NaN before everything.
+    fn nan_first(a: &f64, b: &f64) -> std::cmp::Ordering {
+        match (a.is_nan(), b.is_nan()) {
+            (true, true) => std::cmp::Ordering::Equal,
+            (true, false) => std::cmp::Ordering::Less,
+            (false, true) => std::cmp::Ordering::Greater,
+            (false, false) => a.total_cmp(b),
+        }
+    }
+
+    /// By sorting all.
+    fn sorted_quantile(q: f64, values: &[f64]) -> f64 {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(nan_first);
+        let rank = q * (sorted.len() as f64 - 1.0);
+        let (lower, weight) = (rank.floor(), rank - rank.floor());
+        let upper = (lower + 1.0).min(sorted.len() as f64 - 1.0);
+        sorted[lower as usize] * (1.0 - weight) + sorted[upper as usize] * weight
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn what_is_selected_is_what_sorting_gives(
+            codes in proptest::collection::vec(0u8..12, 1..40), q in 0.0f64..=1.0, sorted: bool,
+        ) {
+            let special = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 0.0, -1.5];
+            let of = |code: &u8| special.get(*code as usize).copied().unwrap_or(f64::from(*code));
+            let mut values: Vec<f64> = codes.iter().map(of).collect();
+            if sorted {
+                values.sort_by(nan_first);
+            }
+            let (a, b) = (quantile(q, &values), sorted_quantile(q, &values));
+            prop_assert!(a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()), "{a} {b}");
+        }
     }
 }
