@@ -127,7 +127,7 @@ impl Fixed {
         )
     }
 
-    /// The type, with texts and repeated bytes as dictionaries where `reading`.
+    /// The type; where `reading`, texts and repeated bytes as dictionaries, and other bytes as views of their pages.
     fn data_type(self, reading: bool) -> DataType {
         let repeated = |plain: DataType| if reading { dictionary(plain) } else { plain };
         match self {
@@ -139,7 +139,13 @@ impl Fixed {
             Fixed::Count | Fixed::Resets | Fixed::Stale => DataType::UInt32,
             Fixed::Min | Fixed::Max | Fixed::First | Fixed::Last => DataType::Float64,
             Fixed::Axis => repeated(DataType::Binary),
-            Fixed::Values | Fixed::Histogram | Fixed::Start | Fixed::Exemplars => DataType::Binary,
+            Fixed::Values | Fixed::Histogram | Fixed::Start | Fixed::Exemplars => {
+                if reading {
+                    DataType::BinaryView
+                } else {
+                    DataType::Binary
+                }
+            }
             Fixed::Labels => {
                 let pair = Fields::from(vec![
                     Field::new(MAP_KEY, DataType::Utf8, false),
@@ -160,7 +166,7 @@ fn dictionary(plain: DataType) -> DataType {
 }
 
 /// The Arrow schema of a block with columns for `labels` (sorted). `reading`: with dictionaries, so
-/// that equal bytes arrive once.
+/// that equal bytes arrive once, and views, so that bytes are not copied out of their pages.
 pub(crate) fn schema<'a>(labels: impl IntoIterator<Item = &'a str>, reading: bool) -> SchemaRef {
     let text = if reading { dictionary(DataType::Utf8) } else { DataType::Utf8 };
     let mut fields: Vec<Field> = Fixed::HEAD.iter().map(|c| c.field(reading)).collect();

@@ -3,8 +3,8 @@
 //! It does not know which rows are wanted.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Int32Array, MapArray, PrimitiveArray, RecordBatch,
-    StringArray,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, ByteView, Int32Array,
+    MAX_INLINE_VIEW_LEN, MapArray, PrimitiveArray, RecordBatch, StringArray,
 };
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type};
 use bytes::Bytes;
@@ -39,15 +39,16 @@ impl View<'_> {
     }
 
     /// A column of plain bytes.
-    pub(crate) fn bytes(&self, column: Fixed) -> Result<&BinaryArray, BlockError> {
+    pub(crate) fn bytes(&self, column: Fixed) -> Result<&BinaryViewArray, BlockError> {
         let array = self.array(self.block.columns.root(column))?;
-        array.as_binary_opt().ok_or_else(|| wrong(self.block.record.id, column.name()))
+        array.as_binary_view_opt().ok_or_else(|| wrong(self.block.record.id, column.name()))
     }
 
-    /// A column of plain bytes whose rows share its storage.
+    /// A column of plain bytes whose rows share their pages.
     pub(crate) fn shared_bytes(&self, column: Fixed) -> Result<SharedBytes<'_>, BlockError> {
         let array = self.bytes(column)?;
-        Ok(SharedBytes { array, bytes: array.values().clone().into() })
+        let pages = array.data_buffers().iter().map(|page| page.clone().into()).collect();
+        Ok(SharedBytes { array, pages })
     }
 
     /// A column of bytes with a dictionary.
@@ -102,16 +103,25 @@ fn wrong(block: BlockId, what: &str) -> BlockError {
 
 /// Bytes that outlive their batch.
 pub(crate) struct SharedBytes<'a> {
-    array: &'a BinaryArray,
-    bytes: Bytes,
+    array: &'a BinaryViewArray,
+    pages: Vec<Bytes>,
 }
 
 impl SharedBytes<'_> {
     /// The bytes of row `row`. `None`: null.
     pub(crate) fn get(&self, row: usize) -> Option<Bytes> {
-        let offsets = self.array.value_offsets();
-        let at = offsets[row] as usize..offsets[row + 1] as usize;
-        self.array.is_valid(row).then(|| self.bytes.slice(at))
+        if self.array.is_null(row) {
+            return None;
+        }
+        let view = ByteView::from(self.array.views()[row]);
+        let from = view.offset as usize;
+        // A few bytes stand in the view itself.
+        Some(match self.pages.get(view.buffer_index as usize) {
+            Some(page) if view.length > MAX_INLINE_VIEW_LEN => {
+                page.slice(from..from + view.length as usize)
+            }
+            _ => Bytes::copy_from_slice(self.array.value(row)),
+        })
     }
 }
 

@@ -138,6 +138,11 @@ impl GoRegex {
         self.0.pattern.len() + engine
     }
 
+    /// How many groups it has.
+    pub fn groups(&self) -> usize {
+        self.0.groups.len().saturating_sub(1)
+    }
+
     /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.0.pattern
@@ -211,7 +216,12 @@ impl<'t> Captures<'_, 't> {
 
     /// `template` with the groups filled in, as Go's `Regexp.Expand` does it.
     pub fn expand(&self, template: &str) -> String {
-        expand::expand(template, self)
+        self.expand_within(template, usize::MAX).unwrap_or_default()
+    }
+
+    /// [`Captures::expand`]; `None` where that is longer than `bytes_max`, and not much longer is made.
+    pub fn expand_within(&self, template: &str, bytes_max: usize) -> Option<String> {
+        expand::expand(template, self, bytes_max)
     }
 }
 

@@ -71,12 +71,14 @@ async fn the_demo_runs_and_its_queries_have_answers() -> Result<()> {
         .await?;
     }
     demo.signal("INT")?;
-    let ended = std::cell::RefCell::new(&mut demo.0);
-    let status =
-        eventually("Ctrl-C ends it", || async { Ok(ended.borrow_mut().try_wait()?) }).await?;
+    // It is asked for its status last: until then nobody else can have its number.
+    eventually("Ctrl-C ends all of it", || async {
+        Ok((running(demo.0.id())? == 0).then_some(()))
+    })
+    .await?;
+    let status = demo.0.wait()?;
     ensure!(status.success(), "{status}: {}", std::fs::read_to_string(&trouble)?);
-    eventually("nothing of it is left", || async { Ok((running(demo.0.id())? == 0).then_some(())) })
-        .await
+    Ok(())
 }
 
 /// How many processes of a group run. One that has ended and that nobody has asked for does not.

@@ -30,6 +30,9 @@ struct Exception {
 }
 
 /// What remote write or the API cannot express. What passes after all fails the test.
+///
+/// Six more pass without a look at one number, since the API shows no zero bucket with less than nothing in it:
+/// native_histograms.test:960, 964, 968, 988 and 1596 (below 0), 1020 (NaN).
 const EXCEPTIONS: [Exception; 2] = [
     Exception {
         at: "native_histograms.test:1880",

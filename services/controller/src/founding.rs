@@ -100,9 +100,10 @@ struct Founding<'a> {
 impl Founding<'_> {
     /// The file of the bucket, once it is there.
     async fn until_there(&self) -> Result<ClusterFile, ControllerError> {
-        let (mut told, mut probed) = (Told::default(), false);
+        // One name for all probes: the trouble stays the same.
+        let (mut told, mut probe) = (Told::default(), Some(self.rng.u128()));
         loop {
-            let trouble = match self.found_or_trouble(&mut probed).await {
+            let trouble = match self.found_or_trouble(&mut probe).await {
                 Ok(Ok(file)) => return Ok(file),
                 Ok(Err(trouble)) => trouble,
                 Err(error) if is_unreachable(&error) => with_source(&error),
@@ -123,7 +124,7 @@ impl Founding<'_> {
     /// The file of the bucket, or what is still missing for it to be there.
     async fn found_or_trouble(
         &self,
-        probed: &mut bool,
+        probe: &mut Option<u128>,
     ) -> Result<Result<ClusterFile, String>, CatalogError> {
         if let Some(file) = bucket::read_cluster(self.store).await? {
             return Ok(Ok(file));
@@ -136,9 +137,9 @@ impl Founding<'_> {
             Err(trouble) => return Ok(Err(trouble)),
         };
         // What a cluster is founded on must keep its promises.
-        if !*probed {
-            bucket::probe(self.store, self.rng.u128()).await?;
-            *probed = true;
+        if let Some(random) = *probe {
+            bucket::probe(self.store, random).await?;
+            *probe = None;
         }
         let cluster = ClusterId(self.rng.id());
         let proposal = ClusterFile { cluster, created_ms: self.clock.now_ms(), voters };

@@ -59,7 +59,8 @@ impl IngesterService {
             return Ok(());
         }
         let leader = shard.group.leader();
-        let text = format!("another member leads: shard={} leader={leader:?}", shard.id);
+        let leader = leader.map_or("unknown".to_string(), |leader| leader.node.to_string());
+        let text = format!("another member leads: shard={} leader={leader}", shard.id);
         Err(status(ErrorKind::Unavailable, text))
     }
 

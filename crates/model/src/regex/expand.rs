@@ -3,9 +3,13 @@
 use super::Captures;
 
 /// `template` with the groups of `captures` filled in. A `$` that begins no reference stays as it
-/// is.
-pub(super) fn expand(template: &str, captures: &Captures<'_, '_>) -> String {
-    let mut out = String::with_capacity(template.len());
+/// is. `None` where the text would be longer than `bytes_max`.
+pub(super) fn expand(
+    template: &str,
+    captures: &Captures<'_, '_>,
+    bytes_max: usize,
+) -> Option<String> {
+    let mut out = String::new();
     let mut rest = template;
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
@@ -24,10 +28,14 @@ pub(super) fn expand(template: &str, captures: &Captures<'_, '_>) -> String {
             Some(index) => captures.get(index),
             None => captures.name(name),
         };
-        out.push_str(group.unwrap_or(""));
+        let group = group.unwrap_or("");
+        if out.len() + group.len() > bytes_max {
+            return None;
+        }
+        out.push_str(group);
     }
     out.push_str(rest);
-    out
+    (out.len() <= bytes_max).then_some(out)
 }
 
 /// The name at the start of `text` (what follows a `$`) and what comes after it. The name is as

@@ -46,7 +46,9 @@ impl ShownHistogram {
             ShownBucket { rule: 1, lower, upper, count }
         });
         let edge = h.zero_threshold;
-        let zero = ShownBucket { rule: 3, lower: -edge, upper: edge, count: h.zero_count };
+        // Below nothing it is not shown.
+        let count = if h.zero_count > 0.0 { h.zero_count } else { 0.0 };
+        let zero = ShownBucket { rule: 3, lower: -edge, upper: edge, count };
         let mut buckets: Vec<ShownBucket> = negative.chain([zero]).chain(positive).collect();
         buckets.retain(|bucket| bucket.count != 0.0);
         buckets.sort_by(|a, b| a.lower.total_cmp(&b.lower).then(a.upper.total_cmp(&b.upper)));

@@ -1,11 +1,16 @@
 //! `Params`: the parameters of a request, from its form and its URL.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use http::header;
 use pando_model::ErrorKind;
 use pando_rpc::http::ApiError;
 use url::form_urlencoded;
+
+/// How long a form may take to arrive, as its headers before it.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -48,7 +53,11 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         if !is_form {
             return Ok(Params::new(b"", url.as_bytes()));
         }
-        let body = Bytes::from_request(request, state).await;
+        let body = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+        let body = body.map_err(|_| {
+            let why = format!("form values did not arrive in time: timeout={BODY_TIMEOUT:?}");
+            ApiError::new(ErrorKind::Timeout, why)
+        })?;
         let body = body.map_err(|error| {
             let why = format!("error parsing form values: {}", error.body_text());
             ApiError::new(ErrorKind::Invalid, why)

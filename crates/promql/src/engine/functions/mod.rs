@@ -164,8 +164,8 @@ pub(crate) fn call(
         }
         "sort" | "sort_desc" => sorting::by_value(name, &mut args, context),
         "sort_by_label" | "sort_by_label_desc" => sorting::by_label(name, &mut args, context),
-        "label_replace" => labels::replace(&mut args),
-        "label_join" => labels::join(&mut args),
+        "label_replace" => labels::replace(&mut args, context),
+        "label_join" => labels::join(&mut args, context),
         "histogram_quantile" => histograms::quantile(&mut args, context),
         "histogram_quantiles" => histograms::quantiles(&mut args, context),
         "histogram_fraction" => histograms::fraction(&mut args, context),

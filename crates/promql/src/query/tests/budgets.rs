@@ -111,3 +111,33 @@ fn a_canceled_evaluation_ends_within_a_node() {
         assert_eq!(result, Err(QueryError::Canceled), "{text}");
     }
 }
+
+#[test]
+fn labels_that_a_query_makes_are_bounded() {
+    let ask = |text: &str| {
+        let params = QueryParams::instant(0);
+        evaluate(text, params, &MemorySource::new(), Budget::default(), CancelFlag::new())
+    };
+    let long = |calls: usize| {
+        let seed = "x".repeat(50);
+        let first = format!("label_replace(vector(1), \"a\", \"{seed}\", \"\", \"\")");
+        let times = "$1".repeat(50);
+        (0..calls).fold(first, |inner, _| {
+            format!("label_replace({inner}, \"a\", \"{times}\", \"a\", \"(.*)\")")
+        })
+    };
+    // 50, 2,500 and 125,000 bytes; then 6 million.
+    assert!(ask(&long(2)).is_ok());
+    let limit = 1 << 20;
+    let too_long = QueryError::Budget { what: "label_value_bytes", limit };
+    assert_eq!(ask(&long(3)).expect_err("too long"), too_long);
+    let sources = vec!["\"a\""; 10].join(", ");
+    let join = format!("label_join({}, \"b\", \"\", {sources})", long(2));
+    assert_eq!(ask(&join).expect_err("too long"), too_long);
+    let groups = |n: usize| {
+        format!("label_replace(vector(1), \"a\", \"$1\", \"a\", \"{}\")", "(.*)a?".repeat(n))
+    };
+    assert!(ask(&groups(256)).is_ok());
+    let too_many = QueryError::Budget { what: "regex_groups", limit: 256 };
+    assert_eq!(ask(&groups(257)).expect_err("too many groups"), too_many);
+}
