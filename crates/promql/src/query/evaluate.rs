@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use pando_model::{Labels, SampleValue, SeriesSamples};
+use pando_model::{Labels, SeriesSamples};
 
-use super::columns::{matrix, matrix_at_edges, matrix_of_samples, samples_of};
+use super::columns::{matrix, matrix_at_edges, matrix_of_samples};
 use super::output::{QueryOutput, QueryStats, QueryValue, VectorSample};
 use super::{Query, QueryParams};
 use crate::annotations::{Annotations, NOTES_MAX, Note};
@@ -14,16 +14,11 @@ use crate::engine::functions::{self, Context, Value, scalar_bytes};
 use crate::engine::info::{self, InfoSelector};
 use crate::engine::names::drop_metadata_labels;
 use crate::engine::queryable::{self, StepSamples};
-use crate::engine::range::{Edges, RangeArgs, RangeCall, RangeFunction};
-use crate::engine::vector::{
-    StepVector, column_bytes, held_column, join_same_labels, require_distinct, size_of_vector,
-};
-use crate::engine::window::WindowCache;
+use crate::engine::range::Edges;
+use crate::engine::vector::{StepVector, column_bytes, join_same_labels, size_of_vector};
 use crate::error::QueryError;
 use crate::fragment::{FragmentId, FragmentResult, NoteSite};
-use crate::plan::{
-    BinaryNode, CallNode, InfoNode, Leaf, Node, RangeNode, RangeSource, SubqueryNode,
-};
+use crate::plan::{BinaryNode, CallNode, InfoNode, Leaf, Node};
 use crate::steps::Steps;
 use crate::syntax::PosRange;
 
@@ -59,7 +54,7 @@ pub(super) fn evaluate(
 
 /// What is counted of the samples that are looked at.
 #[derive(Clone, Copy, PartialEq)]
-enum Counting {
+pub(super) enum Counting {
     /// Each at its step.
     BySteps,
     /// All at the query's one step: a subquery is the whole query.
@@ -75,8 +70,8 @@ pub(super) struct Evaluator<'a> {
     uses: Vec<u32>,
     pub(super) ledger: Ledger,
     /// Empty where nobody asks.
-    step_samples: StepSamples,
-    counting: Counting,
+    pub(super) step_samples: StepSamples,
+    pub(super) counting: Counting,
     pub(super) annotations: Annotations,
 }
 
@@ -146,7 +141,7 @@ impl Evaluator<'_> {
     }
 
     /// A fragment's result, which is held as long as the node in progress is.
-    fn take(&mut self, leaf: &Leaf) -> Result<FragmentResult, QueryError> {
+    pub(super) fn take(&mut self, leaf: &Leaf) -> Result<FragmentResult, QueryError> {
         let uses = &mut self.uses[leaf.fragment.0 as usize];
         *uses = uses.saturating_sub(1);
         let (samples, bytes) = self.results.get(&leaf.fragment).map_or((0, 0), size_of_result);
@@ -221,7 +216,11 @@ impl Evaluator<'_> {
     }
 
     /// The series of a fragment at `steps`.
-    fn fragment(&mut self, leaf: &Leaf, steps: &Steps) -> Result<Vec<StepVector>, QueryError> {
+    pub(super) fn fragment(
+        &mut self,
+        leaf: &Leaf,
+        steps: &Steps,
+    ) -> Result<Vec<StepVector>, QueryError> {
         let FragmentResult { series, step_samples, .. } = self.take(leaf)?;
         self.count(&step_samples, leaf.spread, steps);
         if !leaf.spread {
@@ -231,7 +230,7 @@ impl Evaluator<'_> {
     }
 
     /// Adds what a fragment's steps have looked at. What a member says is not trusted to be small.
-    fn count(&mut self, step_samples: &[u64], spread: bool, steps: &Steps) {
+    pub(super) fn count(&mut self, step_samples: &[u64], spread: bool, steps: &Steps) {
         let add = |(count, more): (&mut u64, &u64)| *count = count.saturating_add(*more);
         let counted = &mut self.step_samples;
         match self.counting {
@@ -259,7 +258,7 @@ impl Evaluator<'_> {
         }
     }
 
-    fn scalar(&mut self, node: &Node, steps: &Steps) -> Result<Vec<f64>, QueryError> {
+    pub(super) fn scalar(&mut self, node: &Node, steps: &Steps) -> Result<Vec<f64>, QueryError> {
         match self.node(node, steps)? {
             Value::Scalar(values) => Ok(values),
             _ => wrong_type(),
@@ -268,108 +267,6 @@ impl Evaluator<'_> {
 
     pub(super) fn note_all(&mut self, pos: PosRange, notes: Vec<Note>) {
         notes.into_iter().for_each(|note| self.annotations.add(pos, note));
-    }
-
-    // --- ranges
-
-    fn subquery(
-        &mut self,
-        subquery: &SubqueryNode,
-        counting: Counting,
-    ) -> Result<Vec<StepVector>, QueryError> {
-        let Some(steps) = &subquery.steps else { return Ok(Vec::new()) };
-        let around = std::mem::replace(&mut self.counting, counting);
-        let points = self.vector(&subquery.inner, steps);
-        self.counting = around;
-        points
-    }
-
-    fn range_call(
-        &mut self,
-        range: &RangeNode,
-        steps: &Steps,
-    ) -> Result<Vec<StepVector>, QueryError> {
-        let args =
-            range.args.iter().map(|a| self.scalar(a, steps)).collect::<Result<Vec<_>, _>>()?;
-        let args = relative_args(range, args, steps);
-        let mut notes = Vec::new();
-        let delayed = self.params.features.delayed_name_removal || range.presence_only;
-        let call = RangeCall {
-            function: range.function,
-            range_ms: range.range_ms,
-            rules: range.rules,
-            steps: &range.ends,
-            args: RangeArgs::Columns(&args),
-            delayed_name_removal: delayed,
-        };
-        // One window end stands for all steps, unless an argument changes from step to step.
-        let (mut out, mut windows) = (Vec::new(), WindowCache::default());
-        let whole = range.ends.len() == steps.len();
-        let asked = !self.step_samples.is_empty() && self.counting != Counting::No;
-        let mut counted = vec![0; if asked { steps.len() } else { 0 }];
-        let mut run = |series: &SeriesSamples, marked: bool, ledger: &mut Ledger| {
-            ledger.check_cancel()?;
-            let mark = ledger.mark();
-            check_factors(&call, &args, series, &mut windows, ledger)?;
-            let mut vector = match whole {
-                true => call.run(series, &mut windows, &mut notes, ledger)?,
-                false => repeated(&call, series, steps, &mut windows, &mut notes, ledger)?,
-            };
-            let (ends, range_ms) = (&range.ends, range.range_ms);
-            queryable::add_windows(&mut counted, series, ends, range_ms, &mut windows);
-            vector.drop_name |= marked;
-            if vector.is_empty() {
-                ledger.back_to(mark);
-            } else {
-                out.push(vector);
-            }
-            Ok::<_, QueryError>(())
-        };
-        match &range.source {
-            RangeSource::Raw(fragment) => {
-                let pos = range.pos;
-                let leaf = Leaf {
-                    fragment: *fragment,
-                    spread: false,
-                    function_pos: pos,
-                    aggregation_pos: pos,
-                    pos,
-                };
-                for series in self.take(&leaf)?.raw {
-                    run(&series, false, &mut self.ledger)?;
-                }
-            }
-            RangeSource::Subquery(subquery) => {
-                let points = self.subquery(subquery, Counting::No)?;
-                let grid = subquery.steps.unwrap_or(*steps);
-                for series in points {
-                    let marked = series.drop_name;
-                    // Its points as samples, each with a time.
-                    let bytes = series.samples() * 16;
-                    self.ledger.hold(0, bytes)?;
-                    run(&samples_of(series, &grid), marked, &mut self.ledger)?;
-                    self.ledger.release(0, bytes);
-                }
-            }
-        }
-        self.count(&counted, false, steps);
-        self.note_all(notes_pos(range), notes);
-        self.note_quantiles(range, &args, &out);
-        if !delayed && range.function.drops_name() {
-            require_distinct(&out)?;
-        }
-        Ok(out)
-    }
-
-    /// Says which quantiles are none. Nobody is told of those that nothing was asked for.
-    fn note_quantiles(&mut self, range: &RangeNode, args: &[Vec<f64>], out: &[StepVector]) {
-        let (RangeFunction::Quantile, [q]) = (range.function, args) else { return };
-        for (i, q) in q.iter().enumerate().filter(|(_, q)| !(0.0..=1.0).contains(*q)) {
-            if out.iter().any(|series| series.present.get(i)) {
-                let pos = range.arg_pos.first().copied().unwrap_or(range.pos);
-                self.annotations.add(pos, Note::invalid_quantile(*q));
-            }
-        }
     }
 
     fn absent(
@@ -465,46 +362,6 @@ impl Evaluator<'_> {
     }
 }
 
-/// The arguments. A line is asked for relative to the evaluation time, but windows may end elsewhere.
-fn relative_args(range: &RangeNode, mut args: Vec<Vec<f64>>, steps: &Steps) -> Vec<Vec<f64>> {
-    if range.function == RangeFunction::PredictLinear {
-        for (i, v) in args.iter_mut().flatten().enumerate() {
-            let end = range.ends.at(if range.ends.len() == 1 { 0 } else { i });
-            *v += steps.at(i).saturating_sub(end) as f64 / 1000.0;
-        }
-    }
-    args
-}
-
-/// Refuses factors of `double_exponential_smoothing` that are none, at the first step that has a sample to smooth.
-fn check_factors(
-    call: &RangeCall<'_>,
-    args: &[Vec<f64>],
-    series: &SeriesSamples,
-    windows: &mut WindowCache,
-    ledger: &mut Ledger,
-) -> Result<(), QueryError> {
-    let wrong = |v: &f64| *v <= 0.0 || *v >= 1.0;
-    if call.function != RangeFunction::Smoothing || !args.iter().flatten().any(wrong) {
-        return Ok(());
-    }
-    let counting =
-        RangeCall { function: RangeFunction::Count, args: RangeArgs::Columns(&[]), ..*call };
-    let counts = counting.run(series, windows, &mut Vec::new(), ledger)?;
-    let steps = args.first().map_or(0, Vec::len);
-    let asked = |i: &usize| counts.present.get(if counts.present.len() == 1 { 0 } else { *i });
-    for i in (0..steps).filter(asked) {
-        for ((name, short), values) in [("smoothing", "sf"), ("trend", "tf")].iter().zip(args) {
-            if let Some(v) = values.get(i).filter(|v| wrong(v)) {
-                return Err(QueryError::execution(format!(
-                    "invalid {name} factor. Expected: 0 < {short} < 1, got: {v:.6}"
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Samples and bytes of a fragment's result.
 fn size_of_result(result: &FragmentResult) -> (usize, usize) {
     let (samples, bytes) = size_of_vector(&result.series);
@@ -514,67 +371,4 @@ fn size_of_result(result: &FragmentResult) -> (usize, usize) {
 
 pub(super) fn wrong_type<T>() -> Result<T, QueryError> {
     Err(QueryError::Internal("a value of a wrong type passed the type check".to_string()))
-}
-
-/// Where notes point that a range function makes: at its first argument, and at the beginning of the query where that
-/// is a subquery. Prometheus evaluates a selector without a place in its stead.
-fn notes_pos(range: &RangeNode) -> PosRange {
-    match (range.function, &range.source, range.arg_pos.first()) {
-        (RangeFunction::Quantile, _, Some(first)) => *first,
-        (_, RangeSource::Subquery(_), _) => PosRange::default(),
-        _ => range.pos,
-    }
-}
-
-/// The function over the one window `ends`, at every step.
-fn repeated(
-    call: &RangeCall<'_>,
-    series: &SeriesSamples,
-    steps: &Steps,
-    windows: &mut WindowCache,
-    notes: &mut Vec<Note>,
-    ledger: &mut Ledger,
-) -> Result<StepVector, QueryError> {
-    if matches!(call.args, RangeArgs::Columns([])) {
-        let mark = ledger.mark();
-        let vector = call.run(series, windows, notes, ledger)?;
-        ledger.back_to(mark);
-        return vector.spread(steps.len(), ledger);
-    }
-    held_column(ledger, steps.len(), |ledger| {
-        at_each_argument(call, series, steps, windows, notes, ledger)
-    })
-}
-
-fn at_each_argument(
-    call: &RangeCall<'_>,
-    series: &SeriesSamples,
-    steps: &Steps,
-    windows: &mut WindowCache,
-    notes: &mut Vec<Note>,
-    ledger: &mut Ledger,
-) -> Result<StepVector, QueryError> {
-    // An argument per step: the same window again and again.
-    let mut out: Option<StepVector> = None;
-    for i in 0..steps.len() {
-        let args: Vec<Vec<f64>> = match call.args {
-            RangeArgs::Columns(columns) => columns.iter().map(|c| vec![c[i]]).collect(),
-            RangeArgs::Constant(values) => values.iter().map(|v| vec![*v]).collect(),
-        };
-        let one = RangeCall { args: RangeArgs::Columns(&args), ..*call };
-        let mark = ledger.mark();
-        let value = one.run(series, windows, notes, ledger)?;
-        ledger.back_to(mark);
-        let out = out.get_or_insert_with(|| {
-            let mut empty = StepVector::empty(value.labels.clone(), steps.len());
-            empty.drop_name = value.drop_name;
-            empty
-        });
-        match value.value(0) {
-            Some(SampleValue::Float(v)) => out.set(i, v),
-            Some(SampleValue::Histogram(h)) => out.push_histogram(i, h, ledger)?,
-            None => {}
-        }
-    }
-    Ok(out.unwrap_or_else(|| StepVector::empty(series.labels.clone(), steps.len())))
 }

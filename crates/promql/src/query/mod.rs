@@ -10,6 +10,7 @@ mod columns;
 mod evaluate;
 mod output;
 mod params;
+mod ranges;
 #[cfg(test)]
 mod tests;
 
