@@ -131,7 +131,7 @@ fn labels_that_a_query_makes_are_bounded() {
     let limit = 1 << 20;
     let too_long = QueryError::Budget { what: "label_value_bytes", limit };
     assert_eq!(ask(&long(3)).expect_err("too long"), too_long);
-    let sources = vec!["\"a\""; 10].join(", ");
+    let sources = ["\"a\""; 10].join(", ");
     let join = format!("label_join({}, \"b\", \"\", {sources})", long(2));
     assert_eq!(ask(&join).expect_err("too long"), too_long);
     let groups = |n: usize| {
