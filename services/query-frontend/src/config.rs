@@ -40,6 +40,8 @@ pub struct FrontendConfig {
     pub lookup_results_max: usize,
     /// The largest form in a request's body (default 10 MiB, as in Go's net/http).
     pub form_bytes_max: usize,
+    /// How long a form may take to arrive (default 30 s, as its headers before it).
+    pub form_timeout: Duration,
 }
 
 impl Default for FrontendConfig {
@@ -60,6 +62,7 @@ impl Default for FrontendConfig {
             pin_patience: Duration::from_secs(5),
             lookup_results_max: 1_000_000,
             form_bytes_max: 10 << 20,
+            form_timeout: Duration::from_secs(30),
         }
     }
 }

@@ -463,6 +463,7 @@ pub(crate) fn frontend_with(catalog: Arc<FakeCatalog>, metrics: &MetricsRegistry
     let config = FrontendConfig {
         members_patience: Duration::from_millis(300),
         pin_patience: Duration::from_secs(2),
+        form_timeout: Duration::from_millis(300),
         ..FrontendConfig::default()
     };
     let identity = Identity::new(NodeId(1_000));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use futures::{StreamExt as _, stream};
 use pando_catalog::wire::StreamedView as _;
 use pando_catalog::{Command, RoutingView, ShardStage, TenantLimits};
 use pando_cluster::ControllerClient;
@@ -16,6 +17,8 @@ use pando_runtime::Rng;
 use super::output::Output;
 use crate::args::{AdminCommand, AdminDoor, AdminTarget, LimitsCommand};
 
+/// How many shards are cut side by side.
+const CUTS_AT_ONCE: usize = 8;
 /// A cut waits until its block is in the catalog.
 const CUT_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -34,42 +37,54 @@ pub(crate) async fn run(command: &AdminCommand) -> Result<()> {
 async fn cut(target: &AdminTarget) -> Result<()> {
     let (client, channels) = connect(&target.door).await?;
     let routing = routing(&client, CatalogVersion(0)).await?;
-    let mut out = Output::stdout();
-    for shard in open_shards(&routing, target)? {
-        let info = routing.shard(shard).context("the shard was there a moment ago")?;
-        let mut trouble = "it has no member".to_string();
-        let mut done = false;
-        for member in &info.members {
-            let Some(node) = routing.node(*member) else { continue };
-            let peer = channels.peer(&node.grpc_address, Some(*member))?;
-            let mut request =
-                tonic::Request::new(CutRequest { shard: shard.0, wait_committed: true });
-            request.set_timeout(CUT_TIMEOUT);
-            match IngesterClient::new(peer).cut(request).await {
-                Ok(answer) => {
-                    let generations = answer.into_inner().generations;
-                    if generations.is_empty() {
-                        out.line(format_args!("shard {shard} has nothing to cut"))?;
-                    }
-                    for name in generations {
-                        let text =
-                            format!("shard {} generation {} is in a block", name.shard, name.cut);
-                        out.line(text)?;
-                    }
-                    done = true;
-                    break;
-                }
-                Err(status) if status.code() == tonic::Code::PermissionDenied => {
-                    bail!("shard={shard}: {}", status.message())
-                }
-                Err(status) => trouble = status.message().to_string(),
-            }
-        }
-        if !done {
-            bail!("shard cannot be cut: shard={shard}: {trouble}");
+    let shards = open_shards(&routing, target)?;
+    let cuts = shards.iter().map(|shard| cut_shard(&routing, &channels, *shard));
+    let mut cuts = stream::iter(cuts).buffered(CUTS_AT_ONCE);
+    let (mut out, mut failed) = (Output::stdout(), Vec::new());
+    while let Some(cut) = cuts.next().await {
+        match cut {
+            Ok(lines) => lines.into_iter().try_for_each(|line| out.line(line))?,
+            // The others are cut all the same.
+            Err(error) => failed.push(error.to_string()),
         }
     }
+    if !failed.is_empty() {
+        bail!("{}", failed.join("; "));
+    }
     Ok(())
+}
+
+/// Cuts one shard, and says what has become of its generations.
+async fn cut_shard(
+    routing: &RoutingView,
+    channels: &Channels,
+    shard: ShardId,
+) -> Result<Vec<String>> {
+    let info = routing.shard(shard).context("the shard was there a moment ago")?;
+    let mut trouble = "it has no member".to_string();
+    for member in &info.members {
+        let Some(node) = routing.node(*member) else { continue };
+        let peer = channels.peer(&node.grpc_address, Some(*member))?;
+        let mut request = tonic::Request::new(CutRequest { shard: shard.0, wait_committed: true });
+        request.set_timeout(CUT_TIMEOUT);
+        match IngesterClient::new(peer).cut(request).await {
+            Ok(answer) => {
+                let generations = answer.into_inner().generations.into_iter();
+                let lines: Vec<String> = generations
+                    .map(|name| {
+                        format!("shard {} generation {} is in a block", name.shard, name.cut)
+                    })
+                    .collect();
+                let nothing = || vec![format!("shard {shard} has nothing to cut")];
+                return Ok(if lines.is_empty() { nothing() } else { lines });
+            }
+            Err(status) if status.code() == tonic::Code::PermissionDenied => {
+                bail!("shard={shard}: {}", status.message())
+            }
+            Err(status) => trouble = status.message().to_string(),
+        }
+    }
+    bail!("shard cannot be cut: shard={shard}: {trouble}")
 }
 
 async fn seal(target: &AdminTarget, split: bool) -> Result<()> {

@@ -1,6 +1,6 @@
 //! `Params`: the parameters of a request, from its form and its URL.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -9,8 +9,7 @@ use pando_model::ErrorKind;
 use pando_rpc::http::ApiError;
 use url::form_urlencoded;
 
-/// How long a form may take to arrive, as its headers before it.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::frontend::Frontend;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -41,10 +40,10 @@ impl Params {
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Params {
+impl FromRequest<Arc<Frontend>> for Params {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &Arc<Frontend>) -> Result<Self, ApiError> {
         let url = request.uri().query().unwrap_or("").to_string();
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
         let is_form = kind.is_some_and(|kind| {
@@ -53,9 +52,10 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         if !is_form {
             return Ok(Params::new(b"", url.as_bytes()));
         }
-        let body = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+        let timeout = state.config().form_timeout;
+        let body = tokio::time::timeout(timeout, Bytes::from_request(request, state)).await;
         let body = body.map_err(|_| {
-            let why = format!("form values did not arrive in time: timeout={BODY_TIMEOUT:?}");
+            let why = format!("form values did not arrive in time: timeout={timeout:?}");
             ApiError::new(ErrorKind::Timeout, why)
         })?;
         let body = body.map_err(|error| {

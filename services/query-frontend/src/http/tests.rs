@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use axum::body::Body;
+use futures::{StreamExt as _, stream};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use pando_runtime::Tasks;
@@ -35,6 +36,20 @@ async fn text_of(response: Response<Body>) -> (u16, String) {
 async fn get(frontend: &Arc<Frontend>, path: &str) -> (u16, String) {
     let request = Request::get(path).body(Body::empty()).expect("a request");
     text_of(send(frontend, request).await).await
+}
+
+#[tokio::test]
+async fn a_form_that_does_not_end_is_not_waited_for() {
+    let tasks = Tasks::new();
+    let frontend = served(&tasks).await;
+    let begun = stream::iter([Ok::<_, std::io::Error>("query=")]).chain(stream::pending());
+    let request = Request::post("/api/v1/query")
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .body(Body::from_stream(begun))
+        .expect("a request");
+    let (code, text) = text_of(send(&frontend, request).await).await;
+    assert_eq!(code, 503, "{text}");
+    assert!(text.contains("form values did not arrive in time: timeout=300ms"), "{text}");
 }
 
 #[tokio::test]
