@@ -168,6 +168,20 @@ impl Cluster {
         }
     }
 
+    /// Three equal `pando all` with `flags` and a bucket that is a folder, ready.
+    ///
+    /// # Errors
+    /// They do not start, or are not ready in time.
+    pub async fn three_equals(flags: &[&str]) -> Result<Self> {
+        let mut cluster = Cluster::new()?;
+        let objstore = cluster.local_bucket()?;
+        cluster.add_equals(3, &objstore)?;
+        cluster.give("all", flags);
+        cluster.start()?;
+        cluster.ready().await?;
+        Ok(cluster)
+    }
+
     /// Adds `count` equal `pando all` that form one cluster, with an empty prometheus.yml; not started yet. Their
     /// names are `all-0` and so on.
     ///

@@ -31,12 +31,7 @@ struct Explained {
 
 impl Explained {
     async fn begin() -> Result<Self> {
-        let mut cluster = Cluster::new()?;
-        let objstore = cluster.local_bucket()?;
-        cluster.add_equals(3, &objstore)?;
-        cluster.give("all", &FLAGS);
-        cluster.start()?;
-        cluster.ready().await?;
+        let cluster = Cluster::three_equals(&FLAGS).await?;
         spread(&cluster).await?;
         let writer = Writer::new(&cluster.url("all-0", ""), "default");
         let end_ms = now_ms();

@@ -216,12 +216,7 @@ struct Life {
 
 impl Life {
     async fn begin() -> Result<Self> {
-        let mut cluster = Cluster::new()?;
-        let objstore = cluster.local_bucket()?;
-        cluster.add_equals(3, &objstore)?;
-        cluster.give("all", &FLAGS);
-        cluster.start()?;
-        cluster.ready().await?;
+        let cluster = Cluster::three_equals(&FLAGS).await?;
         let writer = Writer::new(&cluster.url("all-0", ""), "default");
         let start_ms = now_ms() / WINDOW_MS * WINDOW_MS - BEFORE_END_MS;
         Ok(Life { cluster, writer, start_ms })

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use pando_promql::syntax::ast::Expr;
 use pando_promql::{MatrixSeries, QueryError, QueryStats, QueryValue};
 use pando_rpc::http::{ApiError, Tenant};
 
@@ -45,10 +46,15 @@ pub(super) async fn format_query(
     State(frontend): State<Arc<Frontend>>,
     params: Params,
 ) -> Result<Response, ApiError> {
+    let expr = parsed(&frontend, &params)?;
+    Ok(success(&Remarks::default(), |json| json.string(&pretty(&expr))))
+}
+
+/// The expression in `query`.
+pub(super) fn parsed(frontend: &Frontend, params: &Params) -> Result<Expr, ApiError> {
     let syntax = frontend.config().features.syntax();
     let expr = pando_promql::parse(params.get("query"), &syntax);
-    let expr = expr.map_err(|why| ApiError::bad_parameter("query", why))?;
-    Ok(success(&Remarks::default(), |json| json.string(&pretty(&expr))))
+    expr.map_err(|why| ApiError::bad_parameter("query", why))
 }
 
 /// What the parameters of both kinds of queries ask for beside times.

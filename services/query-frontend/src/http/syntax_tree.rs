@@ -14,6 +14,7 @@ use pando_promql::syntax::ast::{
 use pando_promql::{ValueType, syntax::functions::Function};
 use pando_rpc::http::ApiError;
 
+use super::expression::parsed;
 use super::params::Params;
 use super::response::{Remarks, success};
 use crate::frontend::Frontend;
@@ -23,9 +24,7 @@ pub(super) async fn parse_query(
     State(frontend): State<Arc<Frontend>>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let syntax = frontend.config().features.syntax();
-    let expr = pando_promql::parse(params.get("query"), &syntax);
-    let expr = expr.map_err(|why| ApiError::bad_parameter("query", why))?;
+    let expr = parsed(&frontend, &params)?;
     Ok(success(&Remarks::default(), |json| node(json, &expr)))
 }
 
