@@ -327,7 +327,7 @@ impl Cluster {
             let failed = format!("pando admin {args:?}: {out} {trouble}");
             match output.status.success() {
                 true => Ok(Some(Ok(out))),
-                false if trouble.contains("leader=None") => anyhow::bail!(failed),
+                false if trouble.contains("leader=unknown") => anyhow::bail!(failed),
                 false => Ok(Some(Err(failed))),
             }
         });

@@ -34,9 +34,12 @@ pub fn find(file: &str) -> Option<PathBuf> {
     None
 }
 
-/// Prometheus.
+/// Prometheus: `PANDO_PROMETHEUS`, else the one of the cache.
 pub fn prometheus() -> Option<PathBuf> {
-    find("root/usr/bin/prometheus")
+    match std::env::var_os("PANDO_PROMETHEUS") {
+        Some(path) => Some(PathBuf::from(path)),
+        None => find("root/usr/bin/prometheus"),
+    }
 }
 
 /// promtool.
@@ -126,6 +129,36 @@ pub async fn start_node_exporter(folder: &Path) -> Result<Option<(Process, Strin
     let url = format!("http://{address}/metrics");
     eventually("node_exporter answers", || async { http::ok(&url).await }).await?;
     Ok(Some((process, address)))
+}
+
+/// A Prometheus with the configuration `config` that runs at `address`, and its URL; its data and its log are in `folder`.
+///
+/// # Errors
+/// It does not become ready.
+pub async fn start_prometheus(
+    folder: &Path,
+    config: &Path,
+    address: &str,
+    flags: &[&str],
+) -> Result<Option<(Process, String)>> {
+    let Some(binary) = prometheus() else { return Ok(None) };
+    let own = [
+        format!("--config.file={}", config.display()),
+        format!("--storage.tsdb.path={}", folder.join("prometheus").display()),
+        format!("--web.listen-address={address}"),
+    ];
+    let args = own.into_iter().chain(flags.iter().map(|flag| flag.to_string()));
+    let process = Process::start(&binary, args, &[], folder.join("prometheus.log"))?;
+    let url = format!("http://{address}");
+    let ready = format!("{url}/-/ready");
+    let ready = eventually("Prometheus is ready", || async { http::ok(&ready).await }).await;
+    ready.with_context(|| process.log_tail())?;
+    Ok(Some((process, url)))
+}
+
+/// A loopback address with a port that is free.
+pub fn free_address() -> String {
+    format!("127.0.0.1:{}", free_port())
 }
 
 /// A running S3 server with a bucket, and the objstore.yml for it.

@@ -222,18 +222,6 @@ pub(crate) struct Annotations {
     pub(crate) is_cut: bool,
 }
 
-impl PartialOrd for PosRange {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for PosRange {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.start, self.end).cmp(&(other.start, other.end))
-    }
-}
-
 impl Annotations {
     /// Adds `note` about what stands at `pos`.
     pub(crate) fn add(&mut self, pos: PosRange, note: Note) {
@@ -255,7 +243,8 @@ impl Annotations {
             }
         }
         if self.is_cut {
-            infos.push(format!("annotations are left out: notes_max={NOTES_MAX}"));
+            // Of many the API shows the first ones.
+            infos.insert(0, format!("annotations are left out: notes_max={NOTES_MAX}"));
         }
         (warnings, infos)
     }
@@ -275,7 +264,7 @@ mod tests {
         annotations.add(PosRange::default(), note(NOTES_MAX));
         let (_, infos) = annotations.texts("");
         assert_eq!(
-            infos.last().map(String::as_str),
+            infos.first().map(String::as_str),
             Some("annotations are left out: notes_max=1000")
         );
     }

@@ -32,7 +32,7 @@ async fn the_demo_runs_and_its_queries_have_answers() -> Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let (text, trouble) = (folder.path().join("stdout"), folder.path().join("stderr"));
-    let address = || format!("127.0.0.1:{}", peers::free_port());
+    let address = || peers::free_address();
     let (web, exporter) = (address(), address());
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let demo = Command::new(cargo)

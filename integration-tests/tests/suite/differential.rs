@@ -58,7 +58,9 @@ impl Tally {
     fn alike(&mut self, answer: &Answer) {
         self.alike += 1;
         self.refused += usize::from(!answer.kind.is_empty());
-        let result = answer.data["result"].as_array();
+        // The result of a scalar is a point without a list.
+        let lists = matches!(answer.data["resultType"].as_str(), Some("vector" | "matrix"));
+        let result = answer.data["result"].as_array().filter(|_| lists);
         self.with_points += usize::from(result.is_some_and(|result| !result.is_empty()));
         self.with_notes += usize::from(!answer.warnings.is_empty() || !answer.infos.is_empty());
     }
@@ -186,7 +188,11 @@ async fn random_queries_are_answered_as_prometheus_answers_them() -> Result<()> 
         ensure!(tally.with_points * 2 > tally.asked, "few queries have points: {tally:#?}");
         ensure!(tally.refused > 0 && tally.with_notes > 0, "nothing is refused: {tally:#?}");
         ensure!(shards >= SHARDS, "blocks are of too few shards: {shards}");
-        ensure!(fragments > tally.asked as f64, "fragments={fragments}: {}", sides.log_tails());
+        // Eight key ranges are asked for each selector.
+        let least = 4 * tally.asked;
+        ensure!(fragments > least as f64, "fragments={fragments}: {}", sides.log_tails());
+        let most = tally.explained.values().max().copied().unwrap_or_default();
+        ensure!(most * 20 <= tally.asked, "one reason explains too much: {tally:#?}");
     }
     Ok(())
 }

@@ -138,7 +138,7 @@ fn run(file: &Dockerfile, image: &Path, log: PathBuf) -> Result<(Process, String
             None => arg,
         });
     }
-    let http = format!("127.0.0.1:{}", peers::free_port());
+    let http = peers::free_address();
     args.push(format!("--web.listen-address={http}"));
     args.push(format!("--grpc.listen-address=127.0.0.1:{}", peers::free_port()));
     Ok((Process::start(Path::new("/usr/bin/env"), args, &[], log)?, format!("http://{http}")))

@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use pando_integration_tests::cluster::Cluster;
 use pando_integration_tests::process::Process;
-use pando_integration_tests::{eventually, http, peers};
+use pando_integration_tests::{http, peers};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -242,23 +242,14 @@ async fn ensure_each_path_is_known(base: &str, described: &Described) -> Result<
 
 /// A Prometheus that takes remote writes and scrapes `target`.
 async fn start_prometheus(folder: &Path, target: &str) -> Result<Option<(Process, String)>> {
-    let Some(binary) = peers::prometheus() else { return Ok(None) };
-    let address = format!("127.0.0.1:{}", peers::free_port());
     let config = folder.join("prometheus.yml");
     data::write_configuration(&config, target)?;
-    let args = [
-        format!("--config.file={}", config.display()),
-        format!("--storage.tsdb.path={}", folder.join("prometheus").display()),
-        format!("--web.listen-address={address}"),
-        "--web.enable-remote-write-receiver".into(),
-        "--enable-feature=exemplar-storage,native-histograms,promql-per-step-stats".into(),
-        "--enable-feature=promql-duration-expr,promql-experimental-functions".into(),
+    let flags = [
+        "--web.enable-remote-write-receiver",
+        "--enable-feature=exemplar-storage,native-histograms,promql-per-step-stats",
+        "--enable-feature=promql-duration-expr,promql-experimental-functions",
     ];
-    let process = Process::start(&binary, args, &[], folder.join("prometheus.log"))?;
-    let base = format!("http://{address}");
-    let ready = format!("{base}/-/ready");
-    eventually("Prometheus is ready", || async { http::ok(&ready).await }).await?;
-    Ok(Some((process, base)))
+    peers::start_prometheus(folder, &config, &peers::free_address(), &flags).await
 }
 
 /// What both say of queries, exemplars and statistics is the same.

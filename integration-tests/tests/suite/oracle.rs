@@ -169,21 +169,12 @@ struct Oracle {
 
 impl Oracle {
     async fn start(folder: &Path, receiver: String, node: &str) -> Result<Option<Self>> {
-        let Some(binary) = peers::prometheus() else { return Ok(None) };
-        let address = format!("127.0.0.1:{}", peers::free_port());
+        let address = peers::free_address();
         let config = folder.join("oracle.yml");
         std::fs::write(&config, configuration(&receiver, Some((node, &address))))?;
-        let args = [
-            format!("--config.file={}", config.display()),
-            format!("--storage.tsdb.path={}", folder.join("oracle").display()),
-            format!("--web.listen-address={address}"),
-            "--enable-feature=native-histograms".to_string(),
-        ];
-        let process = Process::start(&binary, args, &[], folder.join("oracle.log"))?;
-        let base = format!("http://{address}");
-        let ready = format!("{base}/-/ready");
-        eventually("Prometheus is ready", || async { http::ok(&ready).await }).await?;
-        Ok(Some(Oracle { process, base, config, receiver }))
+        let flags = ["--enable-feature=native-histograms"];
+        let started = peers::start_prometheus(folder, &config, &address, &flags).await?;
+        Ok(started.map(|(process, base)| Oracle { process, base, config, receiver }))
     }
 
     /// Every target was scraped at least `SCRAPES` times since `since_ms`.

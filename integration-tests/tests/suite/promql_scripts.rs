@@ -198,6 +198,8 @@ async fn prometheus_scripts_pass_over_blocks_and_heads_of_four_shards() -> Resul
     ensure!(places.shards_with_samples() >= SHARDS, "shards without samples: {places:?}");
     ensure!(places.tenants_in_both() >= TENANTS_IN_BOTH, "borders do not lie within the data");
     ensure!(in_blocks > 1_000 && in_heads > 1_000, "samples are all in one place");
-    ensure!(fragments > queries, "queries are not answered by fragments: {fragments} {queries}");
+    // Four to each selector; some queries have none.
+    ensure!(fragments > 3.0 * queries, "fragments are too few: {fragments} of {queries} queries");
+    ensure!(by_gateway > 1_000.0, "blocks are not read by the store gateway: {by_gateway}");
     Ok(())
 }

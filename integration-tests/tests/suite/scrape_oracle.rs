@@ -216,20 +216,8 @@ fn differences(scenario: &str, ours: &Observed, theirs: &Observed) -> Vec<String
 }
 
 async fn start_prometheus(folder: &Path, config: &Path) -> Result<Option<(Process, Server)>> {
-    let Some(binary) = peers::prometheus() else { return Ok(None) };
-    let address = format!("127.0.0.1:{}", peers::free_port());
-    let args = [
-        format!("--config.file={}", config.display()),
-        format!("--web.listen-address={address}"),
-        format!("--storage.tsdb.path={}", folder.join("prometheus").display()),
-    ];
-    let process = Process::start(&binary, args, &[], folder.join("prometheus.log"))?;
-    let url = format!("http://{address}");
-    let ready = format!("{url}/-/ready");
-    eventually("Prometheus is ready", || async { http::ok(&ready).await })
-        .await
-        .with_context(|| process.log_tail())?;
-    Ok(Some((process, Server { name: "prometheus", url })))
+    let started = peers::start_prometheus(folder, config, &peers::free_address(), &[]).await?;
+    Ok(started.map(|(process, url)| (process, Server { name: "prometheus", url })))
 }
 
 /// A `pando all` and an agent beside it: two agents, both with the empty configuration at `config`.

@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status};
 use crate::local_shard::LocalShard;
 use crate::seal_answer::encode_seal_answer;
 use crate::shards::Shards;
-use crate::write_queue::WriteError;
+use crate::write_queue::{WriteError, node_of};
 
 /// Series of a tenant that its median is taken from: enough for a fair split, and quickly done.
 const MEDIAN_SERIES_MAX: usize = 100_000;
@@ -58,8 +58,7 @@ impl IngesterService {
         if shard.group.is_leader() {
             return Ok(());
         }
-        let leader = shard.group.leader();
-        let leader = leader.map_or("unknown".to_string(), |leader| leader.node.to_string());
+        let leader = node_of(&shard.group.leader());
         let text = format!("another member leads: shard={} leader={leader}", shard.id);
         Err(status(ErrorKind::Unavailable, text))
     }

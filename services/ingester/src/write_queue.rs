@@ -20,11 +20,16 @@ const QUEUE_MAX: usize = 1024;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum WriteError {
     /// Another member leads.
-    #[error("another member leads the shard: leader={0:?}")]
+    #[error("another member leads the shard: leader={}", node_of(.0))]
     NotLeader(Option<Member>),
     /// Time heals it; the outcome is unknown.
     #[error("{0}")]
     Unavailable(String),
+}
+
+/// The leader's node id, as messages name it.
+pub(crate) fn node_of(leader: &Option<Member>) -> String {
+    leader.as_ref().map_or_else(|| "unknown".to_string(), |leader| leader.node.to_string())
 }
 
 impl WriteError {

@@ -34,7 +34,9 @@ pub enum FrontendError {
     #[error("tenant without a route, and no controller says whether it has one: {0}")]
     NoController(String),
     /// A lookup or a search for exemplars found too much.
-    #[error("too many results: results_max={limit} of={what}: name fewer series, or give a limit")]
+    #[error(
+        "too many results: results_max={limit} of={what}: name fewer series, a shorter time or a limit"
+    )]
     TooMany {
         /// What was looked for.
         what: &'static str,

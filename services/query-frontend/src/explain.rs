@@ -41,7 +41,7 @@ pub struct ExplainedFragment {
 
 impl Frontend {
     /// Explains the query `text`. With `analyze` it is run as any other query and the fragments are those that have
-    /// answered; without, the catalog is pinned and no member is asked.
+    /// answered; without, the catalog is pinned and no member is asked. Both wait for a turn as queries do.
     ///
     /// # Errors
     /// As [`Frontend::query_instant`].
@@ -58,6 +58,7 @@ impl Frontend {
             let work = self.place(tenant, query, options);
             return self.within(self.timeout(options), work).await;
         }
+        let options = QueryOptions { keep_executed: true, ..options };
         let mut answer = self.query(tenant, query.clone(), options).await?;
         let executed = std::mem::take(&mut answer.executed).into_iter();
         let fragments: Vec<ExplainedFragment> = executed
@@ -84,6 +85,7 @@ impl Frontend {
         query: Arc<Query>,
         options: QueryOptions,
     ) -> Result<Explanation, FrontendError> {
+        let _turn = self.gate().enter().await;
         let view = match query.fragments().is_empty() {
             true => None,
             false => self.pin_for(tenant).await?,

@@ -35,6 +35,8 @@ pub struct QueryOptions {
     pub partial_response: bool,
     /// Whether the samples that each step looks at are counted.
     pub count_samples: bool,
+    /// Whether the answer says how each fragment was executed.
+    pub keep_executed: bool,
 }
 
 /// Where the time of a query went.
@@ -65,7 +67,7 @@ pub struct Answer {
     pub series_read: u64,
     /// Samples that members read.
     pub samples_read: u64,
-    /// Each fragment as it was executed, in the order of the query's fragments and of keys.
+    /// Where that is asked for, each fragment as it was executed, in the order of the query's fragments and of keys.
     pub executed: Vec<ExecutedFragment>,
 }
 
@@ -210,12 +212,10 @@ impl Frontend {
             answer = self.execute(view, tenant, &query, budget, options, &cancel).await?;
         }
         timings.fragments = since_last();
-        let Execution { results, missing, executed } = answer;
+        let Execution { results, missing, executed, series_read, samples_read } = answer;
         let steps = options.count_samples.then_some(query.params().steps);
         let output = blocking(move || query.evaluate(results, budget, cancel)).await?;
         timings.evaluate = since_last();
-        let series_read = executed.iter().map(|one| one.run.stats.series).sum();
-        let samples_read = executed.iter().map(|one| one.run.stats.samples).sum();
         let warnings = missing;
         Ok(Answer { output, warnings, timings, steps, series_read, samples_read, executed })
     }
@@ -249,7 +249,11 @@ impl Frontend {
         for (id, result, one) in try_join_all(each).await? {
             all.results.insert(id, result);
             all.missing.extend(one.missing);
-            all.executed.extend(one.executed);
+            if options.keep_executed {
+                all.executed.extend(one.executed);
+            }
+            all.series_read += one.series_read;
+            all.samples_read += one.samples_read;
         }
         all.missing.sort();
         all.missing.dedup();
@@ -283,6 +287,8 @@ impl Frontend {
                 took,
                 stats: answer.stats,
             };
+            own.series_read += run.stats.series;
+            own.samples_read += run.stats.samples;
             own.executed.push(ExecutedFragment { id: spec.id, placed: piece, member, run });
             batches.extend(answer.batches);
         }
@@ -338,6 +344,8 @@ struct Execution {
     results: BTreeMap<FragmentId, FragmentResult>,
     missing: Vec<String>,
     executed: Vec<ExecutedFragment>,
+    series_read: u64,
+    samples_read: u64,
 }
 
 /// Asks for one fragment.

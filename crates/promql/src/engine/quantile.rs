@@ -14,7 +14,6 @@ pub(crate) fn quantile(q: f64, values: &[f64]) -> f64 {
     }
     let mut keys: Vec<i64> = values.iter().map(|v| order_key(*v)).collect();
     let n = keys.len() as f64;
-    // With many values, rank n-1 is where q = 1 stands.
     let rank = q * (n - 1.0);
     let lower = rank.floor().max(0.0);
     let upper = (lower + 1.0).min(n - 1.0);

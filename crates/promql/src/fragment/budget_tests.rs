@@ -136,6 +136,51 @@ fn the_columns_of_topk_are_held() {
     assert_eq!(run(plan, batch, budget).0.map(drop), Err(refused));
 }
 
+/// Hashes of labels, which a merge compares: they are held where they are made and where they come together, and travel
+/// in messages of a bounded size.
+#[test]
+fn hashes_of_labels_are_held() {
+    let rate = || {
+        let mut plan = plan(range(RangeFunction::Rate), Some(AggregateOp::Sum), 1);
+        plan.aggregation = plan.aggregation.map(|a| Aggregation { grouping: vec![], ..a });
+        // Two series of different names may become one.
+        plan.matchers = Vec::new();
+        plan
+    };
+    let all = 140_000;
+    let budget = Budget { bytes_max: 2 << 20, ..Budget::default() };
+    let refused = QueryError::Budget { what: "bytes", limit: 2 << 20 };
+    let mut run = FragmentExecution::new(rate(), budget, CancelFlag::new());
+    let mut pushed = (0..all).map(|n| run.push_batch(vec![float(n)]));
+    assert_eq!(pushed.find_map(Result::err), Some(refused.clone()));
+    let mut run = FragmentExecution::new(rate(), Budget::default(), CancelFlag::new());
+    (0..all).for_each(|n| run.push_batch(vec![float(n)]).expect("room for all"));
+    let batches = run.finish().expect("no budget");
+    let hashes: Vec<usize> = batches.iter().map(|b| b.label_hashes.len()).collect();
+    assert_eq!((hashes.iter().sum::<usize>(), hashes.iter().max()), (all, Some(&131_072)));
+    let mut merge = PartialMerge::new(rate(), budget, CancelFlag::new());
+    assert_eq!(batches.into_iter().find_map(|b| merge.push(b).err()), Some(refused));
+}
+
+/// A member that does not know the plan sends raw series. Those are given back when they have been evaluated.
+#[test]
+fn raw_series_are_given_back() {
+    let plan = plan(range(RangeFunction::Rate), None, 1_000);
+    let raw = PartialBatch { raw: (0..50).map(float).collect(), ..PartialBatch::default() };
+    let (known, _) = run(plan.clone(), (50..100).map(float).collect(), Budget::default());
+    let known = known.expect("no budget");
+    let merged = |samples_max| {
+        let budget = Budget { samples_max, ..Budget::default() };
+        let mut merge = PartialMerge::new(plan.clone(), budget, CancelFlag::new());
+        known.iter().try_for_each(|batch| merge.push(batch.clone()))?;
+        merge.push(raw.clone())?;
+        merge.finish().map(|result| result.series.len())
+    };
+    // A hundred columns of a thousand steps, and not the samples beside them.
+    assert_eq!(merged(100_050), Ok(100));
+    assert_eq!(merged(99_950), Err(QueryError::Samples { samples_max: 99_950 }));
+}
+
 #[test]
 fn a_canceled_execution_ends_between_series_and_within_one() {
     let cases = [

@@ -22,6 +22,9 @@ use crate::error::QueryError;
 
 /// How many bytes of state one batch carries at most, unless a single group is larger.
 const BATCH_BYTES: usize = 1 << 20;
+const HASHES_PER_BATCH: usize = BATCH_BYTES / size_of::<u64>();
+/// What a hash of labels takes in a set.
+pub(super) const HASH_BYTES: usize = 24;
 
 /// What a fragment has read and held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,10 +141,11 @@ impl FragmentExecution {
             self.ledger.release(held.0, held.1);
             return Ok(());
         }
-        if let Some(hashes) = &mut self.hashes
-            && !hashes.insert(label_hash(&vector.labels))
-        {
-            return Err(same_labelset());
+        if let Some(hashes) = &mut self.hashes {
+            self.ledger.hold(0, HASH_BYTES)?;
+            if !hashes.insert(label_hash(&vector.labels)) {
+                return Err(same_labelset());
+            }
         }
         match &mut self.output {
             Output::Aggregated(aggregator) => {
@@ -260,6 +264,10 @@ impl FragmentExecution {
         }
         let mut label_hashes: Vec<u64> = self.hashes.into_iter().flatten().collect();
         label_hashes.sort_unstable();
+        while label_hashes.len() > HASHES_PER_BATCH {
+            let label_hashes = label_hashes.split_off(label_hashes.len() - HASHES_PER_BATCH);
+            batches.push(PartialBatch { label_hashes, ..PartialBatch::default() });
+        }
         let notes = notes.into_iter().collect();
         let step_samples = self.step_samples;
         batches.push(PartialBatch { label_hashes, notes, step_samples, ..PartialBatch::default() });
@@ -301,7 +309,7 @@ pub(super) fn add_note(notes: &mut BTreeSet<(NoteSite, Note)>, site: NoteSite, n
 }
 
 /// Bytes that a decoded series takes; its axis is shared and not counted.
-pub(super) fn series_bytes(series: &SeriesSamples) -> usize {
+pub(crate) fn series_bytes(series: &SeriesSamples) -> usize {
     let histograms: usize = series.histograms.iter().map(|(_, h)| histogram_bytes(h)).sum();
     series.len() * 8 + series.starts.len() * 8 + histograms + series.labels.heap_bytes() + 128
 }

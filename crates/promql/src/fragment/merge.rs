@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pando_model::{JoinedAxes, Labels, SeriesSamples};
 use rapidhash::RapidHashSet;
 
-use super::execution::{FragmentExecution, add_note, series_bytes};
+use super::execution::{FragmentExecution, HASH_BYTES, add_note, series_bytes};
 use super::partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
 use super::plan::{FragmentPlan, Read};
 use crate::annotations::Note;
@@ -40,6 +40,8 @@ pub struct PartialMerge {
     /// Raw series, of a raw fragment or of an executor that could not run the plan.
     raw: Vec<Vec<SeriesSamples>>,
     raw_index: LabelSetIndex,
+    /// Samples and bytes of `raw`.
+    raw_held: (usize, usize),
     hashes: RapidHashSet<(usize, u64)>,
     notes: BTreeSet<(NoteSite, Note)>,
     step_samples: StepSamples,
@@ -74,6 +76,7 @@ impl PartialMerge {
             output,
             raw: Vec::new(),
             raw_index: LabelSetIndex::default(),
+            raw_held: (0, 0),
             hashes: RapidHashSet::default(),
             notes: BTreeSet::new(),
         }
@@ -99,13 +102,16 @@ impl PartialMerge {
         }
         let counted = self.step_samples.iter_mut().skip(first_step);
         counted.zip(&batch.step_samples).for_each(|(all, more)| *all = all.saturating_add(*more));
+        self.ledger.hold(0, batch.label_hashes.len().saturating_mul(HASH_BYTES))?;
         for hash in batch.label_hashes {
             if !self.hashes.insert((first_step, hash)) {
                 return Err(same_labelset());
             }
         }
         for series in batch.raw {
-            self.ledger.hold(series.len(), series_bytes(&series))?;
+            let (samples, bytes) = (series.len(), series_bytes(&series));
+            self.ledger.hold(samples, bytes)?;
+            self.raw_held = (self.raw_held.0 + samples, self.raw_held.1 + bytes);
             let at = self.raw_index.position(&series.labels);
             if at == self.raw.len() {
                 self.raw.push(Vec::new());
@@ -163,6 +169,7 @@ impl PartialMerge {
             let mut execution =
                 FragmentExecution::new(self.plan.clone(), self.budget, self.cancel.clone());
             execution.push_batch(std::mem::take(&mut raw))?;
+            self.ledger.release(self.raw_held.0, self.raw_held.1);
             for batch in execution.finish()? {
                 self.push(batch)?;
             }

@@ -8,6 +8,7 @@ mod plan;
 mod wire;
 mod words;
 
+pub(crate) use execution::series_bytes;
 pub use execution::{FragmentExecution, FragmentStats};
 pub use merge::{FragmentResult, PartialMerge};
 pub use partial::{NoteSite, PartialBatch, PartialGroup, PartialState};

@@ -91,7 +91,7 @@ impl Builder<'_> {
                 node => Node::Negate(Box::new(node)),
             }),
             ExprKind::Binary(binary) => self.binary(binary, expr.pos, steps),
-            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, steps),
+            ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, expr.pos, steps),
             ExprKind::Call(call) => self.call(call, expr.pos, steps),
             ExprKind::Vector(selector) => {
                 let read = self.instant_read(selector);
@@ -119,28 +119,34 @@ impl Builder<'_> {
         Ok(node)
     }
 
-    fn aggregate(&mut self, aggregate: &Aggregate, steps: Steps) -> Result<Node, QueryError> {
+    fn aggregate(
+        &mut self,
+        aggregate: &Aggregate,
+        pos: PosRange,
+        steps: Steps,
+    ) -> Result<Node, QueryError> {
         if let (AggregateOp::CountValues, Some(param)) = (aggregate.op, &aggregate.param)
             && let ExprKind::Bytes(label) = &param.unwrapped().kind
         {
             return Err(QueryError::execution(format!("invalid label name {}", quote(label))));
         }
         let param = aggregate.param.as_ref().map(|p| self.node(p, steps)).transpose()?;
-        if let Some(leaf) = self.pushed_aggregate(aggregate, param.as_ref(), steps)? {
+        // As Prometheus does.
+        let notes_pos = if aggregate.op.picks_series() { pos } else { aggregate.expr.pos };
+        if let Some(leaf) = self.pushed_aggregate(aggregate, param.as_ref(), notes_pos, steps)? {
             return Ok(Node::Fragment(leaf));
         }
         let input = self.node(&aggregate.expr, steps)?;
-        let input_pos = aggregate.expr.pos;
-        let param_pos = aggregate.param.as_ref().map_or(input_pos, |p| p.pos);
+        let param_pos = aggregate.param.as_ref().map_or(pos, |p| p.pos);
         Ok(Node::Aggregate(Box::new(AggregateNode {
             op: aggregate.op,
             param,
             input,
             grouping: aggregate.grouping.clone(),
             without: aggregate.without,
-            input_pos,
+            notes_pos,
             param_pos,
-            pos: input_pos,
+            pos,
         })))
     }
 

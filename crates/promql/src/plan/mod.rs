@@ -84,7 +84,7 @@ pub(crate) struct Leaf {
     pub(crate) spread: bool,
     /// The place of a range function's argument, or of the selector.
     pub(crate) function_pos: PosRange,
-    /// The place of an aggregation's argument.
+    /// Where notes about an aggregation's series point.
     pub(crate) aggregation_pos: PosRange,
     /// The whole expression that the fragment answers.
     pub(crate) pos: PosRange,
@@ -159,7 +159,8 @@ pub(crate) struct AggregateNode {
     pub(crate) input: Node,
     pub(crate) grouping: Vec<String>,
     pub(crate) without: bool,
-    pub(crate) input_pos: PosRange,
+    /// Where notes about its series point.
+    pub(crate) notes_pos: PosRange,
     pub(crate) param_pos: PosRange,
     /// The whole expression.
     pub(crate) pos: PosRange,

@@ -77,6 +77,7 @@ impl Builder<'_> {
         &mut self,
         aggregate: &Aggregate,
         param: Option<&Node>,
+        notes_pos: PosRange,
         steps: Steps,
     ) -> Result<Option<Leaf>, QueryError> {
         if !self.params.push_down || !Aggregation::supports(aggregate.op) {
@@ -93,7 +94,7 @@ impl Builder<'_> {
         grouping.dedup();
         let aggregation = Aggregation { op: aggregate.op, k, grouping, without: aggregate.without };
         let plan = FragmentPlan { aggregation: Some(aggregation), ..pushed.plan };
-        self.leaf(plan, pushed.spread, pushed.function_pos, aggregate.expr.pos).map(Some)
+        self.leaf(plan, pushed.spread, pushed.function_pos, notes_pos).map(Some)
     }
 
     /// The plan of an expression that is read straight from series.

@@ -6,7 +6,7 @@ use super::evaluate::{Evaluator, wrong_type};
 use crate::annotations::Note;
 use crate::engine::aggregate::{Aggregator, Grouping, local};
 use crate::engine::bitmap::Bitmap;
-use crate::engine::functions::Value;
+use crate::engine::functions::{Value, larger, smaller};
 use crate::engine::vector::{StepVector, join_same_labels, size_of_vector};
 use crate::error::QueryError;
 use crate::fragment::Aggregation;
@@ -29,8 +29,10 @@ impl Evaluator<'_> {
                 self.top(node, &k, input)
             }
             (op @ (AggregateOp::LimitK | AggregateOp::LimitRatio), Some(Value::Scalar(param))) => {
-                let param = self.limit_param(node, param)?;
-                local::limit(op, &param, &grouping, input, &self.ledger)
+                match self.limit_param(node, param)? {
+                    Some(param) => local::limit(op, &param, &grouping, input, &self.ledger),
+                    None => Ok(Vec::new()),
+                }
             }
             (AggregateOp::CountValues, Some(Value::Text(label))) => {
                 if label.is_empty() {
@@ -40,13 +42,8 @@ impl Evaluator<'_> {
                 local::count_values(&label, &grouping, input, &mut self.ledger)
             }
             (AggregateOp::Quantile, Some(Value::Scalar(q))) => {
-                let out =
-                    local::spread(node.op, &q, &grouping, input, &mut notes, &mut self.ledger)?;
-                let (invalid, other): (Vec<_>, Vec<_>) =
-                    notes.drain(..).partition(|n| matches!(n, Note::InvalidQuantile(_)));
-                self.note_all(node.param_pos, invalid);
-                notes = other;
-                Ok(out)
+                self.note_invalid_quantiles(node, &q);
+                local::spread(node.op, &q, &grouping, input, &mut notes, &mut self.ledger)
             }
             (op @ (AggregateOp::Stddev | AggregateOp::Stdvar), None) => {
                 local::spread(op, &[], &grouping, input, &mut notes, &mut self.ledger)
@@ -54,7 +51,7 @@ impl Evaluator<'_> {
             (op, None) => self.merged(node, op, 0, input),
             _ => wrong_type(),
         };
-        self.note_all(node.input_pos, notes);
+        self.note_all(node.notes_pos, notes);
         out
     }
 
@@ -76,7 +73,7 @@ impl Evaluator<'_> {
         // As where groups of several executors are merged.
         aggregator.sort_groups();
         let (out, notes) = aggregator.finish(ledger)?;
-        self.note_all(node.input_pos, notes);
+        self.note_all(node.notes_pos, notes);
         Ok(out)
     }
 
@@ -87,8 +84,10 @@ impl Evaluator<'_> {
         k: &[f64],
         mut input: Vec<StepVector>,
     ) -> Result<Vec<StepVector>, QueryError> {
-        check_counts(k)?;
         let Some(first) = k.first() else { return Ok(Vec::new()) };
+        if !check_counts(k)? {
+            return Ok(Vec::new());
+        }
         // More places than series are of no use.
         let places = |k: f64| k.clamp(0.0, input.len() as f64) as u32;
         if k.iter().all(|k| k == first) {
@@ -122,41 +121,81 @@ impl Evaluator<'_> {
         join_same_labels(out)
     }
 
+    /// The parameter of `limitk` or `limit_ratio`; `None` where no step wants a series.
     fn limit_param(
         &mut self,
         node: &AggregateNode,
         mut param: Vec<f64>,
-    ) -> Result<Vec<f64>, QueryError> {
+    ) -> Result<Option<Vec<f64>>, QueryError> {
         if node.op != AggregateOp::LimitRatio {
-            check_counts(&param)?;
-            return Ok(param);
+            return Ok(check_counts(&param)?.then_some(param));
         }
-        if param.iter().any(|p| p.is_nan()) {
+        let Extremes { least, most, any_nan } = Extremes::of(&param);
+        if least == 0.0 && most == 0.0 {
+            return Ok(None);
+        }
+        if any_nan {
             return Err(QueryError::execution("Ratio value is NaN"));
         }
-        for p in param.iter_mut().filter(|p| p.abs() > 1.0) {
-            let capped = p.signum();
-            let note = Note::InvalidRatio(go_float(*p), go_float(capped));
-            self.annotations.add(node.param_pos, note);
-            *p = capped;
+        for (beyond, cap) in [(most, 1.0), (least, -1.0)] {
+            if beyond * cap > 1.0 {
+                let note = Note::InvalidRatio(go_float(beyond), go_float(cap));
+                self.annotations.add(node.param_pos, note);
+            }
         }
-        Ok(param)
+        param.iter_mut().for_each(|p| *p = p.clamp(-1.0, 1.0));
+        Ok(Some(param))
+    }
+
+    /// Warns of quantiles that are none: of the least and of the largest, whatever lies between.
+    fn note_invalid_quantiles(&mut self, node: &AggregateNode, q: &[f64]) {
+        let Extremes { least, most, any_nan } = Extremes::of(q);
+        let invalid = [any_nan.then_some(f64::NAN), (most > 1.0).then_some(most)];
+        for q in invalid.into_iter().chain([(least < 0.0).then_some(least)]).flatten() {
+            self.annotations.add(node.param_pos, Note::invalid_quantile(q));
+        }
     }
 }
 
-/// Whether each of `k` is a number of series, of which there may be more than anybody has, or fewer than one.
-fn check_counts(k: &[f64]) -> Result<(), QueryError> {
-    if k.iter().any(|k| k.is_nan()) {
+/// What a parameter comes to over all steps, as Prometheus judges it: no number where any step has none, unless an
+/// infinity is further out.
+struct Extremes {
+    least: f64,
+    most: f64,
+    any_nan: bool,
+}
+
+impl Extremes {
+    fn of(param: &[f64]) -> Self {
+        let first = param.first().copied().unwrap_or_default();
+        Extremes {
+            least: param.iter().copied().fold(first, smaller),
+            most: param.iter().copied().fold(first, larger),
+            any_nan: param.iter().any(|p| p.is_nan()),
+        }
+    }
+}
+
+/// Whether any of the numbers of series `k` wants one.
+///
+/// # Errors
+/// One is, and another is no number or beyond 64 bits.
+fn check_counts(k: &[f64]) -> Result<bool, QueryError> {
+    let Extremes { least, most, any_nan } = Extremes::of(k);
+    if most < 1.0 {
+        return Ok(false);
+    }
+    if any_nan {
         return Err(QueryError::execution("Parameter value is NaN"));
     }
     let beyond = |k: f64, what: &str| {
         Err(QueryError::execution(format!("Scalar value {} {what} int64", go_float(k))))
     };
-    if let Some(k) = k.iter().find(|k| **k <= i64::MIN as f64) {
-        return beyond(*k, "underflows");
+    if least <= i64::MIN as f64 {
+        return beyond(least, "underflows");
     }
-    match k.iter().find(|k| **k >= i64::MAX as f64) {
-        Some(k) => beyond(*k, "overflows"),
-        None => Ok(()),
+    if most >= i64::MAX as f64 {
+        return beyond(most, "overflows");
     }
+    Ok(true)
 }

@@ -17,6 +17,7 @@ use crate::engine::queryable::{self, StepSamples};
 use crate::engine::range::Edges;
 use crate::engine::vector::{StepVector, column_bytes, join_same_labels, size_of_vector};
 use crate::error::QueryError;
+use crate::fragment::series_bytes;
 use crate::fragment::{FragmentId, FragmentResult, NoteSite};
 use crate::plan::{BinaryNode, CallNode, InfoNode, Leaf, Node};
 use crate::steps::Steps;
@@ -365,8 +366,8 @@ impl Evaluator<'_> {
 /// Samples and bytes of a fragment's result.
 fn size_of_result(result: &FragmentResult) -> (usize, usize) {
     let (samples, bytes) = size_of_vector(&result.series);
-    let raw: usize = result.raw.iter().map(SeriesSamples::len).sum();
-    (samples + raw, bytes + raw * 16)
+    let raw = result.raw.iter().map(|series| (series.len(), series_bytes(series)));
+    raw.fold((samples, bytes), |all, one| (all.0 + one.0, all.1 + one.1))
 }
 
 pub(super) fn wrong_type<T>() -> Result<T, QueryError> {

@@ -16,8 +16,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use pando_model::{Matcher, TimeRange};
-
 pub use output::{MatrixSeries, QueryOutput, QueryStats, QueryValue, VectorSample};
 pub use params::{Features, LOOKBACK_MS, QueryParams, SUBQUERY_STEP_MS};
 
@@ -78,11 +76,6 @@ impl Query {
     /// The plan's nodes, for people: each behind the one that uses its value.
     pub fn plan_nodes(&self) -> Vec<PlanNode> {
         self.plan.nodes()
-    }
-
-    /// The matchers of each fragment and the time range of samples that it needs.
-    pub fn selectors(&self) -> impl Iterator<Item = (&[Matcher], TimeRange)> {
-        self.plan.fragments.iter().map(|f| (f.plan.matchers.as_slice(), f.range))
     }
 
     /// The answer, from the merged result of every fragment. A fragment without a result has read nothing.

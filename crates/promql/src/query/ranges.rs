@@ -142,7 +142,9 @@ fn check_factors(
     }
     let counting =
         RangeCall { function: RangeFunction::Count, args: RangeArgs::Columns(&[]), ..*call };
+    let mark = ledger.mark();
     let counts = counting.run(series, windows, &mut Vec::new(), ledger)?;
+    ledger.back_to(mark);
     let steps = args.first().map_or(0, Vec::len);
     let asked = |i: &usize| counts.present.get(if counts.present.len() == 1 { 0 } else { *i });
     for i in (0..steps).filter(asked) {

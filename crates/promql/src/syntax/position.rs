@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A half-open range of bytes `[start, end)` of the query's text.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct PosRange {
     /// The first byte.
     pub start: u32,

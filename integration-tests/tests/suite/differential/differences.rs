@@ -30,19 +30,7 @@ struct Difference {
 /// No release orders or hashes alike.
 const NEVER: (u32, u32) = (u32::MAX, 0);
 
-const DIFFERENCES: [Difference; 22] = [
-    // 3.14 points at the argument, earlier releases at the whole aggregation.
-    Difference {
-        name: "topk and bottomk say elsewhere that they ignore histograms",
-        mended: (3, 14),
-        holds: |seen| {
-            let picks = |e: &Expr| matches!(&e.kind, ExprKind::Aggregate(a) if ["topk", "bottomk"].contains(&a.op.as_str()));
-            any(seen.tree, &picks)
-                && seen.is_alike_but_for_notes()
-                && seen.ours.warnings == seen.theirs.warnings
-                && without_places(&seen.ours.infos) == without_places(&seen.theirs.infos)
-        },
-    },
+const DIFFERENCES: [Difference; 20] = [
     // Earlier releases sort in vain without a word.
     Difference {
         name: "sorting warns where it is without effect",
@@ -57,7 +45,7 @@ const DIFFERENCES: [Difference; 22] = [
                 && seen.ours.warnings.iter().filter(other).eq(&seen.theirs.warnings)
         },
     },
-    // Earlier releases refuse k where there are series only, and take numbers below the least integer for 0.
+    // Earlier releases refuse k where there are series only.
     Difference {
         name: "parameters of aggregations are judged whatever they meet",
         mended: (3, 14),
@@ -77,7 +65,9 @@ const DIFFERENCES: [Difference; 22] = [
             let ops = ["topk", "bottomk", "limitk", "limit_ratio", "quantile"];
             let param = aggregation(seen, &ops).and_then(|aggregate| aggregate.param.as_ref());
             let fixed = |param: &Expr| matches!(param.unwrapped().kind, ExprKind::Number(_));
-            !seen.params.instant && param.is_some_and(|param| !fixed(param))
+            !seen.params.instant
+                && param.is_some_and(|param| !fixed(param))
+                && (!seen.ours.kind.is_empty() || seen.begins_alike())
         },
     },
     // Which series a ratio keeps is a matter of their labels' hash, and that one of the tags with which Prometheus was
@@ -119,7 +109,7 @@ const DIFFERENCES: [Difference; 22] = [
                     }
                     _ => false,
                 });
-            resets
+            (resets && metrics(&seen.ours.data) == metrics(&seen.theirs.data))
                 || seen.theirs.warnings.iter().any(refused)
                 || seen.ours.infos.iter().any(reconciled)
                 || (custom && bounds)
@@ -267,25 +257,6 @@ const DIFFERENCES: [Difference; 22] = [
                 }
         },
     },
-    // Go converts NaN and what is beyond 64 bits to an integer as the processor does.
-    Difference {
-        name: "the dates of what is no time",
-        mended: NEVER,
-        holds: |seen| {
-            const DATES: [&str; 8] = [
-                "day_of_month",
-                "day_of_week",
-                "day_of_year",
-                "days_in_month",
-                "hour",
-                "minute",
-                "month",
-                "year",
-            ];
-            called(seen.tree).is_some_and(|name| DATES.contains(&name))
-                && metrics(&seen.ours.data) == metrics(&seen.theirs.data)
-        },
-    },
     // Sums of the same numbers in another order, and two shortest texts of a number that are equally near.
     Difference {
         name: "count_values writes the last digits of numbers",
@@ -382,6 +353,24 @@ pub(super) fn explanation(seen: &Seen<'_>, version: (u32, u32)) -> Option<&'stat
 }
 
 impl Seen<'_> {
+    /// Whether the values of the first step are the same.
+    fn begins_alike(&self) -> bool {
+        let start = self.params.steps.start_ms() as f64 / 1000.0;
+        let first = |answer: &Answer| -> BTreeMap<String, Value> {
+            let all = points(&answer.data).into_iter();
+            let first = all.filter_map(|(labels, points)| {
+                let first = points.into_iter().next()?;
+                (first[0].as_f64() == Some(start)).then(|| (labels, first[1].clone()))
+            });
+            first.collect()
+        };
+        let (ours, theirs) = (first(self.ours), first(self.theirs));
+        let same = |(labels, value)| {
+            theirs.get(labels).is_some_and(|other| answers::is_same_value(value, other))
+        };
+        ours.len() == theirs.len() && ours.iter().all(same)
+    }
+
     /// Whether status, values and labels are the same.
     fn is_alike_but_for_notes(&self) -> bool {
         let without =
@@ -408,14 +397,6 @@ fn called(expr: &Expr) -> Option<&'static str> {
         ExprKind::Call(call) => Some(call.function.name),
         _ => None,
     }
-}
-
-/// The texts without `(line:column)` at their ends.
-fn without_places(texts: &[String]) -> Vec<&str> {
-    texts
-        .iter()
-        .map(|text| text.rsplit_once(" (").map_or(text.as_str(), |(text, _)| text))
-        .collect()
 }
 
 /// The labels of an answer's series, sorted.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use pando_exposition::remote_write::{
     self, FloatSample, HistogramToWrite, SeriesToWrite, encode_v2,
 };
@@ -13,6 +13,7 @@ use pando_integration_tests::process::Process;
 use pando_integration_tests::{eventually, http, peers};
 use pando_model::{BlockSource, Histogram, ResetHint, SampleValue, SeriesSamples, TimeRange};
 use pando_promql::QueryParams;
+use reqwest::StatusCode;
 use serde_json::Value;
 
 /// Shards of Pando, at least; ingesters, each of which leads some.
@@ -107,11 +108,16 @@ impl Server {
                 .header(remote_write::VERSION_HEADER, "2.0.0");
             let response = request.body(body.clone()).send().await?;
             let status = response.status();
-            let said = response.text().await?;
-            ensure!(status.is_success(), "{status}: {said}");
-            Ok(Some(()))
+            let said = format!("{status}: {}", response.text().await?);
+            match status {
+                _ if status.is_success() => Ok(Some(Ok(()))),
+                // A shard's leader is being elected.
+                StatusCode::SERVICE_UNAVAILABLE => anyhow::bail!(said),
+                _ => Ok(Some(Err(said))),
+            }
         })
         .await
+        .and_then(|taken| taken.map_err(anyhow::Error::msg))
         .with_context(|| self.base.clone())
     }
 }
@@ -201,7 +207,6 @@ fn histograms(run: Option<&Run>) -> Vec<HistogramToWrite<'_>> {
 /// Pando, for data after data.
 pub(super) struct Sides {
     cluster: Cluster,
-    prometheus: PathBuf,
 }
 
 /// What is asked about one data.
@@ -216,7 +221,9 @@ impl Sides {
     /// Four shards, on ingesters of their own, and two frontends: one removes names as Prometheus does by default, the
     /// other delays that. `None` where there is no Prometheus.
     pub(super) async fn start() -> Result<Option<Self>> {
-        let Some(prometheus) = peers::prometheus() else { return Ok(None) };
+        if peers::prometheus().is_none() {
+            return Ok(None);
+        }
         let mut cluster = Cluster::new()?;
         let bucket = cluster.local_bucket()?;
         cluster.add_roles(SHARDS, &bucket);
@@ -232,7 +239,7 @@ impl Sides {
         cluster.start()?;
         cluster.ready().await?;
         CatalogNow::has_open_shards(&cluster, SHARDS).await?;
-        Ok(Some(Sides { cluster, prometheus }))
+        Ok(Some(Sides { cluster }))
     }
 
     /// Gives `series` to both: the first half ends in Pando's blocks, the second in its heads.
@@ -244,7 +251,7 @@ impl Sides {
         delayed: bool,
     ) -> Result<Pair> {
         let folder = self.cluster.folder.path().join(name);
-        let (process, base) = self.prometheus(&folder, delayed).await?;
+        let (process, base) = start_prometheus(&folder, delayed).await?;
         let theirs = Server { base, tenant: String::new() };
         let frontend = if delayed { "delayed" } else { "query-frontend" };
         let server = |base| Server { base, tenant: name.to_string() };
@@ -263,27 +270,6 @@ impl Sides {
         Ok(Pair { ours: server(self.cluster.url(frontend, "")), theirs, process, folder })
     }
 
-    async fn prometheus(&self, folder: &Path, delayed: bool) -> Result<(Process, String)> {
-        std::fs::create_dir_all(folder)?;
-        let config = folder.join("prometheus.yml");
-        std::fs::write(&config, "global: {}\n")?;
-        let address = format!("127.0.0.1:{}", peers::free_port());
-        let delayed = if delayed { format!(",{DELAYED}") } else { String::new() };
-        let args = [
-            format!("--config.file={}", config.display()),
-            format!("--storage.tsdb.path={}", folder.join("data").display()),
-            format!("--web.listen-address={address}"),
-            "--web.enable-remote-write-receiver".to_string(),
-            format!("--enable-feature={FEATURES},{FEATURES_OF_PROMETHEUS}{delayed}"),
-        ];
-        let process = Process::start(&self.prometheus, args, &[], folder.join("log"))?;
-        let base = format!("http://{address}");
-        let ready = format!("{base}/-/ready");
-        let ready = eventually("Prometheus is ready", || async { http::ok(&ready).await }).await;
-        ready.with_context(|| process.log_tail())?;
-        Ok((process, base))
-    }
-
     /// How many fragments were answered, and how many shards have blocks.
     pub(super) async fn counts(&self) -> Result<(f64, usize)> {
         let fragments = "pando_query_frontend_fragments_total";
@@ -299,6 +285,18 @@ impl Sides {
     pub(super) fn log_tails(&self) -> String {
         self.cluster.log_tails()
     }
+}
+
+async fn start_prometheus(folder: &Path, delayed: bool) -> Result<(Process, String)> {
+    std::fs::create_dir_all(folder)?;
+    let config = folder.join("prometheus.yml");
+    std::fs::write(&config, "global: {}\n")?;
+    let delayed = if delayed { format!(",{DELAYED}") } else { String::new() };
+    let features = format!("--enable-feature={FEATURES},{FEATURES_OF_PROMETHEUS}{delayed}");
+    let flags = ["--web.enable-remote-write-receiver", &features];
+    let address = peers::free_address();
+    let started = peers::start_prometheus(folder, &config, &address, &flags).await?;
+    started.context("a Prometheus, which was there a moment ago")
 }
 
 impl Pair {

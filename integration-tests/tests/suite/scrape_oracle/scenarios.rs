@@ -327,10 +327,7 @@ fn failures() -> Vec<Scenario> {
         scenario("value_missing", "", failing(&[3], Reply::text("steady 1\ncut\n"))),
         // Its target is in a file and vanishes at the end.
         scenario(REMOVED, "", texts(ordinary)),
-        Scenario {
-            address: Some(format!("127.0.0.1:{}", peers::free_port())),
-            ..scenario("refused", "", Vec::new())
-        },
+        Scenario { address: Some(peers::free_address()), ..scenario("refused", "", Vec::new()) },
     ]
 }
 

@@ -64,7 +64,13 @@ async fn cut_shard(
     let mut trouble = "it has no member".to_string();
     for member in &info.members {
         let Some(node) = routing.node(*member) else { continue };
-        let peer = channels.peer(&node.grpc_address, Some(*member))?;
+        let peer = match channels.peer(&node.grpc_address, Some(*member)) {
+            Ok(peer) => peer,
+            Err(status) => {
+                trouble = status.message().to_string();
+                continue;
+            }
+        };
         let mut request = tonic::Request::new(CutRequest { shard: shard.0, wait_committed: true });
         request.set_timeout(CUT_TIMEOUT);
         match IngesterClient::new(peer).cut(request).await {

@@ -28,7 +28,8 @@ pub(super) async fn query_exemplars(
     }
     let syntax = frontend.config().features.syntax();
     let expr = pando_promql::parse(params.get("query"), &syntax);
-    let expr = expr.map_err(|why| ApiError::bad_parameter("query", why))?;
+    // Prometheus does not name the parameter here.
+    let expr = expr.map_err(|why| ApiError::new(ErrorKind::Invalid, why.to_string()))?;
     let selectors = selectors(&expr);
     if selectors.is_empty() {
         // Without a selector there is nothing to search: Prometheus answers without data.

@@ -13,12 +13,15 @@ use pando_rpc::http::{ApiError, Tenant};
 use super::expression::{options, refused};
 use super::params::Params;
 use super::parse;
-use super::response::{Remarks, success};
+use super::response::{Remarks, success_of};
 use crate::error::FrontendError;
 use crate::explain::{ExplainedFragment, Explanation};
 use crate::frontend::Frontend;
 use crate::json::JsonWriter;
 use crate::query::{Answer, FragmentRun};
+
+/// Characters of a node's text that are shown.
+const EXPR_CHARS_MAX: usize = 200;
 
 pub(super) async fn explain(
     State(frontend): State<Arc<Frontend>>,
@@ -34,7 +37,14 @@ pub(super) async fn explain(
     let explained = frontend.explain(&tenant, query, times, options, analyze).await;
     let mut explained = explained.map_err(refused)?;
     let remarks = remarks(explained.answer.as_mut());
-    Ok(success(&remarks, |json| explanation(json, &explained)))
+    let size = explained.query.plan_nodes().len()
+        + explained.fragments.iter().map(|one| sources_of(&one.placed.sources)).sum::<usize>();
+    Ok(success_of(size, remarks, move |json| explanation(json, &explained)))
+}
+
+/// How much there is to write of the sources of a piece.
+fn sources_of(sources: &Sources) -> usize {
+    1 + sources.blocks.len() + sources.live.len()
 }
 
 /// A range query has a start, an end or a step, an instant query none of them.
@@ -104,7 +114,8 @@ fn plan_node(json: &mut JsonWriter, id: usize, node: &PlanNode, text: &str) {
             json.field("detail", &node.detail);
         }
         if let Some(PosRange { start, end }) = node.pos {
-            json.field("expr", text.get(start as usize..end as usize).unwrap_or_default());
+            let text = text.get(start as usize..end as usize).unwrap_or_default();
+            json.field("expr", beginning(text));
             json.key("position");
             json.object(|json| {
                 count(json, "start", u64::from(start));
@@ -115,6 +126,11 @@ fn plan_node(json: &mut JsonWriter, id: usize, node: &PlanNode, text: &str) {
             count(json, "fragment", u64::from(fragment.0));
         }
     });
+}
+
+/// A chain of operators is a part of itself again and again: `position` says where the rest is.
+fn beginning(text: &str) -> &str {
+    text.char_indices().nth(EXPR_CHARS_MAX).map_or(text, |(end, _)| &text[..end])
 }
 
 fn fragment(

@@ -64,6 +64,7 @@ pub(super) fn options(params: &Params) -> Result<QueryOptions, ApiError> {
         lookback_ms: parse::lookback_ms(params)?,
         partial_response: params.partial_response(),
         count_samples: stats::Wanted::of(params) != stats::Wanted::Nothing,
+        keep_executed: false,
     })
 }
 

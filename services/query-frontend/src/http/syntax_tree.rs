@@ -114,7 +114,9 @@ fn matching(json: &mut JsonWriter, binary: &Binary) {
             for (name, value) in [("lhs", matching.fill_left), ("rhs", matching.fill_right)] {
                 json.key(name);
                 match value {
-                    Some(value) => json.number(value),
+                    Some(value) if value.is_finite() => json.number(value),
+                    // JSON has no such number.
+                    Some(value) => json.string(&plain(value)),
                     None => json.raw("null"),
                 }
             }
@@ -303,6 +305,7 @@ mod tests {
         for (text, want) in cases {
             assert_eq!(tree(text), want, "{text}");
         }
+        assert_eq!(tree("x + fill(NaN) y")["matching"]["fillValues"]["lhs"], "NaN");
         assert_eq!(tree("x[step()]")["range"], 0, "known when the query is asked");
         assert_eq!(tree("x and y")["matching"]["card"], "many-to-many");
         let matchers = tree(r#"x{b!="1",a=~"2|3"}"#)["matchers"].take();

@@ -1,8 +1,8 @@
 //! `HistogramColumn`: what `sum` and `avg` know of the histograms of one group, step by step.
 //!
 //! Whatever order histograms come in and however they are split over executors, the outcome is the same, up to the
-//! order of float additions, as long as no step has more than [`LAYOUTS_MAX`] layouts. A state holds everything that the answer and its annotations depend on, and only the
-//! last one speaks. Layouts (schema, zero bucket, custom bounds) are reconciled last too, in an order of their own:
+//! order of float additions, as long as no step has more than [`LAYOUTS_MAX`] layouts. A state holds everything that
+//! the answer and its annotations depend on, and only the last one speaks. Layouts (schema, zero bucket, custom bounds) are reconciled last too, in an order of their own:
 //! how wide a zero bucket becomes depends on what it meets first.
 
 use std::collections::BTreeMap;

@@ -46,11 +46,6 @@ pub(crate) fn spread(
     ledger: &mut Ledger,
 ) -> Result<Vec<StepVector>, QueryError> {
     let mut out = Vec::new();
-    if op == AggregateOp::Quantile {
-        for q in param.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
-            push_note(notes, Note::invalid_quantile(*q));
-        }
-    }
     for (labels, series) in groups(grouping, input) {
         let steps = series[0].values.len();
         ledger.hold(0, column_bytes(steps))?;

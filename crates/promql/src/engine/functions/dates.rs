@@ -45,19 +45,45 @@ fn day_of_year(date: &Date) -> i64 {
     before + date.day
 }
 
-/// The function of a time in seconds called `name`.
-pub(super) fn part(name: &str) -> Option<fn(i64) -> i64> {
-    const DAY: i64 = 86_400;
-    let part: fn(i64) -> i64 = match name {
-        "minute" => |t| t.rem_euclid(3600) / 60,
-        "hour" => |t| t.rem_euclid(DAY) / 3600,
+/// Days and seconds since 1970-01-01.
+#[derive(Clone, Copy)]
+pub(super) struct Time {
+    days: i64,
+    second_of_day: i64,
+}
+
+impl Time {
+    /// The time that Prometheus takes `v` seconds for. No number, and what is beyond 64 bits, is the least integer, as
+    /// amd64 converts it; and what is before the first time that Go knows is that much before its last one.
+    fn of(v: f64) -> Self {
+        const FIRST: i64 = -9_223_372_028_715_321_600;
+        const LEAST: f64 = i64::MIN as f64;
+        let seconds = if (LEAST..-LEAST).contains(&v) { v as i64 } else { i64::MIN };
+        let wrapped = if seconds < FIRST { 1 << 64 } else { 0 };
+        let seconds = i128::from(seconds) + wrapped;
+        Time {
+            days: seconds.div_euclid(86_400) as i64,
+            second_of_day: seconds.rem_euclid(86_400) as i64,
+        }
+    }
+
+    fn date(self) -> Date {
+        date_of(self.days)
+    }
+}
+
+/// The function of a time called `name`.
+pub(super) fn part(name: &str) -> Option<fn(Time) -> i64> {
+    let part: fn(Time) -> i64 = match name {
+        "minute" => |t| t.second_of_day % 3600 / 60,
+        "hour" => |t| t.second_of_day / 3600,
         // 1970-01-01 was a Thursday, Sunday is 0.
-        "day_of_week" => |t| (t.div_euclid(DAY) + 4).rem_euclid(7),
-        "day_of_month" => |t| date_of(t.div_euclid(DAY)).day,
-        "day_of_year" => |t| day_of_year(&date_of(t.div_euclid(DAY))),
-        "days_in_month" => |t| days_in_month(&date_of(t.div_euclid(DAY))),
-        "month" => |t| date_of(t.div_euclid(DAY)).month,
-        "year" => |t| date_of(t.div_euclid(DAY)).year,
+        "day_of_week" => |t| (t.days + 4).rem_euclid(7),
+        "day_of_month" => |t| t.date().day,
+        "day_of_year" => |t| day_of_year(&t.date()),
+        "days_in_month" => |t| days_in_month(&t.date()),
+        "month" => |t| t.date().month,
+        "year" => |t| t.date().year,
         _ => return None,
     };
     Some(part)
@@ -65,7 +91,7 @@ pub(super) fn part(name: &str) -> Option<fn(i64) -> i64> {
 
 /// `part` of the argument, or of the evaluation time.
 pub(super) fn call(
-    part: fn(i64) -> i64,
+    part: fn(Time) -> i64,
     args: &mut Args,
     context: &Context<'_>,
 ) -> Result<Vec<StepVector>, QueryError> {
@@ -74,9 +100,7 @@ pub(super) fn call(
     } else {
         args.vector()?
     };
-    // Far beyond any calendar a float's seconds are no time; the bound keeps the arithmetic from overflowing.
-    let seconds = |v: f64| (v as i64).clamp(-(1 << 55), 1 << 55);
-    super::math::map(vector, |_, v| Some(part(seconds(v)) as f64), context)
+    super::math::map(vector, |_, v| Some(part(Time::of(v)) as f64), context)
 }
 
 #[cfg(test)]
@@ -85,9 +109,9 @@ mod tests {
 
     #[test]
     fn calendar_parts() {
-        let at = |name: &str, t: i64| part(name).map(|f| f(t));
+        let at = |name: &str, t: f64| part(name).map(|f| f(Time::of(t)));
         // 2016-02-29T13:37:42Z, a Monday.
-        let leap = 1_456_753_062;
+        let leap = 1_456_753_062.0;
         for (name, want) in [
             ("year", 2016),
             ("month", 2),
@@ -100,8 +124,26 @@ mod tests {
         ] {
             assert_eq!(at(name, leap), Some(want), "{name}");
         }
-        assert_eq!(at("year", -1), Some(1969));
-        assert_eq!(at("day_of_month", -1), Some(31));
-        assert_eq!(at("days_in_month", -2_206_310_400), Some(28), "1900 was no leap year");
+        assert_eq!(at("year", -1.0), Some(1969));
+        assert_eq!(at("day_of_month", -1.0), Some(31));
+        assert_eq!(at("days_in_month", -2_206_310_400.0), Some(28), "1900 was no leap year");
+    }
+
+    /// What Go 1.26 makes of them on amd64.
+    #[test]
+    fn what_is_no_time_has_a_date_all_the_same() {
+        let names = ["year", "month", "day_of_month", "day_of_week", "day_of_year", "hour"];
+        for (seconds, want) in [
+            (f64::NAN, [292_277_026_596, 12, 4, 0, 339, 15]),
+            (1e30, [292_277_026_596, 12, 4, 0, 339, 15]),
+            (f64::NEG_INFINITY, [292_277_026_596, 12, 4, 0, 339, 15]),
+            (-9.223_372_036e18, [292_277_026_624, 1, 6, 2, 6, 21]),
+            (-9.223_372_028e18, [-292_277_022_377, 9, 2, 6, 245, 4]),
+            (9.2e18, [291_536_396_232, 8, 31, 5, 244, 11]),
+            (-7e10, [-249, 10, 15, 5, 288, 19]),
+        ] {
+            let got = names.map(|name| part(name).map(|f| f(Time::of(seconds))));
+            assert_eq!(got, want.map(Some), "{seconds}");
+        }
     }
 }

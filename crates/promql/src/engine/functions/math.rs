@@ -91,7 +91,7 @@ pub(super) fn clamp(
 }
 
 /// The larger of two numbers: an infinity is larger than what is no number, too, as in Go.
-pub(super) fn larger(a: f64, b: f64) -> f64 {
+pub(crate) fn larger(a: f64, b: f64) -> f64 {
     match (a.is_nan(), b.is_nan()) {
         (true, _) if b == f64::INFINITY => b,
         (_, true) if a == f64::INFINITY => a,
@@ -101,7 +101,7 @@ pub(super) fn larger(a: f64, b: f64) -> f64 {
 }
 
 /// The smaller of two numbers, likewise.
-pub(super) fn smaller(a: f64, b: f64) -> f64 {
+pub(crate) fn smaller(a: f64, b: f64) -> f64 {
     -larger(-a, -b)
 }
 

@@ -14,7 +14,7 @@ use crate::error::QueryError;
 use crate::steps::Steps;
 use crate::syntax::PosRange;
 
-pub(crate) use math::negate;
+pub(crate) use math::{larger, negate, smaller};
 
 /// An evaluated argument.
 #[derive(Debug)]

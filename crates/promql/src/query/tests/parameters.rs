@@ -12,21 +12,70 @@ fn both(text: &str, source: &MemorySource) -> [Result<QueryOutput, QueryError>; 
 }
 
 #[test]
-fn numbers_of_series_that_are_none_are_refused() {
+fn numbers_of_series_are_judged_over_all_steps() {
     let source = source(&[("m", "a", 1.0, 1.0)]);
     for op in ["topk", "bottomk", "limitk"] {
-        for (k, message) in [
-            ("NaN", "Parameter value is NaN"),
-            ("Inf", "Scalar value +Inf overflows int64"),
-            ("-Inf", "Scalar value -Inf underflows int64"),
-            ("-1e30", "Scalar value -1e+30 underflows int64"),
-        ] {
+        for (k, message) in
+            [("NaN", "Parameter value is NaN"), ("Inf", "Scalar value +Inf overflows int64")]
+        {
             for answer in both(&format!("{op}({k}, m)"), &source) {
                 assert_eq!(answer.expect_err(op).to_string(), message, "{op}");
             }
         }
-        for answer in both(&format!("{op}(-1, m)"), &source) {
-            assert!(answer.is_ok(), "{op}");
+        for k in ["-1", "-1e30", "-Inf", "0.9"] {
+            for answer in both(&format!("{op}({k}, m)"), &source) {
+                let nothing = match answer.expect(op).value {
+                    QueryValue::Vector(vector) => vector.is_empty(),
+                    QueryValue::Matrix(matrix) => matrix.is_empty(),
+                    other => panic!("{op}: {other:?}"),
+                };
+                assert!(nothing, "{op} {k}");
+            }
+        }
+        // Times are 0 to 600: where a step wants a series, the others are judged too.
+        for (k, message) in [
+            ("1 / (time() - 300) * Inf", "Scalar value -Inf underflows int64"),
+            ("2 + 0 / (time() - 300)", "Parameter value is NaN"),
+        ] {
+            let [_, range] = both(&format!("{op}({k}, m)"), &source);
+            assert_eq!(range.expect_err(op).to_string(), message, "{op} {k}");
+        }
+    }
+}
+
+/// However many steps have a parameter that is none: Prometheus warns of the least and of the largest.
+#[test]
+fn invalid_parameters_of_aggregations_are_told_once() {
+    let source = source(&[("m", "a", 1.0, 1.0)]);
+    for (text, notes) in [
+        ("quantile(time() / 100 - 3, m)", &["got 3 ", "got -3 "][..]),
+        ("quantile(NaN, m)", &["got NaN "]),
+        ("quantile(0 / (time() - 300), m)", &["got NaN "]),
+        ("limit_ratio(time() / 100 - 3, m)", &["got 3, capping to 1", "got -3, capping to -1"]),
+        ("limit_ratio(0, m)", &[]),
+    ] {
+        let [_, range] = both(text, &source);
+        let warnings = range.expect(text).warnings;
+        let said = |note: &&str| warnings.iter().any(|w| (w.clone() + " ").contains(*note));
+        assert!(warnings.len() == notes.len() && notes.iter().all(said), "{text}: {warnings:?}");
+    }
+}
+
+/// Beside those of other aggregations, which point at the argument.
+#[test]
+fn notes_of_topk_point_at_the_whole_aggregation() {
+    let mut source = source(&[("m", "a", 1.0, 1.0)]);
+    let labels = Labels::from_pairs([("__name__", "m"), ("l", "h")]);
+    source.add(&labels, 590_000, SampleValue::Histogram(Arc::new(Histogram::default())));
+    for (text, place) in [
+        ("1 * topk(1, m)", "topk aggregation (1:5)"),
+        ("1 * bottomk(1, -m)", "bottomk aggregation (1:5)"),
+        ("1 * max(m)", "max aggregation (1:9)"),
+        ("1 * max(-m)", "max aggregation (1:9)"),
+    ] {
+        for answer in both(text, &source) {
+            let infos = answer.expect(text).infos;
+            assert!(infos.len() == 1 && infos[0].ends_with(place), "{text}: {infos:?}");
         }
     }
 }

@@ -201,18 +201,13 @@ fn base(url: &str) -> Result<String> {
     Ok(url.trim_end_matches('/').to_string())
 }
 
-/// Runs the command of a flag to its end.
+/// Runs the command of a flag to its end; what it leaves running may go on. It writes where our own complaints go: our
+/// output is for the results.
 fn run(flag: &str, command: &str) -> Result<(), SubjectError> {
     let broken = |why: String| SubjectError::Broken(format!("{flag}: {why}"));
-    let output = Command::new("sh").arg("-c").arg(command).output();
-    let output = output.map_err(|error| broken(error.to_string()))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            Err(broken(format!("{}: {}", output.status, said.trim())))
-        }
-    }
+    let status = Command::new("sh").arg("-c").arg(command).stdout(std::io::stderr()).status();
+    let status = status.map_err(|error| broken(error.to_string()))?;
+    if status.success() { Ok(()) } else { Err(broken(status.to_string())) }
 }
 
 fn broken(error: reqwest::Error) -> SubjectError {
@@ -242,7 +237,10 @@ impl Subject for Remote {
             return broken;
         }
         run("--cut-cmd", command)?;
-        outcome.and(self.write_all(&second))
+        match self.write_all(&second) {
+            broken @ Err(SubjectError::Broken(_)) => broken,
+            taken => outcome.and(taken),
+        }
     }
 
     fn ask(&mut self, expr: &str, times: EvalTimes) -> Result<Answer, SubjectError> {

@@ -148,12 +148,21 @@ async fn a_load_is_cut_in_its_middle() {
     // What is refused is told, and the rest written all the same.
     server.answers.lock().extend([(400, "no"), (204, "")]);
     assert!(matches!(remote.load(all()), Err(SubjectError::Refused(why)) if why.contains("no")));
-    assert_eq!(std::fs::read_to_string(&mark).expect("it was run"), "\n\n");
-    remote.cut_between_halves(Some("echo no leader >&2; exit 3".to_string()));
+    // What is broken outranks what was refused before.
+    server.answers.lock().extend([(400, "no"), (500, "out of luck")]);
+    assert!(matches!(remote.load(all()), Err(SubjectError::Broken(why)) if why.contains("luck")));
+    assert_eq!(std::fs::read_to_string(&mark).expect("it was run"), "\n\n\n");
+    remote.cut_between_halves(Some("exit 3".to_string()));
     server.answers.lock().push_back((204, ""));
     let outcome = remote.load(all());
-    assert!(matches!(outcome, Err(SubjectError::Broken(why)) if why.ends_with("no leader")));
-    assert_eq!(server.seen.lock().len(), 5);
+    assert!(
+        matches!(outcome, Err(SubjectError::Broken(why)) if why == "--cut-cmd: exit status: 3")
+    );
+    assert_eq!(server.seen.lock().len(), 7);
+    // A server that a command leaves running is not waited for.
+    let began = format!("sleep 600 & echo $! > '{}'", mark.display());
+    assert_eq!(run("--reset-cmd", &began), Ok(()));
+    assert_eq!(run("--reset-cmd", &format!("kill $(cat '{}')", mark.display())), Ok(()));
 }
 
 #[test]
