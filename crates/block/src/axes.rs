@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pando_codec::CodecError;
 use pando_codec::axis::{decode_axis, encode_axis};
-use pando_model::{JoinedAxes, TimeRange};
+use pando_model::{BlockId, JoinedAxes, TimeRange};
 use rapidhash::fast::RandomState;
 
 use crate::series::positions;
@@ -19,30 +19,35 @@ use crate::series::positions;
 const TIMES_MAX: usize = 1 << 20;
 
 /// A decoded axis and the part of it that a scan wants.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Axis {
     pub(crate) full: Arc<[i64]>,
     /// The positions of `wanted` in `full`.
     pub(crate) at: Range<usize>,
     pub(crate) wanted: Arc<[i64]>,
+    /// The times that the scan wants; `None`: all.
+    pub(crate) time: Option<TimeRange>,
+    /// The block that is scanned.
+    pub(crate) block: BlockId,
 }
 
-/// The axes of one scan.
+/// The axes of one scan of a block.
 pub(crate) struct Axes {
+    block: BlockId,
     /// The times that the scan wants; `None`: all.
     time: Option<TimeRange>,
-    by_bytes: HashMap<Box<[u8]>, Axis, RandomState>,
+    by_bytes: HashMap<Box<[u8]>, Arc<Axis>, RandomState>,
     pub(crate) joined: JoinedAxes,
     times: usize,
 }
 
 impl Axes {
-    pub(crate) fn new(time: Option<TimeRange>) -> Self {
-        Axes { time, by_bytes: HashMap::default(), joined: JoinedAxes::default(), times: 0 }
+    pub(crate) fn new(block: BlockId, time: Option<TimeRange>) -> Self {
+        Axes { block, time, by_bytes: HashMap::default(), joined: JoinedAxes::default(), times: 0 }
     }
 
     /// The axis that `bytes` encode.
-    pub(crate) fn decode(&mut self, bytes: &[u8]) -> Result<Axis, CodecError> {
+    pub(crate) fn decode(&mut self, bytes: &[u8]) -> Result<Arc<Axis>, CodecError> {
         if let Some(axis) = self.by_bytes.get(bytes) {
             return Ok(axis.clone());
         }
@@ -50,15 +55,10 @@ impl Axes {
         let at = self.time.map_or(0..full.len(), |time| positions(&full, time));
         let wanted =
             if at == (0..full.len()) { full.clone() } else { Arc::from(&full[at.clone()]) };
-        let axis = Axis { full, at, wanted };
+        let axis = Arc::new(Axis { full, at, wanted, time: self.time, block: self.block });
         self.remember(axis.full.len() + axis.wanted.len());
         self.by_bytes.insert(bytes.into(), axis.clone());
         Ok(axis)
-    }
-
-    /// The times that the scan wants; `None`: all.
-    pub(crate) fn time(&self) -> Option<TimeRange> {
-        self.time
     }
 
     fn remember(&mut self, times: usize) {
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn equal_bytes_share_one_axis() {
-        let mut axes = Axes::new(Some(TimeRange { min_ms: 2, max_ms: 9 }));
+        let mut axes = Axes::new(BlockId(1), Some(TimeRange { min_ms: 2, max_ms: 9 }));
         let a = bytes(&[1, 2, 3]);
         let first = axes.decode(&a).expect("an axis");
         assert_eq!((&*first.wanted, first.at.clone()), (&[2i64, 3][..], 1..3));

@@ -2,13 +2,15 @@
 //!
 //! It does not know which rows are one series; `scan.rs` joins them.
 
+use std::sync::Arc;
+
 use arrow::array::Array as _;
 use arrow::datatypes::UInt64Type;
 use pando_model::{LabelsPool, Metadata, MetricType, SeriesKey, TenantId};
 
 use crate::axes::{Axes, Axis};
 use crate::error::BlockError;
-use crate::part::SeriesPart;
+use crate::part::{OtherParts, SeriesPart};
 use crate::reader::Opened;
 use crate::schema::{Columns, Fixed};
 use crate::view::View;
@@ -16,7 +18,13 @@ use crate::view::View;
 /// A row: one series in one slice.
 pub(crate) struct Row {
     pub(crate) part: SeriesPart,
-    pub(crate) tenant: Option<TenantId>,
+    /// Where the batch has its columns.
+    pub(crate) about: Option<Box<About>>,
+}
+
+/// What a row says of its series beside labels and samples.
+pub(crate) struct About {
+    pub(crate) tenant: TenantId,
     pub(crate) metadata: Option<Metadata>,
 }
 
@@ -38,7 +46,7 @@ pub(crate) fn rows_of(
 ) -> Result<Vec<Row>, BlockError> {
     let block = view.block;
     let keys = view.numbers::<UInt64Type>(Fixed::Key)?;
-    let labels = view.labels()?;
+    let mut labels = view.labels()?;
     let (axis_keys, axis_bytes) = view.byte_dictionary(Fixed::Axis)?;
     let columns = [Fixed::Values, Fixed::Histogram, Fixed::Start, Fixed::Exemplars];
     let [values, histograms, starts, exemplars] = columns.map(|column| view.shared_bytes(column));
@@ -47,13 +55,14 @@ pub(crate) fn rows_of(
     let mut known = vec![None; axis_bytes.len()];
     let mut rows: Vec<Row> = Vec::with_capacity(view.batch.num_rows());
     for at in 0..view.batch.num_rows() {
-        let set = labels.get(at, pool);
+        let key = SeriesKey(keys.value(at));
+        let set = labels.get(at, key, pool);
         let set = set.ok_or_else(|| damaged(block, "labels that are not a set"))?;
         let axis_key = usize::try_from(axis_keys.value(at)).unwrap_or(usize::MAX);
         let Some(slot) = known.get_mut(axis_key) else {
             return Err(damaged(block, "an axis that the dictionary does not have"));
         };
-        let axis: &Axis = match slot {
+        let axis: &Arc<Axis> = match slot {
             Some(axis) => axis,
             None => {
                 let decoded = axes.decode(axis_bytes.value(axis_key));
@@ -65,27 +74,24 @@ pub(crate) fn rows_of(
                 })?)
             }
         };
+        let other = [&histograms, &starts, &exemplars].map(|column| column.get(at));
         let part = SeriesPart {
-            block: block.record.id,
             labels: set,
-            key: SeriesKey(keys.value(at)),
+            key,
             axis: axis.clone(),
             floats: values.get(at).unwrap_or_default(),
-            histograms: histograms.get(at),
-            starts: starts.get(at),
-            exemplars: exemplars.get(at),
-            time: axes.time(),
+            other: other.iter().any(Option::is_some).then(|| {
+                let [histograms, starts, exemplars] = other;
+                Box::new(OtherParts { histograms, starts, exemplars })
+            }),
         };
-        let (tenant, metadata) = if everything { described(view, at)? } else { (None, None) };
-        rows.push(Row { part, tenant, metadata });
+        let about = if everything { Some(Box::new(described(view, at)?)) } else { None };
+        rows.push(Row { part, about });
     }
     Ok(rows)
 }
 
-fn described(
-    view: &View<'_>,
-    at: usize,
-) -> Result<(Option<TenantId>, Option<Metadata>), BlockError> {
+fn described(view: &View<'_>, at: usize) -> Result<About, BlockError> {
     let text = |column: Fixed| -> Result<Option<&str>, BlockError> {
         Ok(view.texts(view.block.columns.root(column))?.get(at))
     };
@@ -103,7 +109,7 @@ fn described(
             help: text(Fixed::Help)?.unwrap_or_default().to_string(),
         }),
     };
-    Ok((Some(tenant), metadata))
+    Ok(About { tenant, metadata })
 }
 
 fn damaged(block: &Opened, what: &str) -> BlockError {

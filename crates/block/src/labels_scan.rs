@@ -30,10 +30,11 @@ impl Selection {
         let mut found: Vec<(SeriesKey, Labels)> = Vec::new();
         let mut pool = LabelsPool::default();
         self.each_batch(io, &roots, |view| {
-            let (keys, labels) = (view.numbers::<UInt64Type>(Fixed::Key)?, view.labels()?);
+            let (keys, mut labels) = (view.numbers::<UInt64Type>(Fixed::Key)?, view.labels()?);
             for row in 0..view.batch.num_rows() {
-                let set = labels.get(row, &mut pool).ok_or_else(|| no_set(self.block.record.id))?;
-                let series = (SeriesKey(keys.value(row)), set);
+                let key = SeriesKey(keys.value(row));
+                let set = labels.get(row, key, &mut pool);
+                let series = (key, set.ok_or_else(|| no_set(self.block.record.id))?);
                 // Rows of one series are neighbours.
                 if found.last() != Some(&series) {
                     found.push(series);
@@ -52,14 +53,16 @@ impl Selection {
         time: TimeRange,
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, BlockError> {
         let (columns, block) = (&self.block.columns, self.block.record.id);
-        let mut roots = vec![columns.root(Fixed::Exemplars)];
+        let mut roots = vec![columns.root(Fixed::Key), columns.root(Fixed::Exemplars)];
         roots.extend(columns.all_label_roots());
         roots.sort_unstable();
         let (mut found, mut pool) = (Vec::new(), LabelsPool::default());
         self.each_batch(io, &roots, |view| {
-            let (encoded, labels) = (view.bytes(Fixed::Exemplars)?, view.labels()?);
+            let (keys, mut labels) = (view.numbers::<UInt64Type>(Fixed::Key)?, view.labels()?);
+            let encoded = view.bytes(Fixed::Exemplars)?;
             for row in (0..view.batch.num_rows()).filter(|row| encoded.is_valid(*row)) {
-                let set = labels.get(row, &mut pool).ok_or_else(|| no_set(block))?;
+                let key = SeriesKey(keys.value(row));
+                let set = labels.get(row, key, &mut pool).ok_or_else(|| no_set(block))?;
                 let exemplars = decode_exemplars(encoded.value(row));
                 let mut exemplars = exemplars.map_err(|source| BlockError::Value {
                     block,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pando_codec::CodecError;
 use pando_codec::series_chunk::Parts;
-use pando_model::{BlockId, Labels, SeriesKey, SeriesSamples, TimeRange};
+use pando_model::{Labels, SeriesKey, SeriesSamples};
 
 use crate::axes::Axis;
 use crate::error::BlockError;
@@ -19,16 +19,20 @@ use crate::series::on_axis;
 /// One series in one slice of a block, as far as a scan wants it. Cloning shares the bytes.
 #[derive(Clone, Debug)]
 pub struct SeriesPart {
-    pub(crate) block: BlockId,
     pub(crate) labels: Labels,
     pub(crate) key: SeriesKey,
-    pub(crate) axis: Axis,
+    pub(crate) axis: Arc<Axis>,
     pub(crate) floats: Bytes,
+    /// Where the row holds more than floats.
+    pub(crate) other: Option<Box<OtherParts>>,
+}
+
+/// What few rows hold.
+#[derive(Clone, Debug)]
+pub(crate) struct OtherParts {
     pub(crate) histograms: Option<Bytes>,
     pub(crate) starts: Option<Bytes>,
     pub(crate) exemplars: Option<Bytes>,
-    /// The exemplars that are wanted; `None`: all.
-    pub(crate) time: Option<TimeRange>,
 }
 
 impl SeriesPart {
@@ -88,24 +92,25 @@ impl SeriesPart {
             samples = on_axis(&samples, axis.at.clone(), axis.wanted.clone());
             samples.exemplars = exemplars;
         }
-        if let Some(time) = self.time {
+        if let Some(time) = axis.time {
             samples.exemplars.retain(|e| time.contains(e.timestamp_ms));
         }
         Ok(samples)
     }
 
     fn parts(&self) -> Parts<'_> {
+        let other = self.other.as_deref();
         Parts {
             floats: &self.floats,
-            histograms: self.histograms.as_deref(),
-            starts: self.starts.as_deref(),
-            exemplars: self.exemplars.as_deref(),
+            histograms: other.and_then(|other| other.histograms.as_deref()),
+            starts: other.and_then(|other| other.starts.as_deref()),
+            exemplars: other.and_then(|other| other.exemplars.as_deref()),
         }
     }
 
     fn damaged(&self, source: CodecError) -> BlockError {
         BlockError::Value {
-            block: self.block,
+            block: self.axis.block,
             series: self.labels.to_string(),
             column: Fixed::Values.name(),
             source,

@@ -67,7 +67,7 @@ impl BlockRows {
             let (block, io) = (&self.block, self.io.as_ref());
             let mut known = self.known.take();
             let group = fetch_verified(block.record.id, io, ranges, |parts| {
-                let known = known.take().unwrap_or_else(|| Known::new(None));
+                let known = known.take().unwrap_or_else(|| Known::new(block.record.id, None));
                 GroupSeries::new(block.clone(), read.clone(), parts, known)
             })
             .await?;

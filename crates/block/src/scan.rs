@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pando_model::{LabelsPool, Metadata, SeriesSamples, TenantId, TimeRange};
+use pando_model::{BlockId, LabelsPool, Metadata, SeriesSamples, TenantId, TimeRange};
 use parking_lot::Mutex;
 
 use crate::axes::Axes;
@@ -31,8 +31,8 @@ pub(crate) struct Known {
 
 impl Known {
     /// Nothing yet, of a scan that wants samples in `time`; `None`: all.
-    pub(crate) fn new(time: Option<TimeRange>) -> Self {
-        Known { axes: Axes::new(time), labels: SharedLabels::default() }
+    pub(crate) fn new(block: BlockId, time: Option<TimeRange>) -> Self {
+        Known { axes: Axes::new(block, time), labels: SharedLabels::default() }
     }
 }
 
@@ -47,7 +47,7 @@ impl Selection {
     /// The series of the `at`-th row group with selected rows. `parts` are the bytes of
     /// [`Selection::ranges`].
     pub fn decode(&self, at: usize, parts: &[Bytes]) -> Result<GroupSeries, BlockError> {
-        self.decode_with(at, parts, Known::new(Some(self.time)))
+        self.decode_with(at, parts, Known::new(self.block.record.id, Some(self.time)))
     }
 
     /// [`Selection::decode`] with what is known of the row groups before, so that targets share their axes.
@@ -175,8 +175,9 @@ impl GroupSeries {
 
     /// One series of its rows.
     fn join(&mut self, mut rows: Vec<Row>) -> Result<Option<Series>, BlockError> {
-        let metadata = rows.iter_mut().rev().find_map(|r| r.metadata.take());
-        let tenant = rows.first().and_then(|row| row.tenant.clone());
+        let mut abouts = rows.iter_mut().rev().filter_map(|row| row.about.as_deref_mut());
+        let metadata = abouts.find_map(|about| about.metadata.take());
+        let tenant = rows.first().and_then(|row| Some(row.about.as_ref()?.tenant.clone()));
         let parts: Result<Vec<_>, _> = rows.iter().map(|row| row.part.decode()).collect();
         let samples = SeriesSamples::join(parts?, &mut self.known.axes.joined);
         Ok(samples.map(|samples| Series { samples, tenant, metadata }))
@@ -184,7 +185,10 @@ impl GroupSeries {
 }
 
 fn same_series(a: &Row, b: &Row) -> bool {
-    a.part.key == b.part.key && a.part.labels == b.part.labels && a.tenant == b.tenant
+    fn tenant(row: &Row) -> Option<&TenantId> {
+        row.about.as_ref().map(|about| &about.tenant)
+    }
+    a.part.key == b.part.key && a.part.labels == b.part.labels && tenant(a) == tenant(b)
 }
 
 /// A running scan: fetches one row group after the other.
@@ -260,16 +264,13 @@ impl SeriesScan {
     async fn fetch_group(&mut self) -> Result<(), BlockError> {
         let (selection, at) = (&self.selection, self.at);
         let (mut known, mut bytes) = (self.known.take(), 0);
-        let new = || Known { axes: Axes::new(Some(selection.time)), labels: self.labels.clone() };
-        let fetched = fetch_verified(
-            selection.block.record.id,
-            self.io.as_ref(),
-            selection.ranges(at),
-            |parts| {
-                bytes = parts.iter().map(|part| part.len() as u64).sum();
-                selection.decode_with(at, parts, known.take().unwrap_or_else(new))
-            },
-        );
+        let block = selection.block.record.id;
+        let new =
+            || Known { labels: self.labels.clone(), ..Known::new(block, Some(selection.time)) };
+        let fetched = fetch_verified(block, self.io.as_ref(), selection.ranges(at), |parts| {
+            bytes = parts.iter().map(|part| part.len() as u64).sum();
+            selection.decode_with(at, parts, known.take().unwrap_or_else(new))
+        });
         let group = fetched.await?;
         (self.group, self.group_bytes) = (Some(group), bytes);
         self.at += 1;

@@ -63,7 +63,7 @@ pub(crate) async fn verify_opened(
         };
         let parts = fetch(block.record.id, io.as_ref(), read.ranges(block)).await?;
         let mut batches = read.decode(block, &parts)?;
-        let mut axes = Axes::new(None);
+        let mut axes = Axes::new(block.record.id, None);
         check.last_of_group();
         while let Some(batch) = batches.next()? {
             check.batch(&View { block, batch: &batch, roots: &read.roots }, &mut axes)?;
@@ -100,7 +100,9 @@ impl<'a> Check<'a> {
     fn batch(&mut self, view: &View<'_>, axes: &mut Axes) -> Result<(), BlockError> {
         let slices = view.numbers::<Int64Type>(Fixed::Slice)?;
         for (at, row) in rows_of(view, axes, &mut LabelsPool::default())?.into_iter().enumerate() {
-            let Some(tenant) = row.tenant else { return Err(self.wrong("no tenant")) };
+            let Some(tenant) = row.about.map(|about| about.tenant) else {
+                return Err(self.wrong("no tenant"));
+            };
             let samples = row.part.decode()?;
             self.header(view, at, &samples)?;
             let place = SeriesPlace { tenant, key: samples.key, labels: samples.labels.clone() };

@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type};
 use bytes::Bytes;
-use pando_model::{BlockId, Labels, LabelsPool};
+use pando_model::{BlockId, Labels, LabelsPool, SeriesKey};
 
 use crate::error::BlockError;
 use crate::reader::Opened;
@@ -93,7 +93,7 @@ impl View<'_> {
                 columns.push((name.as_str(), texts));
             }
         }
-        Ok(LabelsView { columns, rest: self.rest()? })
+        Ok(LabelsView { columns, rest: self.rest()?, pairs: Vec::new() })
     }
 }
 
@@ -180,12 +180,20 @@ pub(crate) struct LabelsView<'a> {
     /// Columns in which any row has a value, sorted by name.
     pub(crate) columns: Vec<(&'a str, Texts<'a>)>,
     pub(crate) rest: Rest<'a>,
+    /// Those of one row.
+    pairs: Vec<(&'a str, &'a str)>,
 }
 
 impl LabelsView<'_> {
-    /// The labels of row `row`. `None` where they are not a set.
-    pub(crate) fn get(&self, row: usize, pool: &mut LabelsPool) -> Option<Labels> {
-        let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(self.columns.len() + 8);
+    /// The labels of row `row`, whose series has `key`. `None` where they are not a set.
+    pub(crate) fn get(
+        &mut self,
+        row: usize,
+        key: SeriesKey,
+        pool: &mut LabelsPool,
+    ) -> Option<Labels> {
+        let pairs = &mut self.pairs;
+        pairs.clear();
         let mut rest = self.rest.pairs(row).peekable();
         for (name, texts) in &self.columns {
             let Some(value) = texts.get(row) else { continue };
@@ -195,6 +203,6 @@ impl LabelsView<'_> {
             pairs.push((name, value));
         }
         pairs.extend(rest);
-        pool.from_sorted(pairs)
+        pool.from_sorted(key, pairs)
     }
 }

@@ -187,6 +187,10 @@ impl Source {
 
 /// The order of series in blocks and heads.
 fn order(a: &Part, b: &Part) -> Ordering {
+    // Most times, and most times in the same storage.
+    if a.key() == b.key() && a.labels() == b.labels() {
+        return Ordering::Equal;
+    }
     let name = a.labels().metric_name().cmp(b.labels().metric_name());
     name.then_with(|| a.key().cmp(&b.key())).then_with(|| a.labels().cmp(b.labels()))
 }
