@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::array::Array as _;
-use arrow::datatypes::UInt64Type;
+use arrow::datatypes::{UInt32Type, UInt64Type};
 use pando_model::{LabelsPool, Metadata, MetricType, SeriesKey, TenantId};
 
 use crate::axes::{Axes, Axis};
@@ -30,8 +30,16 @@ pub(crate) struct About {
 
 /// The root columns that hold samples and the labels they belong to.
 pub(crate) fn sample_roots(columns: &Columns) -> Vec<usize> {
-    let fixed =
-        [Fixed::Key, Fixed::Axis, Fixed::Values, Fixed::Histogram, Fixed::Start, Fixed::Exemplars];
+    let fixed = [
+        Fixed::Key,
+        Fixed::Resets,
+        Fixed::Stale,
+        Fixed::Axis,
+        Fixed::Values,
+        Fixed::Histogram,
+        Fixed::Start,
+        Fixed::Exemplars,
+    ];
     let mut roots: Vec<usize> = fixed.iter().map(|c| columns.root(*c)).collect();
     roots.extend(columns.all_label_roots());
     roots.sort_unstable();
@@ -51,7 +59,10 @@ pub(crate) fn rows_of(
     let columns = [Fixed::Values, Fixed::Histogram, Fixed::Start, Fixed::Exemplars];
     let [values, histograms, starts, exemplars] = columns.map(|column| view.shared_bytes(column));
     let (values, histograms, starts, exemplars) = (values?, histograms?, starts?, exemplars?);
+    let headers = [view.numbers::<UInt32Type>(Fixed::Resets)?, view.numbers(Fixed::Stale)?];
     let everything = view.roots.len() == block.columns.all_roots().len();
+    // Most blocks hold floats alone.
+    let plain = [&histograms, &starts, &exemplars].iter().all(|column| column.is_empty());
     let mut known = vec![None; axis_bytes.len()];
     let mut rows: Vec<Row> = Vec::with_capacity(view.batch.num_rows());
     for at in 0..view.batch.num_rows() {
@@ -74,16 +85,18 @@ pub(crate) fn rows_of(
                 })?)
             }
         };
-        let other = [&histograms, &starts, &exemplars].map(|column| column.get(at));
         let part = SeriesPart {
             labels: set,
             key,
             axis: axis.clone(),
+            // Null where there are no floats.
+            steady: headers.iter().all(|column| column.is_valid(at) && column.value(at) == 0),
             floats: values.get(at).unwrap_or_default(),
-            other: other.iter().any(Option::is_some).then(|| {
-                let [histograms, starts, exemplars] = other;
-                Box::new(OtherParts { histograms, starts, exemplars })
-            }),
+            other: if plain {
+                None
+            } else {
+                OtherParts::of([&histograms, &starts, &exemplars], at)
+            },
         };
         let about = if everything { Some(Box::new(described(view, at)?)) } else { None };
         rows.push(Row { part, about });

@@ -83,6 +83,8 @@ impl LocalFile {
         file.seek(SeekFrom::Start(range.start))?;
         let wanted = range.end.saturating_sub(range.start);
         let mut bytes = Vec::new();
+        // At once: growing would copy, and touch twice the memory.
+        bytes.try_reserve_exact(usize::try_from(wanted).unwrap_or(usize::MAX))?;
         let got = file.take(wanted).read_to_end(&mut bytes)? as u64;
         if got != wanted {
             return Err(std::io::ErrorKind::UnexpectedEof.into());

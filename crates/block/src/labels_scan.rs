@@ -88,8 +88,8 @@ impl Selection {
         self.each_batch(io, &roots, |view| {
             let labels = view.labels()?;
             // A batch has only selected rows, so that a column with a value in it has one of them.
-            for (name, _) in &labels.columns {
-                insert(&mut names, name);
+            for column in &labels.columns {
+                insert(&mut names, column.name);
             }
             for row in 0..view.batch.num_rows() {
                 labels.rest.pairs(row).for_each(|(name, _)| insert(&mut names, name));

@@ -15,6 +15,7 @@ use crate::axes::Axis;
 use crate::error::BlockError;
 use crate::schema::Fixed;
 use crate::series::on_axis;
+use crate::view::SharedBytes;
 
 /// One series in one slice of a block, as far as a scan wants it. Cloning shares the bytes.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct SeriesPart {
     pub(crate) labels: Labels,
     pub(crate) key: SeriesKey,
     pub(crate) axis: Arc<Axis>,
+    /// Whether no float is a stale marker, or lower than the one before it, as the row's header says.
+    pub(crate) steady: bool,
     pub(crate) floats: Bytes,
     /// Where the row holds more than floats.
     pub(crate) other: Option<Box<OtherParts>>,
@@ -33,6 +36,15 @@ pub(crate) struct OtherParts {
     pub(crate) histograms: Option<Bytes>,
     pub(crate) starts: Option<Bytes>,
     pub(crate) exemplars: Option<Bytes>,
+}
+
+impl OtherParts {
+    /// Row `row` of the three columns; `None` where it has none of them.
+    pub(crate) fn of(columns: [&SharedBytes<'_>; 3], row: usize) -> Option<Box<Self>> {
+        let [histograms, starts, exemplars] = columns.map(|column| column.get(row));
+        let any = histograms.is_some() || starts.is_some() || exemplars.is_some();
+        any.then(|| Box::new(OtherParts { histograms, starts, exemplars }))
+    }
 }
 
 impl SeriesPart {
@@ -64,6 +76,11 @@ impl SeriesPart {
     /// Whether there is nothing but floats.
     pub fn is_plain(&self) -> bool {
         self.parts().is_plain()
+    }
+
+    /// Whether none of its floats is a stale marker, or lower than the one before it; false where that is not known.
+    pub fn is_steady(&self) -> bool {
+        self.steady
     }
 
     /// Appends the floats of a plain part, one per time of [`SeriesPart::axis`].

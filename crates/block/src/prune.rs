@@ -5,48 +5,95 @@
 
 use std::ops::Range;
 
-use pando_model::{KeyRange, METRIC_NAME, MatchOp, Matcher, TimeRange};
+use pando_model::{KeyRange, METRIC_NAME, MatchOp, Matcher, TenantId, TimeRange};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
 use crate::reader::Opened;
 use crate::schema::Fixed;
 
-/// The rows of `group` within `rows` that may hold series with keys in `keys` that pass `matchers`
-/// and have samples in `time`.
-pub(crate) fn prune(
-    block: &Opened,
-    group: usize,
-    rows: Range<u64>,
-    keys: KeyRange,
-    matchers: &[Matcher],
-    time: TimeRange,
-) -> Vec<Range<u64>> {
-    let mut left = vec![rows];
-    let leaf = |column: Fixed| block.columns.leaves(block.columns.root(column)).start;
-    if keys != KeyRange::ALL {
-        keep(block, group, leaf(Fixed::Key), &mut left, |index, page| {
-            let ColumnIndexMetaData::INT64(index) = index else { return true };
-            // The column is unsigned; the library hands out the bits as signed.
-            let bounds = (index.min_value(page), index.max_value(page));
-            let (Some(min), Some(max)) = bounds else { return true };
-            *min as u64 <= keys.last.0 && keys.first.0 <= *max as u64
-        });
-    }
-    keep(block, group, leaf(Fixed::MinTime), &mut left, |index, page| {
-        let ColumnIndexMetaData::INT64(index) = index else { return true };
-        index.min_value(page).is_none_or(|min| *min < time.max_ms)
-    });
-    keep(block, group, leaf(Fixed::MaxTime), &mut left, |index, page| {
-        let ColumnIndexMetaData::INT64(index) = index else { return true };
-        index.max_value(page).is_none_or(|max| *max >= time.min_ms)
-    });
-    if let Some(root) = block.columns.label_root(METRIC_NAME) {
-        let leaf = block.columns.leaves(root).start;
-        for matcher in matchers.iter().filter(|m| m.name() == METRIC_NAME) {
-            keep(block, group, leaf, &mut left, |index, page| may_match(index, page, matcher));
+/// What a scan wants: samples in `time` of series of `tenant` with keys in `keys` that pass `matchers`.
+pub(crate) struct Wanted<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) keys: KeyRange,
+    pub(crate) matchers: &'a [Matcher],
+    pub(crate) time: TimeRange,
+}
+
+impl Wanted<'_> {
+    /// The rows of `group` within `rows`, all of them the tenant's, that may be wanted.
+    pub(crate) fn prune(&self, block: &Opened, group: usize, rows: Range<u64>) -> Vec<Range<u64>> {
+        let Wanted { keys, matchers, time, .. } = *self;
+        let mut left = vec![rows];
+        if keys != KeyRange::ALL {
+            keep(block, group, leaf(block, Fixed::Key), &mut left, |index, page| {
+                let ColumnIndexMetaData::INT64(index) = index else { return true };
+                // The column is unsigned; the library hands out the bits as signed.
+                let bounds = (index.min_value(page), index.max_value(page));
+                let (Some(min), Some(max)) = bounds else { return true };
+                *min as u64 <= keys.last.0 && keys.first.0 <= *max as u64
+            });
         }
+        keep(block, group, leaf(block, Fixed::MinTime), &mut left, |index, page| {
+            let ColumnIndexMetaData::INT64(index) = index else { return true };
+            index.min_value(page).is_none_or(|min| *min < time.max_ms)
+        });
+        keep(block, group, leaf(block, Fixed::MaxTime), &mut left, |index, page| {
+            let ColumnIndexMetaData::INT64(index) = index else { return true };
+            index.max_value(page).is_none_or(|max| *max >= time.min_ms)
+        });
+        if let Some(leaf) = name_leaf(block) {
+            for matcher in matchers.iter().filter(|m| m.name() == METRIC_NAME) {
+                keep(block, group, leaf, &mut left, |index, page| may_match(index, page, matcher));
+            }
+        }
+        left
     }
-    left
+
+    /// Whether all of `rows` are wanted, as the statistics of their pages alone say: nothing but the name is asked of the
+    /// labels, and a page has one name.
+    pub(crate) fn all_pass(&self, block: &Opened, group: usize, rows: &[Range<u64>]) -> bool {
+        let Wanted { tenant, keys, matchers, time } = *self;
+        let Some(names) = name_leaf(block) else { return false };
+        let all = |leaf, passes: &dyn Fn(&ColumnIndexMetaData, usize) -> bool| {
+            all_of(block, group, leaf, rows, passes)
+        };
+        keys == KeyRange::ALL
+            && matchers.iter().all(|matcher| matcher.name() == METRIC_NAME)
+            && all(leaf(block, Fixed::Tenant), &|index, page| {
+                only_text(index, page) == Some(tenant.as_str())
+            })
+            && all(leaf(block, Fixed::MinTime), &|index, page| {
+                let ColumnIndexMetaData::INT64(index) = index else { return false };
+                index.max_value(page).is_some_and(|max| *max < time.max_ms)
+            })
+            && all(leaf(block, Fixed::MaxTime), &|index, page| {
+                let ColumnIndexMetaData::INT64(index) = index else { return false };
+                index.min_value(page).is_some_and(|min| *min >= time.min_ms)
+            })
+            && all(names, &|index, page| {
+                let name = only_text(index, page);
+                name.is_some_and(|name| matchers.iter().all(|matcher| matcher.matches(name)))
+            })
+    }
+}
+
+fn leaf(block: &Opened, column: Fixed) -> usize {
+    block.columns.leaves(block.columns.root(column)).start
+}
+
+/// The leaf column of metric names, where they have a column.
+fn name_leaf(block: &Opened) -> Option<usize> {
+    block.columns.label_root(METRIC_NAME).map(|root| block.columns.leaves(root).start)
+}
+
+/// The one text that all rows of a page have. A text that was cut has another bound above than below.
+fn only_text(index: &ColumnIndexMetaData, page: usize) -> Option<&str> {
+    let ColumnIndexMetaData::BYTE_ARRAY(index) = index else { return None };
+    if index.is_null_page(page) || index.null_count(page) != Some(0) {
+        return None;
+    }
+    let (min, max) = (index.min_value(page)?, index.max_value(page)?);
+    std::str::from_utf8(min).ok().filter(|_| min == max)
 }
 
 /// Whether a page of metric names may hold one that passes.
@@ -96,6 +143,25 @@ fn keep(
         }
     }
     *rows = intersect(rows, &kept);
+}
+
+/// Whether `passes` holds for each page of column `leaf` that any of `rows` is in.
+fn all_of(
+    block: &Opened,
+    group: usize,
+    leaf: usize,
+    rows: &[Range<u64>],
+    passes: &dyn Fn(&ColumnIndexMetaData, usize) -> bool,
+) -> bool {
+    let indexes = block.arrow.metadata().page_index();
+    let Some(index) = indexes.and_then(|all| all.column_index(group, leaf)) else { return false };
+    let pages = &block.pages.chunk(group, leaf).data;
+    index.num_pages() == pages.len() as u64
+        && pages.iter().enumerate().all(|(at, page)| {
+            let end = pages.get(at + 1).map_or(block.group_rows(group), |next| next.first_row);
+            let touched = rows.iter().any(|run| run.start < end && page.first_row < run.end);
+            !touched || passes(index, at)
+        })
 }
 
 /// The rows that are in both lists of runs (sorted, disjoint).

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::{Int64Type, UInt32Type, UInt64Type};
+use arrow::datatypes::{Int64Type, UInt64Type};
 use bytes::Bytes;
 use pando_model::{BlockRecord, KeyRange, Matcher, SeriesKey, TenantId, TimeRange};
 
@@ -17,7 +17,7 @@ use crate::error::BlockError;
 use crate::group::{GroupRead, runs};
 use crate::io::{RangeReader, coalesce};
 use crate::pages::Page;
-use crate::prune::prune;
+use crate::prune::Wanted;
 use crate::reader::{Opened, fetch_verified};
 use crate::schema::Fixed;
 use crate::view::View;
@@ -30,6 +30,8 @@ pub struct ScanPlan {
     matchers: Vec<Matcher>,
     time: TimeRange,
     reads: Vec<GroupRead>,
+    /// Rows that pass as the footer alone says.
+    passed: Vec<SelectedGroup>,
 }
 
 /// Rows that passed, of one row group.
@@ -37,7 +39,6 @@ pub struct ScanPlan {
 pub(crate) struct SelectedGroup {
     pub(crate) group: usize,
     pub(crate) rows: Vec<Range<u64>>,
-    samples: u64,
 }
 
 /// The rows of a scan.
@@ -56,24 +57,24 @@ impl ScanPlan {
         matchers: Vec<Matcher>,
         time: TimeRange,
     ) -> ScanPlan {
-        let mut plan = ScanPlan { block, tenant, keys, matchers, time, reads: Vec::new() };
-        plan.reads = plan.candidates();
+        let (reads, passed) = (Vec::new(), Vec::new());
+        let mut plan = ScanPlan { block, tenant, keys, matchers, time, reads, passed };
+        plan.prune();
         plan
     }
 
-    /// The reads of the first stage: the tenant's rows, pruned.
-    fn candidates(&self) -> Vec<GroupRead> {
+    /// Prunes the tenant's rows: those that are left pass, or are read.
+    fn prune(&mut self) {
         let block = &self.block;
-        let Some(span) = block.record.tenant(&self.tenant) else { return Vec::new() };
+        let Some(span) = block.record.tenant(&self.tenant) else { return };
         let common = self.keys.intersect(span.keys);
-        let Some(keys) = common.filter(|_| span.time.overlaps(self.time)) else {
-            return Vec::new();
-        };
+        let Some(keys) = common.filter(|_| span.time.overlaps(self.time)) else { return };
         // A range that holds all keys of the tenant need not look at them.
         let keys = if keys == span.keys { KeyRange::ALL } else { keys };
         let roots = self.roots();
         let span_rows = span.first_row..span.first_row + span.rows;
-        let mut reads = Vec::new();
+        let wanted =
+            Wanted { tenant: &self.tenant, keys, matchers: &self.matchers, time: self.time };
         for group in 0..block.groups() {
             let (start, end) = (block.group_starts[group], block.group_starts[group + 1]);
             let rows = span_rows.start.max(start)..span_rows.end.min(end);
@@ -81,17 +82,21 @@ impl ScanPlan {
                 continue;
             }
             let rows = rows.start - start..rows.end - start;
-            let rows = prune(block, group, rows, keys, &self.matchers, self.time);
-            if !rows.is_empty() {
-                reads.push(GroupRead { group, rows, roots: roots.clone() });
+            let rows = wanted.prune(block, group, rows);
+            if rows.is_empty() {
+                continue;
+            }
+            if wanted.all_pass(block, group, &rows) {
+                self.passed.push(SelectedGroup { group, rows });
+            } else {
+                self.reads.push(GroupRead { group, rows, roots: roots.clone() });
             }
         }
-        reads
     }
 
     fn roots(&self) -> Vec<usize> {
         let columns = &self.block.columns;
-        let fixed = [Fixed::Tenant, Fixed::Key, Fixed::Count, Fixed::MinTime, Fixed::MaxTime];
+        let fixed = [Fixed::Tenant, Fixed::Key, Fixed::MinTime, Fixed::MaxTime];
         let mut roots: Vec<usize> = fixed.iter().map(|c| columns.root(*c)).collect();
         for matcher in &self.matchers {
             let map = || columns.root(Fixed::Labels);
@@ -100,6 +105,12 @@ impl ScanPlan {
         roots.sort_unstable();
         roots.dedup();
         roots
+    }
+
+    /// Row groups whose rows are read to test them.
+    #[cfg(test)]
+    pub(crate) fn groups_read(&self) -> usize {
+        self.reads.len()
     }
 
     /// The ranges to fetch before [`ScanPlan::select`].
@@ -115,27 +126,26 @@ impl ScanPlan {
     /// Tests the rows. `parts` are the bytes of [`ScanPlan::ranges`].
     pub fn select(&self, parts: &[Bytes]) -> Result<Selection, BlockError> {
         let ranges = self.ranges();
-        let mut groups = Vec::new();
+        let mut groups = self.passed.clone();
         for read in &self.reads {
             let mut tests = Tests::new(self);
             let mut batches = read.decode_from(&self.block, &ranges, parts)?;
             let mut positions = read.rows.iter().cloned().flatten();
-            let (mut selected, mut samples) = (Vec::new(), 0u64);
+            let mut selected = Vec::new();
             while let Some(batch) = batches.next()? {
                 let view = View { block: &self.block, batch: &batch, roots: &read.roots };
-                let counts = view.numbers::<UInt32Type>(Fixed::Count)?;
                 let passed = self.test(&view, &mut tests)?;
                 for (at, position) in (&mut positions).take(batch.num_rows()).enumerate() {
                     if passed[at] {
                         selected.push(position);
-                        samples += u64::from(counts.value(at));
                     }
                 }
             }
             if !selected.is_empty() {
-                groups.push(SelectedGroup { group: read.group, rows: runs(selected), samples });
+                groups.push(SelectedGroup { group: read.group, rows: runs(selected) });
             }
         }
+        groups.sort_by_key(|selected| selected.group);
         Ok(Selection { block: self.block.clone(), time: self.time, groups })
     }
 
@@ -235,11 +245,6 @@ impl Selection {
     /// The number of rows.
     pub fn rows(&self) -> u64 {
         self.groups.iter().flat_map(|g| &g.rows).map(|r| r.end - r.start).sum()
-    }
-
-    /// The number of samples in these rows: an upper bound of what a scan returns, for budgets.
-    pub fn samples(&self) -> u64 {
-        self.groups.iter().map(|g| g.samples).sum()
     }
 
     /// The number of row groups that have selected rows. They can be read in any order, or side by

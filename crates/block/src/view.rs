@@ -90,10 +90,11 @@ impl View<'_> {
             let root = self.block.columns.label_root(name).unwrap_or_default();
             let texts = self.texts(root)?;
             if texts.keys.null_count() < texts.keys.len() {
-                columns.push((name.as_str(), texts));
+                let numbers = vec![0; texts.texts.len()];
+                columns.push(LabelColumn { name, texts, number: 0, numbers });
             }
         }
-        Ok(LabelsView { columns, rest: self.rest()?, pairs: Vec::new() })
+        Ok(LabelsView { columns, rest: self.rest()?, pairs: Vec::new(), numbers: Vec::new() })
     }
 }
 
@@ -108,6 +109,11 @@ pub(crate) struct SharedBytes<'a> {
 }
 
 impl SharedBytes<'_> {
+    /// Whether no row has any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.array.null_count() == self.array.len()
+    }
+
     /// The bytes of row `row`. `None`: null.
     pub(crate) fn get(&self, row: usize) -> Option<Bytes> {
         if self.array.is_null(row) {
@@ -178,10 +184,34 @@ impl<'a> Rest<'a> {
 /// The label sets of a batch.
 pub(crate) struct LabelsView<'a> {
     /// Columns in which any row has a value, sorted by name.
-    pub(crate) columns: Vec<(&'a str, Texts<'a>)>,
+    pub(crate) columns: Vec<LabelColumn<'a>>,
     pub(crate) rest: Rest<'a>,
     /// Those of one row.
     pairs: Vec<(&'a str, &'a str)>,
+    numbers: Vec<u64>,
+}
+
+/// A column of one label.
+pub(crate) struct LabelColumn<'a> {
+    pub(crate) name: &'a str,
+    texts: Texts<'a>,
+    /// The pool's number of the name, and of each distinct text; 0 until it is asked for.
+    number: u64,
+    numbers: Vec<u64>,
+}
+
+impl LabelColumn<'_> {
+    /// Appends the numbers of name and value of row `row`, where it has one.
+    fn push_numbers(&mut self, row: usize, pool: &mut LabelsPool, out: &mut Vec<u64>) {
+        let Some(key) = self.texts.key(row) else { return };
+        if self.number == 0 {
+            self.number = pool.number(self.name);
+        }
+        if self.numbers[key] == 0 {
+            self.numbers[key] = pool.number(self.texts.text(key));
+        }
+        out.extend([self.number, self.numbers[key]]);
+    }
 }
 
 impl LabelsView<'_> {
@@ -192,10 +222,17 @@ impl LabelsView<'_> {
         key: SeriesKey,
         pool: &mut LabelsPool,
     ) -> Option<Labels> {
-        let pairs = &mut self.pairs;
+        let (pairs, numbers) = (&mut self.pairs, &mut self.numbers);
         pairs.clear();
+        numbers.clear();
         let mut rest = self.rest.pairs(row).peekable();
-        for (name, texts) in &self.columns {
+        if rest.peek().is_none() {
+            self.columns.iter_mut().for_each(|column| column.push_numbers(row, pool, numbers));
+            if let Some(known) = pool.numbered(key, numbers) {
+                return Some(known);
+            }
+        }
+        for LabelColumn { name, texts, .. } in &self.columns {
             let Some(value) = texts.get(row) else { continue };
             while let Some(pair) = rest.next_if(|(n, _)| n < name) {
                 pairs.push(pair);
@@ -203,6 +240,6 @@ impl LabelsView<'_> {
             pairs.push((name, value));
         }
         pairs.extend(rest);
-        pool.from_sorted(key, pairs)
+        pool.from_sorted(key, pairs, numbers)
     }
 }

@@ -23,8 +23,9 @@ use crate::lookup::{self, Found, Lookup};
 use crate::merge::{MergedSeries, PartStream};
 use crate::sources::{LiveSource, Sources};
 
-/// Samples of one batch that is handed to the engine: some MiB, so that many fragments fit into memory.
-const BATCH_SAMPLES: usize = 256 << 10;
+/// Samples of one batch that is handed to the engine: some MiB, so that many fragments fit into memory, and so many that
+/// waking another thread for them costs little.
+const BATCH_SAMPLES: usize = 1 << 20;
 /// Samples that one source hands over at a time, where there are few; and all blocks of a fragment
 /// together, where there are many.
 const SOURCE_SAMPLES: usize = 64 << 10;
@@ -123,7 +124,9 @@ impl Executor {
             (execution, axes) = blocking(move || {
                 for parts in batch {
                     // One at a time: its samples stay in the processor's cache until it is done.
-                    execution.push_batch(parts.join(&mut axes)?.into_iter().collect())?;
+                    if let Some((series, steady)) = parts.join(&mut axes)? {
+                        execution.push(series, steady)?;
+                    }
                 }
                 Ok((execution, axes))
             })

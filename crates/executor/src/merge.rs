@@ -52,6 +52,13 @@ impl Part {
         }
     }
 
+    fn is_steady(&self) -> bool {
+        match self {
+            Part::Decoded(_) => false,
+            Part::Encoded(part) => part.is_steady(),
+        }
+    }
+
     fn push_floats(&self, out: &mut Vec<f64>) -> Result<(), ExecuteError> {
         match self {
             Part::Decoded(series) => out.extend_from_slice(&series.floats),
@@ -77,14 +84,15 @@ impl SeriesParts {
         self.0.iter().map(|part| part.axis().len()).sum()
     }
 
-    /// The series, decoded. Series whose parts have the same axes get the same one.
+    /// The series, decoded. Series whose parts have the same axes get the same one. And whether it is known that no float
+    /// is a stale marker, or lower than the one before it.
     ///
     /// # Errors
     /// A part cannot be decoded.
     pub(crate) fn join(
         mut self,
         axes: &mut JoinedAxes,
-    ) -> Result<Option<SeriesSamples>, ExecuteError> {
+    ) -> Result<Option<(SeriesSamples, bool)>, ExecuteError> {
         let parts = &mut self.0;
         parts.retain(|part| !part.axis().is_empty());
         parts.sort_by_key(|part| part.axis().first().copied());
@@ -92,19 +100,24 @@ impl SeriesParts {
         let Some(first) = parts.first().filter(|_| apart && parts.iter().all(Part::is_plain))
         else {
             let decoded: Result<Vec<_>, _> = self.0.into_iter().map(Part::decode).collect();
-            return Ok(SeriesSamples::join(decoded?, axes));
+            return Ok(SeriesSamples::join(decoded?, axes).map(|series| (series, false)));
         };
         let (labels, key) = (first.labels().clone(), first.key());
         // Each into the same column: nothing is copied.
         let mut floats = Vec::with_capacity(self.0.iter().map(|part| part.axis().len()).sum());
+        let mut steady = self.0.iter().all(Part::is_steady);
         for part in &self.0 {
+            let border = floats.len();
             part.push_floats(&mut floats)?;
+            let (before, after) = floats.split_at(border);
+            let falls = before.last().zip(after.first()).is_some_and(|(last, first)| first < last);
+            steady &= !falls;
         }
         let axis = match &self.0[..] {
             [one] => one.axis().clone(),
             all => axes.join(all.iter().map(|part| part.axis().clone()).collect()),
         };
-        Ok(Some(SeriesSamples::of_floats(labels, key, axis, floats)))
+        Ok(Some((SeriesSamples::of_floats(labels, key, axis, floats), steady)))
     }
 }
 
@@ -230,7 +243,7 @@ mod tests {
         let mut merged = MergedSeries::new(streams.collect());
         let batch = merged.next_batch(3).await.expect("no error").expect("some");
         let joined = batch.into_iter().map(|parts| parts.join(&mut axes).expect("decoded"));
-        let joined: Vec<SeriesSamples> = joined.flatten().collect();
+        let joined: Vec<SeriesSamples> = joined.flatten().map(|(series, _)| series).collect();
         let seen: Vec<_> = joined.iter().map(|s| (s.labels.metric_name(), s.len())).collect();
         assert_eq!(seen, [("a", 1), ("b", 2)]);
         let batch = merged.next_batch(3).await.expect("no error").expect("some");

@@ -21,13 +21,18 @@ use crate::sources::Sources;
 
 /// A block with three samples of one series.
 pub(crate) fn built(id: u128) -> BuiltBlock {
+    holding(id, &[0.0, 1.0, 2.0])
+}
+
+/// A block with `values` of one series, later than those of blocks with lower ids.
+pub(crate) fn holding(id: u128, values: &[f64]) -> BuiltBlock {
     let source = BlockSource::Generation(GenerationId { shard: ShardId(1), cut: Cut(id as u64) });
     let mut writer = BlockWriter::new(BlockOptions::new(BlockId(id), source, 0));
     let tenant = TenantId::default_tenant();
     let labels = Labels::from_pairs([("__name__", "m"), ("job", "j")]);
     let key = SeriesKey::of(&tenant, &labels);
     let first = id as i64 * 1_000;
-    let samples = (0..3).map(|at| (first + at, SampleValue::Float(at as f64)));
+    let samples = values.iter().zip(first..).map(|(v, at)| (at, SampleValue::Float(*v)));
     let series = SeriesSamples::from_values(labels, key, samples);
     writer.push(&tenant, series, None).expect("in order");
     writer.finish().expect("a block")

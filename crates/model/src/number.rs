@@ -11,11 +11,13 @@ pub fn push_api_float(out: &mut String, v: f64) {
         out.push_str("NaN");
     } else if v.is_infinite() {
         out.push_str(if v > 0.0 { "+Inf" } else { "-Inf" });
-    } else if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
-        push_exponent_float(out, v);
+    } else if magnitude == 0.0 {
+        out.push_str(if v.is_sign_negative() { "-0" } else { "0" });
+    } else if (1e-6..1e21).contains(&magnitude) {
+        // The shortest digits that read back; it is in the same range that JavaScript has no exponent.
+        out.push_str(ryu_js::Buffer::new().format_finite(v));
     } else {
-        // Rust prints the shortest digits that read back, without an exponent: Go's 'f', -1.
-        let _ = write!(out, "{v}");
+        push_exponent_float(out, v);
     }
 }
 
@@ -59,10 +61,11 @@ pub fn push_api_time(out: &mut String, t_ms: i64) {
     let magnitude = t_ms.unsigned_abs();
     let (seconds, millis) = (magnitude / 1000, magnitude % 1000);
     let sign = if t_ms < 0 { "-" } else { "" };
-    let _ = match millis {
-        0 => write!(out, "{sign}{seconds}"),
-        _ => write!(out, "{sign}{seconds}.{millis:03}"),
-    };
+    out.push_str(sign);
+    out.push_str(itoa::Buffer::new().format(seconds));
+    if millis != 0 {
+        let _ = write!(out, ".{millis:03}");
+    }
 }
 
 /// Reads a float as Go's `strconv.ParseFloat(s, 64)` does: decimal and hexadecimal floats, `Inf`, `infinity`

@@ -51,6 +51,11 @@ impl ControllerConfig {
         if controllers != 1 && controllers != 3 {
             faults.push(format!("there are one or three controllers: given={controllers}"));
         }
+        let twice =
+            |address: &&String| self.controllers.iter().filter(|a| a == address).count() > 1;
+        if let Some(address) = self.controllers.iter().find(twice) {
+            faults.push(format!("a controller is named twice: address={address}"));
+        }
         if !self.controllers.contains(&self.own_address) {
             let (own, all) = (&self.own_address, self.controllers.join(","));
             faults.push(format!(

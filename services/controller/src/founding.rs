@@ -59,27 +59,24 @@ pub async fn found(
 }
 
 /// Waits until the bucket answers, and says what is wrong with it; ends without an error where its
-/// `cluster.json` is `file`.
+/// `cluster.json` is that of `cluster`.
 ///
 /// # Errors
 /// The bucket is not this cluster's.
 pub async fn watch_bucket(
     store: &Arc<dyn ObjectStore>,
-    file: &ClusterFile,
+    cluster: ClusterId,
 ) -> Result<(), ControllerError> {
     let mut told = Told::default();
     loop {
         match bucket::read_cluster(store.as_ref()).await {
-            Ok(Some(found)) if found == *file => return Ok(()),
+            Ok(Some(found)) if found.cluster == cluster => return Ok(()),
             Ok(Some(found)) => {
-                return Err(ControllerError::OtherCluster {
-                    ours: file.cluster,
-                    theirs: found.cluster,
-                });
+                return Err(ControllerError::OtherCluster { ours: cluster, theirs: found.cluster });
             }
             Ok(None) => {
                 let (bucket, who) = (store.to_string(), "this data directory".to_string());
-                return Err(ControllerError::NotTheBucket { bucket, who, cluster: file.cluster });
+                return Err(ControllerError::NotTheBucket { bucket, who, cluster });
             }
             Err(error) if is_unreachable(&error) => tell(&mut told, &with_source(&error)),
             Err(error) => return Err(ControllerError::Bucket(error)),
@@ -193,8 +190,23 @@ fn is_unreachable(error: &CatalogError) -> bool {
 
 fn with_source(error: &CatalogError) -> String {
     match error {
-        CatalogError::Store { source, .. } => format!("{error}: {source}"),
+        CatalogError::Store { source, .. } => format!("{error}: {}", without_body(source)),
         other => other.to_string(),
+    }
+}
+
+/// What a store says, its answer in XML cut down to code and message: the rest differs from try to try.
+fn without_body(source: &object_store::Error) -> String {
+    let text = source.to_string();
+    let part = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>")).map(|(part, _)| part.to_string())
+    };
+    match (text.find("<?xml").or_else(|| text.find("<Error>")), part("Code"), part("Message")) {
+        (Some(body), Some(code), message) => {
+            format!("{}{code}: {}", &text[..body], message.unwrap_or_default())
+        }
+        _ => text,
     }
 }
 

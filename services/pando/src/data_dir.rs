@@ -47,7 +47,9 @@ impl DataDir {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 (NodeId(rng.id()), ProducerId(rng.id()), Epoch(0))
             }
-            Err(e) => return Err(e).context("cannot read the identity"),
+            Err(e) => {
+                return Err(e).with_context(|| format!("cannot read path={}", path.display()));
+            }
         };
         let dir = DataDir { path, _lock: lock, node, producer, epoch: epoch.next() };
         dir.write_identity(disk)?;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use pando_model::{
-    BlockId, Exemplar, Histogram, KeyRange, Labels, Matcher, Metadata, MetricType, ResetHint,
-    STALE_NAN, SampleValue, SeriesKey, SeriesSamples, Span, TenantId, TimeRange,
+    BlockId, Exemplar, Histogram, KeyRange, Labels, MatchOp, Matcher, Metadata, MetricType,
+    ResetHint, STALE_NAN, SampleValue, SeriesKey, SeriesSamples, Span, TenantId, TimeRange,
 };
 
 use super::support::*;
@@ -286,7 +286,7 @@ fn an_empty_block_opens() {
 }
 
 #[test]
-fn one_read_opens_and_two_more_answer_a_query() {
+fn one_read_opens_and_one_or_two_more_answer_a_query() {
     let t = tenant("a");
     let block = build(options(1), &rich(&t));
     let io = Arc::new(Counting::new(block.bytes.clone()));
@@ -294,16 +294,72 @@ fn one_read_opens_and_two_more_answer_a_query() {
         let reader = BlockReader::fetch(&block.record, io.as_ref()).await.expect("opens");
         assert_eq!(io.requests.load(Ordering::Relaxed), 1);
         assert_eq!(io.ranges.load(Ordering::Relaxed), 1);
-        let matchers = [pando_model::Matcher::equal("__name__", "up")];
+        let matchers = [Matcher::equal("__name__", "up")];
         let mut scan = reader
             .scan(io.clone(), &t, KeyRange::ALL, &matchers, TimeRange::ALL, 1_000_000)
             .await
             .expect("selects");
         let batch = scan.next_batch().await.expect("reads").expect("has series");
         assert_eq!(batch.len(), 4);
-        assert_eq!(io.requests.load(Ordering::Relaxed), 3);
-        assert!(scan.selection().samples() >= 120);
+        // The footer says which rows have this name.
+        assert_eq!(io.requests.load(Ordering::Relaxed), 2);
+        let matchers = [Matcher::equal("__name__", "up"), Matcher::equal("instance", "host-1")];
+        let scan = reader.scan(io.clone(), &t, KeyRange::ALL, &matchers, TimeRange::ALL, 1_000_000);
+        let batch = scan.await.expect("selects").next_batch().await.expect("reads");
+        assert_eq!(batch.expect("has series").len(), 1);
+        assert_eq!(io.requests.load(Ordering::Relaxed), 4);
     });
+}
+
+#[test]
+fn rows_that_the_footer_proves_to_pass_are_not_tested() {
+    let of = |tenant: &TenantId, name: &str, i: i64| {
+        let labels = [("__name__", name), ("instance", &*format!("host-{i}"))];
+        series(tenant, &labels, (0..5).map(|k| (i * 10 + k, k as f64)))
+    };
+    let (a, b) = (tenant("a"), tenant("b"));
+    let alone: Vec<_> = (0..30).map(|i| of(&a, "up", i)).collect();
+    let beside: Vec<_> = (0..30).map(|i| of(&b, "up", i)).chain([of(&a, "down", 0)]).collect();
+    let named = Matcher::equal("__name__", "up");
+    let pattern = |pattern| Matcher::new("__name__", MatchOp::Regex, pattern);
+    let host = Matcher::equal("instance", "host-3");
+    let first = KeyRange { last: alone[9].1.key, ..KeyRange::ALL };
+    let until = |max_ms| TimeRange { min_ms: 0, max_ms };
+    let all = TimeRange::ALL;
+    for (others, matchers, keys, time, groups_read) in [
+        (false, vec![named.clone()], KeyRange::ALL, all, 0),
+        (false, vec![], KeyRange::ALL, all, 0),
+        (
+            false,
+            vec![pattern("u.").expect("a pattern"), named.clone()],
+            KeyRange::ALL,
+            until(1_000),
+            0,
+        ),
+        (false, vec![named.clone(), host], KeyRange::ALL, all, 2),
+        (false, vec![named.clone()], KeyRange::ALL, until(150), 2),
+        (false, vec![named.clone()], first, all, 2),
+        (true, vec![named], KeyRange::ALL, all, 2),
+    ] {
+        let rows: Vec<_> = alone.iter().chain(beside.iter().filter(|_| others)).cloned().collect();
+        let block = build(options(1), &rows);
+        let reader = wait(BlockReader::fetch(&block.record, object(&block).as_ref()));
+        let plan = reader.expect("opens").plan_scan(&a, keys, &matchers, time);
+        assert_eq!(plan.groups_read(), groups_read, "{others} {matchers:?} {keys:?} {time:?}");
+        let wanted = |(tenant, one): &&(TenantId, SeriesSamples)| {
+            *tenant == a
+                && matchers.iter().all(|m| m.matches(one.labels.value(m.name())))
+                && keys.contains(one.key)
+                && one.axis.iter().any(|t| time.contains(*t))
+        };
+        let mut wanted: Vec<_> =
+            rows.iter().filter(wanted).map(|(_, s)| s.labels.clone()).collect();
+        let found = scan(&block, &a, keys, &matchers, time);
+        let mut found: Vec<_> = found.into_iter().map(|series| series.labels).collect();
+        wanted.sort();
+        found.sort();
+        assert_eq!(found, wanted, "{matchers:?} {time:?}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use pando_runtime::ManualClock;
 use super::*;
 use crate::block_store::BlockStoreConfig;
 use crate::live::NoLiveShards;
-use crate::testdata::{CountingStore, built, put, sources};
+use crate::testdata::{CountingStore, built, holding, put, sources};
 
 fn executor(store: Arc<dyn object_store::ObjectStore>, limits: ExecutorLimits) -> Executor {
     let blocks = BlockStore::new(store, &BlockStoreConfig::default());
@@ -74,6 +74,39 @@ fn only(streams: &mut [PartStream]) -> &mut BlockStream {
     match streams {
         [PartStream::Block(stream)] => stream,
         _ => panic!("one block is read"),
+    }
+}
+
+/// What rows say of their floats spares a look at them; between two rows somebody has to look.
+#[tokio::test]
+async fn floats_are_steady_where_no_row_and_no_border_says_otherwise() {
+    const STALE: f64 = pando_model::STALE_NAN;
+    let cases: [(&[&[f64]], bool); 7] = [
+        (&[&[0.0, 1.0, 1.0]], true),
+        (&[&[0.0, 1.0], &[1.0, 3.0], &[3.0, 4.0]], true),
+        (&[&[0.0, 1.0], &[3.0], &[2.0, 4.0]], false),
+        (&[&[0.0, 2.0, 1.0]], false),
+        (&[&[0.0, 1.0], &[1.0, 3.0, 2.0]], false),
+        (&[&[0.0, STALE, 1.0]], false),
+        (&[&[0.0, f64::NAN, 1.0]], true),
+    ];
+    for (values, steady) in cases {
+        let (store, mut records) = (Arc::new(InMemory::new()), Vec::new());
+        for (id, values) in (1..).zip(values) {
+            let block = holding(id, values);
+            put(store.as_ref(), block.record.id, block.bytes).await;
+            records.push(block.record);
+        }
+        let (executor, plan) = (executor(store, ExecutorLimits::default()), plan());
+        let wanted = Wanted { matchers: &plan.matchers, time: TimeRange::ALL };
+        let held = Held { bytes: Arc::default(), bytes_max: u64::MAX };
+        let reads = ReadCounters::default();
+        let streams = executor.open(&sources(records), wanted, held, &reads).await.expect("opens");
+        let batch = MergedSeries::new(streams).next_batch(100).await.expect("read");
+        let parts = batch.expect("a series").pop().expect("a series");
+        let (series, is_steady) =
+            parts.join(&mut JoinedAxes::default()).expect("decoded").expect("samples");
+        assert_eq!((series.len(), is_steady), (values.concat().len(), steady), "{values:?}");
     }
 }
 

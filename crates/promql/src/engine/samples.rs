@@ -21,23 +21,30 @@ pub(crate) struct Samples<'a> {
     pub(crate) starts: Cow<'a, [i64]>,
     /// Those of the histograms.
     pub(crate) histogram_starts: Vec<i64>,
+    /// Whether the floats are known never to fall.
+    steady: bool,
 }
 
 impl<'a> Samples<'a> {
     /// Those of `series`, without their start timestamps.
     pub(crate) fn of(series: &'a SeriesSamples) -> Self {
-        Self::read(series, &[])
+        Self::read(series, &[], false)
+    }
+
+    /// [`Samples::of`] where the floats are known to have no stale marker and never to fall.
+    pub(crate) fn of_steady(series: &'a SeriesSamples) -> Self {
+        Self::read(series, &[], true)
     }
 
     /// Those of `series`, with their start timestamps where any is known.
     pub(crate) fn with_starts(series: &'a SeriesSamples) -> Self {
         let known = series.starts.len() == series.len();
-        Self::read(series, if known { &series.starts } else { &[] })
+        Self::read(series, if known { &series.starts } else { &[] }, false)
     }
 
     /// `starts` are one per sample of the series, or none at all.
-    fn read(series: &'a SeriesSamples, starts: &'a [i64]) -> Self {
-        let plain = series.histograms.is_empty() && !has_stale(&series.floats);
+    fn read(series: &'a SeriesSamples, starts: &'a [i64], steady: bool) -> Self {
+        let plain = series.histograms.is_empty() && (steady || !has_stale(&series.floats));
         if plain {
             return Samples {
                 times: Cow::Borrowed(&series.axis),
@@ -46,6 +53,7 @@ impl<'a> Samples<'a> {
                 histograms: Vec::new(),
                 starts: Cow::Borrowed(starts),
                 histogram_starts: Vec::new(),
+                steady,
             };
         }
         let (mut times, mut values) = (Vec::new(), Vec::new());
@@ -72,6 +80,7 @@ impl<'a> Samples<'a> {
             histograms,
             starts: Cow::Owned(float_starts),
             histogram_starts,
+            steady: false,
         }
     }
 
@@ -82,7 +91,7 @@ impl<'a> Samples<'a> {
 
     /// Where the floats fall, or a start timestamp tells of a reset, and the value before; empty for most series.
     pub(crate) fn resets(&self) -> Vec<(u32, f64)> {
-        let mut found = falls(&self.values);
+        let mut found = if self.steady { Vec::new() } else { falls(&self.values) };
         if !self.starts.is_empty() {
             found.extend(Started::floats(self).resets().map(|i| (i as u32, self.values[i - 1])));
             found.sort_unstable_by_key(|(i, _)| *i);

@@ -7,14 +7,14 @@ use rapidhash::RapidHashSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
-use super::plan::{FragmentPlan, Read};
+use super::plan::{Aggregation, FragmentPlan, Read};
 use crate::annotations::{NOTES_MAX, Note};
 use crate::budget::{Budget, CancelFlag, Ledger};
 use crate::engine::aggregate::Aggregator;
 use crate::engine::histogram::drop_buckets;
-use crate::engine::names::drop_metadata_labels;
+use crate::engine::names::{drop_metadata_labels, is_metadata_label};
 use crate::engine::queryable::{self, StepSamples};
-use crate::engine::range::{RangeArgs, RangeCall};
+use crate::engine::range::{Names, RangeArgs, RangeCall};
 use crate::engine::vector::{StepVector, held_column, histogram_bytes, same_labelset};
 use crate::engine::window::WindowCache;
 use crate::engine::{select, smoothed};
@@ -48,6 +48,7 @@ pub struct FragmentExecution {
     ledger: Ledger,
     output: Output,
     hashes: Option<RapidHashSet<u64>>,
+    names: Names,
     function_notes: Vec<Note>,
     notes: BTreeSet<(NoteSite, Note)>,
     stats: FragmentStats,
@@ -76,10 +77,11 @@ impl FragmentExecution {
         let counted = if plan.count_samples { plan.steps.len() } else { 0 };
         FragmentExecution {
             step_samples: vec![0; counted],
-            plan,
             windows: WindowCache::default(),
             ledger: Ledger::new(budget, cancel),
             output,
+            names: names(&plan, hashes.is_some()),
+            plan,
             hashes,
             function_notes: Vec::new(),
             notes: BTreeSet::new(),
@@ -106,19 +108,36 @@ impl FragmentExecution {
     pub fn push_batch(&mut self, batch: Vec<SeriesSamples>) -> Result<(), QueryError> {
         let samples: usize = batch.iter().map(SeriesSamples::len).sum();
         let bytes: usize = batch.iter().map(series_bytes).sum();
-        self.stats.series += batch.len() as u64;
-        self.stats.samples += samples as u64;
-        self.ledger.check_series(self.stats.series)?;
-        self.ledger.hold(samples, bytes)?;
+        self.read_more(batch.len(), samples, bytes)?;
         for series in batch {
-            self.ledger.check_cancel()?;
-            self.push_series(series)?;
+            self.push_series(series, false)?;
         }
         self.ledger.release(samples, bytes);
         Ok(())
     }
 
-    fn push_series(&mut self, mut series: SeriesSamples) -> Result<(), QueryError> {
+    /// [`FragmentExecution::push_batch`] of one series. `steady`: it is known to have nothing but floats, no stale marker
+    /// among them, and none that is lower than the one before it; false where nobody has looked.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn push(&mut self, series: SeriesSamples, steady: bool) -> Result<(), QueryError> {
+        let (samples, bytes) = (series.len(), series_bytes(&series));
+        self.read_more(1, samples, bytes)?;
+        self.push_series(series, steady)?;
+        self.ledger.release(samples, bytes);
+        Ok(())
+    }
+
+    fn read_more(&mut self, series: usize, samples: usize, bytes: usize) -> Result<(), QueryError> {
+        self.stats.series += series as u64;
+        self.stats.samples += samples as u64;
+        self.ledger.check_series(self.stats.series)?;
+        self.ledger.hold(samples, bytes)
+    }
+
+    fn push_series(&mut self, mut series: SeriesSamples, steady: bool) -> Result<(), QueryError> {
+        self.ledger.check_cancel()?;
         if self.plan.statistics {
             drop_buckets(&mut series.histograms);
         }
@@ -129,7 +148,7 @@ impl FragmentExecution {
             }
             return Ok(());
         }
-        let vector = self.read(&series)?;
+        let vector = self.read(&series, steady)?;
         if self.plan.count_samples {
             self.count(&series);
         }
@@ -166,9 +185,9 @@ impl FragmentExecution {
     }
 
     /// What is read of `series` at every step: a column that is held in the ledger.
-    fn read(&mut self, series: &SeriesSamples) -> Result<StepVector, QueryError> {
+    fn read(&mut self, series: &SeriesSamples, steady: bool) -> Result<StepVector, QueryError> {
         let FragmentPlan { steps, read, delayed_name_removal, .. } = &self.plan;
-        let (windows, notes) = (&mut self.windows, &mut self.function_notes);
+        let (windows, notes, names) = (&mut self.windows, &mut self.function_notes, self.names);
         let delayed = *delayed_name_removal;
         if let Read::Range { range_ms, rules, function, args } = read {
             let call = RangeCall {
@@ -177,7 +196,8 @@ impl FragmentExecution {
                 rules: *rules,
                 steps,
                 args: RangeArgs::Constant(args),
-                delayed_name_removal: delayed,
+                names,
+                steady,
             };
             return call.run(series, windows, notes, &mut self.ledger);
         }
@@ -272,6 +292,18 @@ impl FragmentExecution {
         let step_samples = self.step_samples;
         batches.push(PartialBatch { label_hashes, notes, step_samples, ..PartialBatch::default() });
         Ok(batches)
+    }
+}
+
+/// What becomes of names, where label sets are `compared` or not. Groups by other labels do not see them.
+fn names(plan: &FragmentPlan, compared: bool) -> Names {
+    let unseen = plan.aggregation.as_ref().is_some_and(|aggregation| {
+        let Aggregation { op, grouping, without, .. } = aggregation;
+        !op.picks_series() && !without && !grouping.iter().any(|name| is_metadata_label(name))
+    });
+    match unseen && !compared && !plan.delayed_name_removal {
+        true => Names::Keep,
+        false => Names::of(plan.delayed_name_removal),
     }
 }
 

@@ -243,6 +243,43 @@ fn equal_label_sets_are_found_across_executors() {
     }
 }
 
+/// What is known of floats spares a look at them, and names that nobody sees stay: neither changes an answer.
+#[test]
+fn what_is_known_of_floats_changes_no_answer() {
+    let labels =
+        |i: i64| Labels::from_pairs([("__name__", "m_total".into()), ("i", format!("{i}"))]);
+    let rising = |i: i64| {
+        let samples = (0..40).map(|t| (t * 15_000, SampleValue::Float((t * (i + 1)) as f64)));
+        SeriesSamples::from_values(labels(i), SeriesKey(i as u64), samples)
+    };
+    for text in [
+        "rate(m_total[5m])",
+        "sum(rate(m_total[5m]))",
+        "sum by (i) (increase(m_total[1m]))",
+        "sum by (__name__, i) (delta(m_total[1m]))",
+        "sum without (i) (rate(m_total[1m]))",
+        "topk(2, rate(m_total[1m]))",
+        "resets(m_total[5m])",
+        "max_over_time(m_total[5m])",
+        "m_total",
+    ] {
+        let params = QueryParams::range(0, 600_000, 15_000).expect("steps");
+        let query = Query::parse(text, params).expect(text);
+        let plan = query.fragments()[0].plan.clone();
+        let run = |push: fn(&mut FragmentExecution, SeriesSamples) -> Result<(), QueryError>| {
+            let mut run =
+                FragmentExecution::new(plan.clone(), Budget::default(), CancelFlag::new());
+            (0..3).try_for_each(|i| push(&mut run, rising(i))).expect(text);
+            let batches = run.finish().expect(text);
+            batches.iter().map(PartialBatch::encode).collect::<Vec<_>>()
+        };
+        let known = run(|run, series| run.push(series, true));
+        assert_eq!(known, run(|run, series| run.push_batch(vec![series])), "{text}");
+        let named = known.iter().any(|bytes| bytes.windows(7).any(|w| w == b"m_total"));
+        assert_eq!(named, text == "m_total", "{text}");
+    }
+}
+
 #[test]
 fn budgets_and_cancellation_end_an_execution() {
     let samples: Vec<(i64, f64)> = (0..100).map(|i| (i * 1_000, i as f64)).collect();

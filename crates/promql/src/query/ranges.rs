@@ -7,7 +7,7 @@ use super::evaluate::{Counting, Evaluator};
 use crate::annotations::Note;
 use crate::budget::Ledger;
 use crate::engine::queryable;
-use crate::engine::range::{RangeArgs, RangeCall, RangeFunction};
+use crate::engine::range::{Names, RangeArgs, RangeCall, RangeFunction};
 use crate::engine::vector::{StepVector, held_column, require_distinct};
 use crate::engine::window::WindowCache;
 use crate::error::QueryError;
@@ -44,7 +44,8 @@ impl Evaluator<'_> {
             rules: range.rules,
             steps: &range.ends,
             args: RangeArgs::Columns(&args),
-            delayed_name_removal: delayed,
+            names: Names::of(delayed),
+            steady: false,
         };
         // One window end stands for all steps, unless an argument changes from step to step.
         let (mut out, mut windows) = (Vec::new(), WindowCache::default());

@@ -203,3 +203,41 @@ async fn a_damaged_block_is_named_and_never_answered_from() -> Result<()> {
     .await?
     .map(drop)
 }
+
+#[tokio::test]
+async fn a_member_with_a_bucket_that_is_not_the_clusters_ends_and_says_so() -> Result<()> {
+    let mut cluster = Cluster::new()?;
+    let bucket = cluster.local_bucket()?;
+    cluster.add_roles(1, &bucket);
+    cluster.start()?;
+    cluster.ready().await?;
+    let other = cluster.folder.path().join("other");
+    std::fs::create_dir_all(&other)?;
+    let file = cluster.folder.path().join("other.yml");
+    std::fs::write(
+        &file,
+        format!("type: FILESYSTEM\nconfig: {{directory: {}}}\n", other.display()),
+    )?;
+    for role in ["ingester", "store-gateway", "compactor"] {
+        let name = format!("stray-{role}");
+        let flag = format!("--objstore.config-file={}", file.display());
+        cluster.add(role, &name).flags.push(flag);
+        cluster.start()?;
+        eventually("the stray member ends", || {
+            let process = cluster.member(&name).process.as_mut();
+            let ended = process.map(|process| (process.ended_well(), process.log_tail()));
+            async move {
+                let (ended, log) = ended.context("a process")?;
+                let said = log.contains("the bucket has no cluster.json");
+                match ended {
+                    None => Ok(None),
+                    Some(false) if said => Ok(Some(())),
+                    _ => anyhow::bail!("{ended:?} {log}"),
+                }
+            }
+        })
+        .await?;
+    }
+    ensure!(std::fs::read_dir(&other)?.next().is_none(), "something was written");
+    Ok(())
+}

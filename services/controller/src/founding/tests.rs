@@ -109,7 +109,9 @@ async fn the_bucket_is_looked_at_when_it_answers() {
     let file = Founder::alone(1).found(None, &store).await.expect("an honest store");
     let watched = async |store: Arc<TestStore>, file: &ClusterFile| {
         let store: Arc<dyn ObjectStore> = store;
-        tokio::time::timeout(PATIENCE, watch_bucket(&store, file)).await.expect("it answers")
+        tokio::time::timeout(PATIENCE, watch_bucket(&store, file.cluster))
+            .await
+            .expect("it answers")
     };
     watched(store.clone(), &file).await.expect("the same file");
     let other = ClusterFile { cluster: ClusterId(9), ..file.clone() };

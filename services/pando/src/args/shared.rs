@@ -91,7 +91,7 @@ pub(crate) struct ClusterArgs {
 #[command(next_help_heading = "Storage")]
 pub(crate) struct StorageArgs {
     /// Base path for this member's own data: log, identity, caches.
-    #[arg(long = "storage.tsdb.path", alias = "storage.path", default_value = "data/")]
+    #[arg(long = "storage.tsdb.path", visible_alias = "storage.path", default_value = "data/")]
     pub(crate) path: String,
 }
 

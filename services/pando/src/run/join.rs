@@ -79,17 +79,20 @@ pub(crate) fn keep_file(base: &Base, file: &ClusterFile) -> Result<()> {
 }
 
 /// Asks the controllers for the cluster's id until one knows it.
-pub(crate) async fn learn_cluster(base: &Base) -> Result<()> {
+pub(crate) async fn learn_cluster(base: &Base) -> Result<ClusterId> {
     // One that was told before need not ask: it serves on while no controller answers.
     if let Some(known) = known_cluster(base)? {
-        return belong_to(base, known);
+        belong_to(base, known)?;
+        return Ok(known);
     }
     let mut told = false;
     loop {
         for address in base.client.addresses() {
             match base.client.hello(address).await {
                 Ok(hello) if hello.cluster != 0 => {
-                    return belong_to(base, ClusterId(hello.cluster));
+                    let cluster = ClusterId(hello.cluster);
+                    belong_to(base, cluster)?;
+                    return Ok(cluster);
                 }
                 Ok(_) => {}
                 Err(status) if !told => {

@@ -16,7 +16,7 @@ use pando_controller::{
 };
 use pando_executor::{BlockStore, BlockStoreConfig, Executor, ExecutorService, NoLiveShards};
 use pando_ingester::Ingester;
-use pando_model::{ProducerId, TenantId};
+use pando_model::{ClusterId, ProducerId, TenantId};
 use pando_proto::v1::agent_server::AgentServer;
 use pando_proto::v1::controller_server::ControllerServer;
 use pando_proto::v1::executor_server::ExecutorServer;
@@ -61,7 +61,10 @@ pub(crate) async fn start(base: &Base, plan: &Plan) -> Result<Running> {
     let host = match &controller {
         Some((controller, config)) => Some(found(base, controller, config).await?),
         None => {
-            join::learn_cluster(base).await?;
+            let cluster = join::learn_cluster(base).await?;
+            if base.store.is_some() {
+                watch_bucket(base, base.store()?, cluster);
+            }
             match plan.ingester {
                 Some(_) => Some(join::open_host(base)?),
                 None => None,
@@ -193,12 +196,7 @@ async fn found(
     let file = pando_controller::found(config, identity, kept, &store, client, clock, rng).await?;
     join::belong_to(base, file.cluster)?;
     if is_kept {
-        let (tasks, file) = (base.tasks.clone(), file.clone());
-        base.tasks.spawn_until_stopped("cluster.json", async move {
-            if let Err(error) = pando_controller::watch_bucket(&store, &file).await {
-                tasks.fail(error.to_string());
-            }
-        });
+        watch_bucket(base, store, file.cluster);
     } else {
         join::keep_file(base, &file)?;
     }
@@ -208,6 +206,16 @@ async fn found(
     let group = host.create_group(CATALOG_GROUP, members, controller.state().clone()).await?;
     controller.join(group);
     Ok((host, transport))
+}
+
+/// Ends the process where its bucket turns out not to be the cluster's.
+fn watch_bucket(base: &Base, store: Arc<dyn object_store::ObjectStore>, cluster: ClusterId) {
+    let tasks = base.tasks.clone();
+    base.tasks.spawn_until_stopped("cluster.json", async move {
+        if let Err(error) = pando_controller::watch_bucket(&store, cluster).await {
+            tasks.fail(error.to_string());
+        }
+    });
 }
 
 /// What the roles beyond controller and log need.

@@ -193,6 +193,11 @@ fn open_shards(routing: &RoutingView, target: &AdminTarget) -> Result<Vec<ShardI
     if shards.is_empty() {
         let open: Vec<String> = open.iter().map(ShardId::to_string).collect();
         let wanted = target.shard.map(|shard| format!("shard={shard} ")).unwrap_or_default();
+        if open.is_empty() {
+            bail!(
+                "{wanted}no shard is open: a new cluster opens its first ones when enough ingesters are there"
+            );
+        }
         bail!("no such open shard: {wanted}open={}", open.join(","));
     }
     Ok(shards)

@@ -144,7 +144,27 @@ pub(crate) struct RangeCall<'a> {
     /// Ends of the windows.
     pub(crate) steps: &'a Steps,
     pub(crate) args: RangeArgs<'a>,
-    pub(crate) delayed_name_removal: bool,
+    pub(crate) names: Names,
+    /// Whether the floats are known to have no stale marker and never to fall; false where nobody has looked.
+    pub(crate) steady: bool,
+}
+
+/// What becomes of the labels that describe the metric, where the function drops them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Names {
+    /// They are taken away.
+    Drop,
+    /// The result is marked to lose them when the query ends.
+    Delay,
+    /// Those of floats stay: who uses the result does not look at them.
+    Keep,
+}
+
+impl Names {
+    /// As the query's features have it.
+    pub(crate) fn of(delayed_name_removal: bool) -> Self {
+        if delayed_name_removal { Names::Delay } else { Names::Drop }
+    }
 }
 
 /// The arguments of a range function.
@@ -187,15 +207,18 @@ impl RangeCall<'_> {
         ledger: &mut Ledger,
     ) -> Result<StepVector, QueryError> {
         let drops = self.function.drops_name();
-        let labels = match drops && !self.delayed_name_removal {
+        // Notes about histograms that are added up name the metric.
+        let seen = self.names == Names::Keep && !series.histograms.is_empty();
+        let labels = match drops && (self.names == Names::Drop || seen) {
             true => super::names::drop_metadata_labels(&series.labels),
             false => series.labels.clone(),
         };
         let mut out = StepVector::empty(labels, self.steps.len());
-        out.drop_name = drops && self.delayed_name_removal;
-        let samples = match self.rules.starts {
-            true => Samples::with_starts(series),
-            false => Samples::of(series),
+        out.drop_name = drops && self.names == Names::Delay;
+        let samples = match (self.rules.starts, self.steady) {
+            (true, _) => Samples::with_starts(series),
+            (false, true) => Samples::of_steady(series),
+            (false, false) => Samples::of(series),
         };
         let cancel = &ledger.cancel_flag();
         let one = OneSeries { call: self, series, samples: &samples, cancel };

@@ -31,10 +31,10 @@ impl PartialBatch {
         let message = BatchMessage {
             version: self.wire_version(),
             symbols: symbols.texts,
-            axes: axes.iter().map(|a| a.iter().flat_map(|t| t.to_le_bytes()).collect()).collect(),
+            axes: axes.iter().map(|a| le_words(a.iter().map(|t| t.to_le_bytes()))).collect(),
             groups,
             raw,
-            label_hashes: self.label_hashes.iter().flat_map(|h| h.to_le_bytes()).collect(),
+            label_hashes: le_words(self.label_hashes.iter().map(|h| h.to_le_bytes())),
             notes: self.notes.iter().map(notes::encode).collect(),
             step_samples: self.step_samples.clone(),
         };
@@ -145,6 +145,13 @@ impl Texts {
     }
 }
 
+/// The bytes of `words`, one after the other.
+fn le_words(words: impl ExactSizeIterator<Item = [u8; 8]>) -> Vec<u8> {
+    let mut out = vec![0; words.len() * 8];
+    out.as_chunks_mut::<8>().0.iter_mut().zip(words).for_each(|(place, word)| *place = word);
+    out
+}
+
 pub(super) fn words(bytes: &[u8]) -> Result<Vec<[u8; 8]>, QueryError> {
     let (words, rest) = bytes.as_chunks::<8>();
     if !rest.is_empty() {
@@ -154,7 +161,7 @@ pub(super) fn words(bytes: &[u8]) -> Result<Vec<[u8; 8]>, QueryError> {
 }
 
 fn encode_bits(map: &Bitmap) -> Vec<u8> {
-    map.words().iter().flat_map(|w| w.to_le_bytes()).collect()
+    le_words(map.words().iter().map(|w| w.to_le_bytes()))
 }
 
 fn decode_bits(bytes: &[u8], steps: usize) -> Result<Bitmap, QueryError> {
@@ -164,7 +171,13 @@ fn decode_bits(bytes: &[u8], steps: usize) -> Result<Bitmap, QueryError> {
 
 /// The values at the steps of `present`, in order.
 fn encode_column(values: &[f64], present: &Bitmap) -> Vec<u8> {
-    present.iter().flat_map(|i| values[i].to_le_bytes()).collect()
+    let count = present.count();
+    if count == values.len() {
+        return le_words(values.iter().map(|v| v.to_le_bytes()));
+    }
+    let mut out = Vec::with_capacity(count * 8);
+    present.iter().for_each(|i| out.extend_from_slice(&values[i].to_le_bytes()));
+    out
 }
 
 fn decode_column(bytes: &[u8], present: &Bitmap) -> Result<Vec<f64>, QueryError> {
@@ -180,7 +193,7 @@ fn decode_column(bytes: &[u8], present: &Bitmap) -> Result<Vec<f64>, QueryError>
 }
 
 pub(super) fn encode_floats(values: &[f64]) -> Vec<u8> {
-    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    le_words(values.iter().map(|v| v.to_le_bytes()))
 }
 
 pub(super) fn decode_floats(bytes: &[u8]) -> Result<Vec<f64>, QueryError> {
@@ -298,7 +311,7 @@ fn encode_raw(
         axis: axis as u32,
         floats: encode_floats(&series.floats),
         histograms: series.histograms.iter().map(|(at, h)| encode_histogram(*at, h)).collect(),
-        starts: series.starts.iter().flat_map(|t| t.to_le_bytes()).collect(),
+        starts: le_words(series.starts.iter().map(|t| t.to_le_bytes())),
     }
 }
 
