@@ -21,6 +21,16 @@ pub fn push_api_float(out: &mut String, v: f64) {
     }
 }
 
+/// Appends `v` in Go's `'f', -1` form, never with an exponent: `1000000`, `0.00001`; `NaN`, `+Inf`, `-Inf`.
+pub fn push_plain_float(out: &mut String, v: f64) {
+    if v.is_finite() {
+        // Rust prints the shortest digits that read back, without an exponent.
+        let _ = write!(out, "{v}");
+    } else {
+        push_api_float(out, v);
+    }
+}
+
 /// Appends `v` in Go's `'e', -1` form: `1e+00`, `1.5e-07`.
 pub fn push_exponent_float(out: &mut String, v: f64) {
     if v.is_nan() || v.is_infinite() {
@@ -43,15 +53,26 @@ pub fn push_exponent_float(out: &mut String, v: f64) {
     }
 }
 
-/// `v` in Go's `'g', -1` form, as `fmt.Sprint` and PromQL's printer write a float: exponent below 1e-4 and
-/// from 1e21 on.
+/// `v` in Go's `'g', -1` form, as `fmt` writes a float by `%g` and `%v`: exponent below 1e-4 and from 1e6 on.
 pub fn go_float(v: f64) -> String {
     let mut out = String::new();
     let magnitude = v.abs();
-    if magnitude != 0.0 && magnitude.is_finite() && !(1e-4..1e21).contains(&magnitude) {
+    if magnitude != 0.0 && magnitude.is_finite() && !(1e-4..1e6).contains(&magnitude) {
         push_exponent_float(&mut out, v);
     } else {
         push_api_float(&mut out, v);
+    }
+    out
+}
+
+/// A finite `v` in Go's `'g', 2` form, `%.2g`: at most two digits that count, exponent below 1e-4 and from 100 on.
+pub fn go_two_digits(v: f64) -> String {
+    let rounded: f64 = format!("{v:.1e}").parse().unwrap_or(v);
+    let mut out = String::new();
+    if rounded != 0.0 && !(1e-4..100.0).contains(&rounded.abs()) {
+        push_exponent_float(&mut out, rounded);
+    } else {
+        push_api_float(&mut out, rounded);
     }
     out
 }

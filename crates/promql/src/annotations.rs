@@ -1,10 +1,11 @@
 //! Annotations: what a query says beside its answer. A [`Note`] is made where the data is and knows no
 //! position; the frontend adds it and makes the text.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use pando_model::number::{go_float, go_quote};
+use pando_model::number::{go_float, go_quote, go_two_digits};
 
+use crate::engine::functions::rfc3339;
 use crate::syntax::{LineColumn, PosRange};
 
 /// What there is to say. Texts are Prometheus'.
@@ -113,8 +114,8 @@ impl Note {
                 format!("ignored histogram in {op} aggregation")
             }
             Note::HistogramIgnoredInMixedRange(name) => format!(
-                "ignored histograms in a range containing both floats and histograms{}",
-                of(name)
+                "ignored histograms in a range containing both floats and histograms for metric name {}",
+                go_quote(name)
             ),
             Note::ForcedMonotonicity(name) => format!(
                 "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){}",
@@ -214,10 +215,49 @@ fn of(name: &str) -> String {
 /// The most distinct notes that one query or fragment keeps; the API shows ten of each kind.
 pub(crate) const NOTES_MAX: usize = 1000;
 
+/// Classic buckets that had to be lifted: their bounds, how far at most, how often, and when.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Lifted {
+    pub(crate) lowest: f64,
+    pub(crate) highest: f64,
+    pub(crate) difference: f64,
+    pub(crate) count: u64,
+    pub(crate) first_ms: i64,
+    pub(crate) last_ms: i64,
+}
+
+impl Lifted {
+    /// Both together.
+    pub(crate) fn and(self, other: Lifted) -> Lifted {
+        Lifted {
+            lowest: self.lowest.min(other.lowest),
+            highest: self.highest.max(other.highest),
+            difference: self.difference.max(other.difference),
+            count: self.count + other.count,
+            first_ms: self.first_ms.min(other.first_ms),
+            last_ms: self.last_ms.max(other.last_ms),
+        }
+    }
+
+    fn text(&self) -> String {
+        let Lifted { lowest, highest, difference, count, first_ms, last_ms } = *self;
+        format!(
+            ", from buckets {} to {}, with a max diff of {}, over {count} samples from {} to {}",
+            go_float(lowest),
+            go_float(highest),
+            go_two_digits(difference),
+            rfc3339(first_ms / 1000),
+            rfc3339(last_ms / 1000)
+        )
+    }
+}
+
 /// The annotations of a query so far, each text once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Annotations {
     notes: BTreeSet<(PosRange, Note)>,
+    /// What notes of forced monotonicity say beside their text.
+    lifted: BTreeMap<(PosRange, Note), Lifted>,
     /// Whether there were, or may have been, more than are kept.
     pub(crate) is_cut: bool,
 }
@@ -232,11 +272,22 @@ impl Annotations {
         }
     }
 
+    /// [`Annotations::add`] of a note that says how buckets were lifted.
+    pub(crate) fn add_lifted(&mut self, pos: PosRange, note: Note, lifted: Lifted) {
+        self.add(pos, note.clone());
+        if self.notes.contains(&(pos, note.clone())) {
+            let all = self.lifted.entry((pos, note));
+            all.and_modify(|all| *all = all.and(lifted)).or_insert(lifted);
+        }
+    }
+
     /// Warnings and infos as texts that end with their place in `query`.
     pub(crate) fn texts(&self, query: &str) -> (Vec<String>, Vec<String>) {
         let (mut warnings, mut infos) = (Vec::new(), Vec::new());
         for (pos, note) in &self.notes {
-            let text = format!("{} ({})", note.text(), LineColumn::of(query, pos.start));
+            let lifted = self.lifted.get(&(*pos, note.clone())).map(Lifted::text);
+            let (text, place) = (note.text(), LineColumn::of(query, pos.start));
+            let text = format!("{text}{} ({place})", lifted.unwrap_or_default());
             let out = if note.is_warning() { &mut warnings } else { &mut infos };
             if !out.contains(&text) {
                 out.push(text);

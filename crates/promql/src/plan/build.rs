@@ -2,6 +2,7 @@
 
 use pando_model::{Labels, METRIC_NAME, MatchOp, Matcher, Window};
 
+use super::invariant::is_step_invariant;
 use super::statistics::{asks_for_statistics, passes_statistics};
 use super::{
     AggregateNode, BinaryNode, CallNode, Leaf, Node, Plan, RangeNode, RangeSource, SubqueryNode,
@@ -92,7 +93,7 @@ impl Builder<'_> {
             }),
             ExprKind::Binary(binary) => self.binary(binary, expr.pos, steps),
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, expr.pos, steps),
-            ExprKind::Call(call) => self.call(call, expr.pos, steps),
+            ExprKind::Call(call) => self.call(expr, call, steps),
             ExprKind::Vector(selector) => {
                 let read = self.instant_read(selector);
                 self.instant(selector, steps, read, expr.pos).map(Node::Fragment)
@@ -132,12 +133,13 @@ impl Builder<'_> {
         }
         let param = aggregate.param.as_ref().map(|p| self.node(p, steps)).transpose()?;
         // As Prometheus does.
-        let notes_pos = if aggregate.op.picks_series() { pos } else { aggregate.expr.pos };
+        let notes_pos =
+            if aggregate.op.picks_series() { pos } else { aggregate.expr.unwrapped().pos };
         if let Some(leaf) = self.pushed_aggregate(aggregate, param.as_ref(), notes_pos, steps)? {
             return Ok(Node::Fragment(leaf));
         }
         let input = self.node(&aggregate.expr, steps)?;
-        let param_pos = aggregate.param.as_ref().map_or(pos, |p| p.pos);
+        let param_pos = aggregate.param.as_ref().map_or(pos, |p| p.unwrapped().pos);
         Ok(Node::Aggregate(Box::new(AggregateNode {
             op: aggregate.op,
             param,
@@ -150,8 +152,8 @@ impl Builder<'_> {
         })))
     }
 
-    fn call(&mut self, call: &Call, pos: PosRange, steps: Steps) -> Result<Node, QueryError> {
-        let name = call.function.name;
+    fn call(&mut self, expr: &Expr, call: &Call, steps: Steps) -> Result<Node, QueryError> {
+        let (name, pos) = (call.function.name, expr.pos);
         if let Some(function) = RangeFunction::from_name(name) {
             return self.range_call(function, call, steps);
         }
@@ -181,7 +183,8 @@ impl Builder<'_> {
         check_label_names(call)?;
         let args = call.args.iter().map(|a| self.node(a, steps)).collect::<Result<Vec<_>, _>>()?;
         let arg_pos = call.args.iter().map(|a| a.pos).collect();
-        Ok(Node::Call(Box::new(CallNode { function: call.function, args, pos, arg_pos })))
+        let once = is_step_invariant(expr);
+        Ok(Node::Call(Box::new(CallNode { function: call.function, args, once, pos, arg_pos })))
     }
 
     fn range_call(

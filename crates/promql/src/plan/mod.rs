@@ -5,6 +5,7 @@ mod build;
 mod constants;
 mod explain;
 mod info;
+mod invariant;
 mod pushdown;
 mod statistics;
 #[cfg(test)]
@@ -146,6 +147,8 @@ pub(crate) struct InfoNode {
 pub(crate) struct CallNode {
     pub(crate) function: &'static Function,
     pub(crate) args: Vec<Node>,
+    /// Whether it has one value for all steps.
+    pub(crate) once: bool,
     pub(crate) pos: PosRange,
     /// The places of the arguments.
     pub(crate) arg_pos: Vec<PosRange>,

@@ -294,11 +294,15 @@ impl Evaluator<'_> {
             pos: call.pos,
             arg_pos: &call.arg_pos,
             ledger: &mut self.ledger,
+            once: call.once,
             notes: Vec::new(),
+            lifted: Vec::new(),
         };
         let value = functions::call(call.function.name, args, &mut context)?;
-        for (pos, note) in context.notes {
-            self.annotations.add(pos, note);
+        let (notes, lifted) = (context.notes, context.lifted);
+        notes.into_iter().for_each(|(pos, note)| self.annotations.add(pos, note));
+        for (pos, note, lifted) in lifted {
+            self.annotations.add_lifted(pos, note, lifted);
         }
         Ok(value)
     }

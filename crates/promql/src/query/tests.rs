@@ -102,7 +102,7 @@ fn annotations_carry_the_place_in_the_text() {
         output.warnings,
         [
             "PromQL warning: quantile value should be between 0 and 1, got 2 (1:20)",
-            "PromQL warning: bucket label \"le\" is missing or has a malformed value of \"\" for metric name \"c_bucket\" (1:23)",
+            "PromQL warning: bucket label \"le\" is missing or has a malformed value of \"\" (1:23)",
         ]
     );
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use pando_model::labels::{is_legacy_label_name, is_legacy_metric_name};
-use pando_model::number::{go_float, go_quote};
+use pando_model::number::{go_float, go_quote, push_plain_float};
 
 use super::ast::{
     Aggregate, AtModifier, Binary, BinaryOp, Cardinality, Duration, DurationKind, Expr, ExprKind,
@@ -69,7 +69,9 @@ impl fmt::Display for Number {
         if self.duration && ms / 1000.0 == self.value && ms.abs() < 1e18 {
             return f.write_str(&format_duration(ms as i64));
         }
-        f.write_str(&go_float(self.value))
+        let mut text = String::new();
+        push_plain_float(&mut text, self.value);
+        f.write_str(&text)
     }
 }
 

@@ -10,7 +10,12 @@ use crate::testing::SYNTAX;
 pub fn is_ordered(text: &str) -> bool {
     parse(text, &SYNTAX).is_ok_and(|tree| match &tree.unwrapped().kind {
         ExprKind::Call(call) => call.function.name.starts_with("sort"),
-        ExprKind::Aggregate(a) => matches!(a.op, AggregateOp::TopK | AggregateOp::BottomK),
+        // Groups come in an order of their own.
+        ExprKind::Aggregate(a) => {
+            matches!(a.op, AggregateOp::TopK | AggregateOp::BottomK)
+                && a.grouping.is_empty()
+                && !a.without
+        }
         _ => false,
     })
 }

@@ -30,7 +30,7 @@ struct Difference {
 /// No release orders or hashes alike.
 const NEVER: (u32, u32) = (u32::MAX, 0);
 
-const DIFFERENCES: [Difference; 20] = [
+const DIFFERENCES: [Difference; 21] = [
     // Earlier releases sort in vain without a word.
     Difference {
         name: "sorting warns where it is without effect",
@@ -164,6 +164,28 @@ const DIFFERENCES: [Difference; 20] = [
                 && metrics(&seen.ours.data) == metrics(&seen.theirs.data)
         },
     },
+    // The same count is added again with every step that is evaluated; what buckets, how far and when is compared.
+    Difference {
+        name: "how often buckets were lifted",
+        mended: NEVER,
+        holds: |seen| {
+            let uncounted = |texts: &[String]| -> Vec<String> {
+                let one = |text: &String| match text.split_once(", over ") {
+                    Some((before, after)) => {
+                        let after =
+                            after.split_once(" samples from").map_or(after, |(_, after)| after);
+                        format!("{before}{after}")
+                    }
+                    None => text.clone(),
+                };
+                texts.iter().map(one).collect()
+            };
+            seen.is_alike_but_for_notes()
+                && seen.ours.warnings == seen.theirs.warnings
+                && seen.ours.infos != seen.theirs.infos
+                && uncounted(&seen.ours.infos) == uncounted(&seen.theirs.infos)
+        },
+    },
     // Earlier releases know of no conflict.
     Difference {
         name: "counter resets may be in conflict",
@@ -196,13 +218,16 @@ const DIFFERENCES: [Difference; 20] = [
                 && metrics(&seen.ours.data) != metrics(&seen.theirs.data)
         },
     },
-    // Where there is no name, earlier releases say so; of observations that are NaN they speak at the quantile.
+    // Where there is no name, or none any more, earlier releases give one all the same; of observations that are NaN they
+    // speak at the quantile.
     Difference {
         name: "notes do not name what has no name",
         mended: (3, 14),
         holds: |seen| {
             let shown = |text: &String| {
-                let text = text.replace(" for metric name \"\"", "");
+                let (before, after) = text.split_once(" for metric name \"").unwrap_or((text, ""));
+                let after = after.split_once('"').map_or("", |(_, after)| after);
+                let text = format!("{before}{after}");
                 let nan = text.contains("has NaN observations");
                 let place = if nan { text.rfind(" (") } else { None };
                 text[..place.unwrap_or(text.len())].to_string()

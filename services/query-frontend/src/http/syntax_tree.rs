@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use pando_model::Matcher;
+use pando_model::number::push_plain_float;
 use pando_promql::syntax::ast::{
     Aggregate, AtModifier, Binary, Call, Cardinality, Duration, Expr, ExprKind, MatrixSelector,
     Subquery, VectorSelector,
@@ -218,11 +219,9 @@ fn flag(json: &mut JsonWriter, name: &str, value: bool) {
 
 /// A number as Go writes it without an exponent.
 fn plain(value: f64) -> String {
-    match value.is_infinite() && value > 0.0 {
-        true => "+Inf".to_string(),
-        false if value.is_infinite() => "-Inf".to_string(),
-        false => value.to_string(),
-    }
+    let mut text = String::new();
+    push_plain_float(&mut text, value);
+    text
 }
 
 #[cfg(test)]

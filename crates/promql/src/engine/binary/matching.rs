@@ -206,9 +206,8 @@ impl Join<'_> {
             });
         }
         let out = &mut self.out[at];
-        let drops = changes_metric(self.op) || self.style.return_bool;
-        out.drop_name |= self.style.delayed_name_removal
-            && (drops || many_series.is_some_and(|n| self.many[n].drop_name));
+        // What a side was to lose is forgotten, as in Prometheus.
+        out.drop_name |= self.style.delayed_name_removal && self.style.return_bool;
         match value {
             SampleValue::Float(v) => out.set(i, v),
             SampleValue::Histogram(h) => {

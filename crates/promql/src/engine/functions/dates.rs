@@ -72,6 +72,14 @@ impl Time {
     }
 }
 
+/// A time in seconds since 1970-01-01, such as `1970-01-12T13:46:40Z`.
+pub(crate) fn rfc3339(seconds: i64) -> String {
+    let Date { year, month, day } = date_of(seconds.div_euclid(86_400));
+    let second = seconds.rem_euclid(86_400);
+    let (hour, minute, second) = (second / 3600, second % 3600 / 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// The function of a time called `name`.
 pub(super) fn part(name: &str) -> Option<fn(Time) -> i64> {
     let part: fn(Time) -> i64 = match name {
@@ -127,6 +135,12 @@ mod tests {
         assert_eq!(at("year", -1.0), Some(1969));
         assert_eq!(at("day_of_month", -1.0), Some(31));
         assert_eq!(at("days_in_month", -2_206_310_400.0), Some(28), "1900 was no leap year");
+    }
+
+    #[test]
+    fn times_are_written_as_go_writes_them() {
+        assert_eq!(rfc3339(-5), "1969-12-31T23:59:55Z");
+        assert_eq!(rfc3339(1_000_000), "1970-01-12T13:46:40Z");
     }
 
     /// What Go 1.26 makes of them on amd64.

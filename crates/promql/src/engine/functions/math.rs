@@ -4,7 +4,7 @@ use super::{Args, Context, Value};
 use crate::annotations::Note;
 use crate::budget::Ledger;
 use crate::engine::histogram::multiplied;
-use crate::engine::vector::StepVector;
+use crate::engine::vector::{StepVector, join_same_labels};
 use crate::error::QueryError;
 
 /// The function of one float called `name`.
@@ -138,10 +138,8 @@ pub(crate) fn negate(
             series.labels = crate::engine::names::drop_metadata_labels(&series.labels);
         }
     }
-    if !delayed {
-        crate::engine::vector::require_distinct(&vector)?;
-    }
-    Ok(vector)
+    // Series that have become one by losing their names, each for some of the steps, are one.
+    if delayed { Ok(vector) } else { join_same_labels(vector) }
 }
 
 /// A warning where a quantile is none.

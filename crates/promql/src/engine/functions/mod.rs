@@ -6,14 +6,17 @@ mod labels;
 mod math;
 mod sorting;
 
+use pando_model::Labels;
+
 use super::bitmap::Bitmap;
 use super::vector::{StepVector, join_same_labels, size_of_vector};
-use crate::annotations::Note;
+use crate::annotations::{Lifted, Note};
 use crate::budget::Ledger;
 use crate::error::QueryError;
 use crate::steps::Steps;
 use crate::syntax::PosRange;
 
+pub(crate) use dates::rfc3339;
 pub(crate) use math::{larger, negate, smaller};
 
 /// An evaluated argument.
@@ -52,13 +55,27 @@ pub(crate) struct Context<'a> {
     pub(crate) arg_pos: &'a [PosRange],
     /// What a function makes beside its result or in its place is held here before it is made.
     pub(crate) ledger: &'a mut Ledger,
+    /// Whether the call has one value for all steps.
+    pub(crate) once: bool,
     /// What there is to say, each with its place.
     pub(crate) notes: Vec<(PosRange, Note)>,
+    /// The same of buckets that had to be lifted.
+    pub(crate) lifted: Vec<(PosRange, Note, Lifted)>,
 }
 
 impl Context<'_> {
+    fn place(&self, arg: usize) -> PosRange {
+        self.arg_pos.get(arg).copied().unwrap_or(self.pos)
+    }
+
+    /// The metric's name as notes give it: where names are removed at once, none is left.
+    fn name_of(&self, labels: &Labels) -> String {
+        let name = if self.delayed_name_removal { labels.metric_name() } else { "" };
+        name.to_string()
+    }
+
     fn note_at(&mut self, arg: usize, note: Note) {
-        let pos = self.arg_pos.get(arg).copied().unwrap_or(self.pos);
+        let pos = self.place(arg);
         if self.notes.last().is_none_or(|last| *last != (pos, note.clone())) {
             self.notes.push((pos, note));
         }

@@ -11,7 +11,7 @@ use pando_model::duration::parse_duration;
 /// Words that can never be a metric's name.
 const RESERVED: [&str; 6] = ["on", "ignoring", "group_left", "group_right", "bool", "atan2"];
 /// Words that are numbers where no brace follows.
-const NUMBERS: [&str; 2] = ["inf", "nan"];
+pub(super) const NUMBERS: [&str; 2] = ["inf", "nan"];
 
 /// Whether a metric's name that reads `word` has to be quoted: it would not be taken for a name everywhere.
 pub(in crate::syntax) fn is_reserved(word: &str) -> bool {

@@ -1,10 +1,13 @@
 //! Duration expressions in brackets and behind `offset`: `5m`, `2 * step()`, `min_of(range(), 1h)`.
 
-use super::{Parsed, Parser};
+use super::calls::NUMBERS;
+use super::{Fault, Parsed, Parser};
 use crate::syntax::ast::{BinaryOp, Duration, DurationKind, UnaryOp};
 use crate::syntax::position::PosRange;
 use crate::syntax::token::TokenKind;
 
+/// What stands behind `offset` is not in brackets, where numbers are digits.
+const OFFSET: &str = "offset";
 const EXPECTED: &str = "number, duration, step(), or range()";
 
 impl Parser<'_> {
@@ -33,10 +36,10 @@ impl Parser<'_> {
         let sign = match self.kind() {
             TokenKind::Add => UnaryOp::Plus,
             TokenKind::Sub => UnaryOp::Minus,
-            _ => return self.duration_primary("offset"),
+            _ => return self.duration_primary(OFFSET),
         };
         let start = self.advance();
-        let inner = self.duration_primary("offset")?;
+        let inner = self.duration_primary(OFFSET)?;
         let pos = start.to(inner.pos);
         Ok(Duration { kind: DurationKind::Unary(sign, Box::new(inner)), pos })
     }
@@ -56,6 +59,12 @@ impl Parser<'_> {
 
     fn duration_primary(&mut self, context: &str) -> Parsed<Duration> {
         let start = self.pos();
+        let word = self.word();
+        if context != OFFSET && NUMBERS.contains(&word.as_str()) {
+            let first = self.text_of(start).chars().next().unwrap_or_default();
+            let message = format!("unexpected character in duration expression: {first:?}");
+            return Err(Fault::new(start, message));
+        }
         if self.at_number() {
             let kind = DurationKind::Number(self.number()?);
             return Ok(Duration { kind, pos: start });
@@ -65,7 +74,6 @@ impl Parser<'_> {
             let end = self.expect(TokenKind::RightParen, context, "\")\"")?;
             return Ok(Duration { kind: DurationKind::Paren(Box::new(inner)), pos: start.to(end) });
         }
-        let word = self.word();
         match word.as_str() {
             "step" | "range" => {
                 self.advance();

@@ -114,7 +114,7 @@ impl Expressions<'_> {
             "2 ^ 6",
             "3m - -1m",
             "+90",
-            "min_of(Inf, 100)",
+            "min_of(90, 100)",
         ];
         match self.chance.below(5) {
             0 => self.chance.pick(&computed).to_string(),

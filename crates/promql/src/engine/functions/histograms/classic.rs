@@ -3,23 +3,35 @@
 /// Relative difference below which a falling bucket is a rounding error.
 const SMALL_DELTA: f64 = 1e-12;
 
-/// The `q`-quantile of cumulative buckets (upper bound, count) that are sorted by bound. `forced` is set where
-/// counts had to be lifted.
-pub(super) fn quantile(q: f64, buckets: &mut Vec<(f64, f64)>, forced: &mut bool) -> f64 {
+/// Counts that had to be lifted: the least and the greatest bound of their buckets, and by how much at most.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Forced {
+    pub(super) lowest: f64,
+    pub(super) highest: f64,
+    pub(super) difference: f64,
+}
+
+/// The `q`-quantile of cumulative buckets (upper bound, count) that are sorted by bound, and how their counts had to be
+/// lifted.
+pub(super) fn quantile(q: f64, buckets: &mut Vec<(f64, f64)>) -> (f64, Option<Forced>) {
     if q.is_nan() {
-        return f64::NAN;
+        return (f64::NAN, None);
     }
     if q < 0.0 {
-        return f64::NEG_INFINITY;
+        return (f64::NEG_INFINITY, None);
     }
     if q > 1.0 {
-        return f64::INFINITY;
+        return (f64::INFINITY, None);
     }
     if buckets.last().is_none_or(|(le, _)| *le != f64::INFINITY) {
-        return f64::NAN;
+        return (f64::NAN, None);
     }
     join_equal_bounds(buckets);
-    *forced |= make_monotonic(buckets);
+    let forced = make_monotonic(buckets);
+    (interpolated(q, buckets), forced)
+}
+
+fn interpolated(q: f64, buckets: &[(f64, f64)]) -> f64 {
     let n = buckets.len();
     let observations = buckets[n - 1].1;
     if n < 2 || observations == 0.0 {
@@ -83,18 +95,23 @@ fn join_equal_bounds(buckets: &mut Vec<(f64, f64)>) {
     });
 }
 
-/// Lifts counts that fall; whether one fell by more than a rounding error.
-fn make_monotonic(buckets: &mut [(f64, f64)]) -> bool {
-    let (mut highest, mut forced) = (buckets[0].1, false);
-    for (_, count) in &mut buckets[1..] {
+/// Lifts counts that fall; how, where one fell by more than a rounding error.
+fn make_monotonic(buckets: &mut [(f64, f64)]) -> Option<Forced> {
+    let (mut highest, mut forced) = (buckets[0].1, None);
+    for (bound, count) in &mut buckets[1..] {
         if *count == highest {
             continue;
         }
         if almost_equal(highest, *count) {
             *count = highest;
         } else if *count < highest {
+            let by = Forced { lowest: *bound, highest: *bound, difference: highest - *count };
+            forced = Some(forced.map_or(by, |all: Forced| Forced {
+                lowest: all.lowest,
+                highest: by.highest,
+                difference: all.difference.max(by.difference),
+            }));
             *count = highest;
-            forced = true;
         } else {
             highest = *count;
         }
@@ -116,19 +133,19 @@ mod tests {
 
     #[test]
     fn quantiles_interpolate_within_a_bucket() {
-        let run = |q: f64, buckets: &[(f64, f64)]| {
-            let mut forced = false;
-            let value = quantile(q, &mut buckets.to_vec(), &mut forced);
-            (value, forced)
-        };
+        let run = |q: f64, buckets: &[(f64, f64)]| quantile(q, &mut buckets.to_vec());
         let inf = f64::INFINITY;
         let buckets = [(0.1, 4.0), (0.2, 8.0), (inf, 10.0)];
         assert_eq!(run(0.4, &buckets).0, 0.1);
         assert!((run(0.6, &buckets).0 - 0.15).abs() < 1e-12);
         assert_eq!(run(1.0, &buckets).0, 0.2);
         assert!(run(0.5, &buckets[..2]).0.is_nan(), "no +Inf bucket");
-        assert_eq!(run(0.9, &[(0.1, 5.0), (0.2, 3.0), (inf, 5.0)]), (0.09000000000000001, true));
-        assert!(!run(0.9, &[(0.1, 5.0), (0.2, 5.0 - 1e-13), (inf, 5.0)]).1);
+        let forced = Forced { lowest: 0.2, highest: 0.2, difference: 2.0 };
+        let lifted = run(0.9, &[(0.1, 5.0), (0.2, 3.0), (inf, 5.0)]);
+        assert_eq!(lifted, (0.09000000000000001, Some(forced)));
+        let forced = Forced { lowest: 0.2, highest: inf, difference: 2.0 };
+        assert_eq!(run(0.9, &[(0.1, 5.0), (0.2, 3.0), (inf, 4.0)]).1, Some(forced));
+        assert_eq!(run(0.9, &[(0.1, 5.0), (0.2, 5.0 - 1e-13), (inf, 5.0)]).1, None);
     }
 
     #[test]

@@ -9,9 +9,10 @@ use pando_model::number::{go_float, parse_go_float};
 use pando_model::{Histogram, Labels};
 use rapidhash::RapidHashMap;
 
+use self::classic::Forced;
 use super::math::check_quantile;
 use super::{Args, Context, Value};
-use crate::annotations::Note;
+use crate::annotations::{Lifted, Note};
 use crate::budget::Ledger;
 use crate::engine::bitmap::Bitmap;
 use crate::engine::histogram::{self, NanObservations};
@@ -131,7 +132,7 @@ pub(super) fn fraction(args: &mut Args, context: &mut Context<'_>) -> Result<Val
             value
         }));
         if any_nan {
-            let name = series.labels.metric_name().to_string();
+            let name = context.name_of(&series.labels);
             context.note_at(2, Note::FractionWithoutNan(name));
         }
     }
@@ -189,20 +190,30 @@ impl Split {
                 skewed |= nan == Some(NanObservations::Skew);
                 value
             }));
-            let name = series.labels.metric_name();
+            let name = context.name_of(&series.labels);
             if is_nan {
-                context.note_at(arg, Note::QuantileIsNan(name.to_string()));
+                context.note_at(arg, Note::QuantileIsNan(name.clone()));
             }
             if skewed {
-                context.note_at(arg, Note::QuantileSkewedByNan(name.to_string()));
+                context.note_at(arg, Note::QuantileSkewedByNan(name));
             }
         }
         for one in &self.classic {
-            let mut forced = false;
-            out.push(one.map(q.len(), |i, buckets| classic::quantile(q[i], buckets, &mut forced)));
-            if forced {
-                let name = one.labels.metric_name().to_string();
-                context.note_at(arg, Note::ForcedMonotonicity(name));
+            let (mut lifted, steps, once) = (None::<Lifted>, context.steps, context.once);
+            out.push(one.map(q.len(), |i, buckets| {
+                let (value, forced) = classic::quantile(q[i], buckets);
+                if let Some(Forced { lowest, highest, difference }) =
+                    forced.filter(|_| !once || i == 0)
+                {
+                    let (first_ms, last_ms) = (steps.at(i), steps.at(i));
+                    let here = Lifted { lowest, highest, difference, count: 1, first_ms, last_ms };
+                    lifted = Some(lifted.map_or(here, |all| all.and(here)));
+                }
+                value
+            }));
+            if let Some(lifted) = lifted {
+                let note = Note::ForcedMonotonicity(context.name_of(&one.labels));
+                context.lifted.push((context.place(arg), note, lifted));
             }
         }
         out
@@ -225,7 +236,7 @@ fn split(vector: Vec<StepVector>, arg: usize, context: &mut Context<'_>) -> Spli
         }
         let le = series.labels.value("le");
         let Some(bound) = parse_go_float(le) else {
-            let name = series.labels.metric_name().to_string();
+            let name = context.name_of(&series.labels);
             context.note_at(arg, Note::BadBucketLabel(name, le.to_string()));
             continue;
         };
@@ -245,7 +256,7 @@ fn split(vector: Vec<StepVector>, arg: usize, context: &mut Context<'_>) -> Spli
             continue;
         };
         if drop_conflicts(series, one) {
-            let name = series.labels.metric_name().to_string();
+            let name = context.name_of(&series.labels);
             context.note_at(arg, Note::MixedClassicNative(name));
         }
     }
