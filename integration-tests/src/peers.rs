@@ -131,7 +131,8 @@ pub async fn start_node_exporter(folder: &Path) -> Result<Option<(Process, Strin
     Ok(Some((process, address)))
 }
 
-/// A Prometheus with the configuration `config` that runs at `address`, and its URL; its data and its log are in `folder`.
+/// A Prometheus with the configuration `config` that runs at `address`, and its URL; its data and its log are in
+/// `folder`.
 ///
 /// # Errors
 /// It does not become ready.

@@ -49,8 +49,8 @@ impl Wanted<'_> {
         left
     }
 
-    /// Whether all of `rows` are wanted, as the statistics of their pages alone say: nothing but the name is asked of the
-    /// labels, and a page has one name.
+    /// Whether all of `rows` are wanted, as the statistics of their pages alone say: nothing but the name is asked of
+    /// the labels, and a page has one name.
     pub(crate) fn all_pass(&self, block: &Opened, group: usize, rows: &[Range<u64>]) -> bool {
         let Wanted { tenant, keys, matchers, time } = *self;
         let Some(names) = name_leaf(block) else { return false };

@@ -23,8 +23,8 @@ use crate::lookup::{self, Found, Lookup};
 use crate::merge::{MergedSeries, PartStream};
 use crate::sources::{LiveSource, Sources};
 
-/// Samples of one batch that is handed to the engine: some MiB, so that many fragments fit into memory, and so many that
-/// waking another thread for them costs little.
+/// Samples of one batch that is handed to the engine: some MiB, so that many fragments fit into memory, and so many
+/// that waking another thread for them costs little.
 const BATCH_SAMPLES: usize = 1 << 20;
 /// Samples that one source hands over at a time, where there are few; and all blocks of a fragment
 /// together, where there are many.

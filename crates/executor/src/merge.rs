@@ -84,8 +84,8 @@ impl SeriesParts {
         self.0.iter().map(|part| part.axis().len()).sum()
     }
 
-    /// The series, decoded. Series whose parts have the same axes get the same one. And whether it is known that no float
-    /// is a stale marker, or lower than the one before it.
+    /// The series, decoded. Series whose parts have the same axes get the same one. And whether it is known that no
+    /// float is a stale marker, or lower than the one before it.
     ///
     /// # Errors
     /// A part cannot be decoded.

@@ -230,8 +230,8 @@ impl Encoder {
         Some(out)
     }
 
-    /// Throws the open block away. Groups that it dropped are dropped by the next one; the next frames of the others that
-    /// something was pushed of are full.
+    /// Throws the open block away. Groups that it dropped are dropped by the next one; the next frames of the others
+    /// that something was pushed of are full.
     pub fn abandon(&mut self) {
         self.ops.clear();
         self.symbols.clear();

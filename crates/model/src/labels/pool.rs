@@ -1,7 +1,7 @@
 //! `LabelsPool`: label sets that come again and again share their storage.
 //!
-//! The same series stand in many blocks, and a query reads them side by side. A text that was met has a number, so that a
-//! reader which knows the numbers of a row's texts finds its set without a look at them.
+//! The same series stand in many blocks, and a query reads them side by side. A text that was met has a number, so
+//! that a reader which knows the numbers of a row's texts finds its set without a look at them.
 
 use std::collections::HashMap;
 

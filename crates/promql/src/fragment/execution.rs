@@ -116,8 +116,8 @@ impl FragmentExecution {
         Ok(())
     }
 
-    /// [`FragmentExecution::push_batch`] of one series. `steady`: it is known to have nothing but floats, no stale marker
-    /// among them, and none that is lower than the one before it; false where nobody has looked.
+    /// [`FragmentExecution::push_batch`] of one series. `steady`: it is known to have nothing but floats, no stale
+    /// marker among them, and none that is lower than the one before it; false where nobody has looked.
     ///
     /// # Errors
     /// As there.

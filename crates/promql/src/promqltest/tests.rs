@@ -53,8 +53,8 @@ fn scripts() -> Vec<(String, String)> {
 
 const FEATURES: Features = Engine::OF_SCRIPTS.features;
 
-/// Evals whose answer depends on names being dropped late, or on the type and unit labels of its matching; and those whose
-/// notes name metrics, which are not known any more where names are dropped at once.
+/// Evals whose answer depends on names being dropped late, or on the type and unit labels of its matching; and those
+/// whose notes name metrics, which are not known any more where names are dropped at once.
 const LATE_NAMES: [(&str, usize); 4] = [
     ("histograms.test", 12),
     ("name_label_dropping.test", 8),

@@ -29,8 +29,8 @@ pub const DEPTH_MAX: usize = 100;
 /// How many binary operators a query may hold: a chain of them is as deep a tree.
 pub const OPERATORS_MAX: usize = 500;
 
-/// What the regular expressions of a query may compile to, bytes: a few that are as large as one may be, or thousands of
-/// ordinary ones.
+/// What the regular expressions of a query may compile to, bytes: a few that are as large as one may be, or thousands
+/// of ordinary ones.
 pub const REGEX_BYTES_MAX: usize = 64 << 20;
 
 /// Syntax that is behind a switch.

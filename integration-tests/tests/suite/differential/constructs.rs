@@ -1,5 +1,5 @@
-//! What newer releases of Prometheus know and the peer does not, by name: expressions that hold any of it are not asked.
-//! The peer itself says what it does not know, so that a newer one is asked more.
+//! What newer releases of Prometheus know and the peer does not, by name: expressions that hold any of it are not
+//! asked. The peer itself says what it does not know, so that a newer one is asked more.
 
 use anyhow::{Result, ensure};
 use pando_promql::syntax::ast::{Duration, DurationKind, ExprKind, VectorSelector};

@@ -218,8 +218,8 @@ const DIFFERENCES: [Difference; 21] = [
                 && metrics(&seen.ours.data) != metrics(&seen.theirs.data)
         },
     },
-    // Where there is no name, or none any more, earlier releases give one all the same; of observations that are NaN they
-    // speak at the quantile.
+    // Where there is no name, or none any more, earlier releases give one all the same; of observations that are NaN
+    // they speak at the quantile.
     Difference {
         name: "notes do not name what has no name",
         mended: (3, 14),

@@ -166,8 +166,8 @@ pub(crate) enum QueryCommand {
 
 #[derive(Args, Debug)]
 pub(crate) struct ExplainArg {
-    /// Print how a Pando answers instead of the answer: the plan, its fragments, and the members that they are placed on.
-    /// With =analyze the query is run, and each fragment says where it ran, what it read, and how long that took.
+    /// Print how a Pando answers instead of the answer: the plan, its fragments, and the members that they are placed
+    /// on. With =analyze the query is run, and each fragment says where it ran, what it read, and how long that took.
     #[arg(
         long,
         value_enum,
@@ -206,8 +206,9 @@ pub(crate) struct PromqlTestCommand {
     /// is a tenant of its own (header X-Scope-OrgID), as Pando has them.
     #[arg(long, requires = "url", value_name = "CMD")]
     pub(crate) reset_cmd: Option<String>,
-    /// What is run by sh between the two halves of each `load`, so that a border of the storage lies within each series:
-    /// `pando admin cut --controller=HOST:PORT` puts the first half into blocks, and leaves the second in heads.
+    /// What is run by sh between the two halves of each `load`, so that a border of the storage lies within each
+    /// series: `pando admin cut --controller=HOST:PORT` puts the first half into blocks, and leaves the second in
+    /// heads.
     #[arg(long, requires = "url", value_name = "CMD")]
     pub(crate) cut_cmd: Option<String>,
     /// Scripts, and folders of *.test files.

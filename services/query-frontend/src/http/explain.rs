@@ -79,7 +79,8 @@ fn explanation(json: &mut JsonWriter, explained: &Explanation) {
         json.field("query", query.text());
         json.key("analyzed");
         json.bool(explained.answer.is_some());
-        // A list, each node behind the one that uses it: nested as deep as a query may be, many readers would refuse it.
+        // A list, each node behind the one that uses it: nested as deep as a query may be, many readers would refuse
+        // it.
         json.key("plan");
         json.array(|json| {
             for (id, node) in query.plan_nodes().iter().enumerate() {

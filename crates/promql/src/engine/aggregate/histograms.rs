@@ -2,8 +2,9 @@
 //!
 //! Whatever order histograms come in and however they are split over executors, the outcome is the same, up to the
 //! order of float additions, as long as no step has more than [`LAYOUTS_MAX`] layouts. A state holds everything that
-//! the answer and its annotations depend on, and only the last one speaks. Layouts (schema, zero bucket, custom bounds) are reconciled last too, in an order of their own:
-//! how wide a zero bucket becomes depends on what it meets first.
+//! the answer and its annotations depend on, and only the last one speaks. Layouts (schema, zero bucket, custom
+//! bounds) are reconciled last too, in an order of their own: how wide a zero bucket becomes depends on what it meets
+//! first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! `AxisRates`: what `rate`, `increase` and `delta` need of a time axis: which samples stand at the ends of each
-//! window, and what their difference is multiplied by. Worked out once per axis; of a series' values two are read per step.
+//! window, and what their difference is multiplied by. Worked out once per axis; of a series' values two are read per
+//! step.
 
 use super::counters::{Extrapolation, Reach};
 use crate::engine::bitmap::Bitmap;
