@@ -55,6 +55,11 @@ impl Steps {
         self.start_ms
     }
 
+    /// The first step alone.
+    pub fn first(&self) -> Self {
+        Steps::instant(self.start_ms)
+    }
+
     /// The last step, ms: the query's end or before it.
     pub fn last_ms(&self) -> i64 {
         self.at(self.len() - 1)

@@ -42,8 +42,6 @@ pub(super) struct Builder<'a> {
 /// When a selector is read: the steps with its `offset` and `@` applied.
 pub(super) struct When {
     pub(super) steps: Steps,
-    /// Whether the one step stands for all.
-    pub(super) spread: bool,
     pub(super) offset_ms: i64,
     pub(super) fixed: bool,
 }
@@ -57,7 +55,7 @@ impl Builder<'_> {
                 let window_ms = self.positive(&matrix.range)?;
                 let rules = RangeRules { edges: self.edges(&matrix.selector), starts: false };
                 let plan = self.raw_plan(&matrix.selector, when.steps, window_ms, rules);
-                let leaf = self.leaf(plan, false, expr.pos, expr.pos)?;
+                let leaf = self.leaf(plan, expr.pos, expr.pos)?;
                 let upto_ms = when.steps.last_ms();
                 let window = Window { after_ms: upto_ms.saturating_sub(window_ms), upto_ms };
                 Ok(Node::Samples { leaf, edges: rules.edges, window })
@@ -70,8 +68,11 @@ impl Builder<'_> {
         }
     }
 
-    /// The node of `expr`, evaluated at `steps`.
+    /// The node of `expr`, evaluated at `steps`; at the first of them alone where that is enough.
     pub(super) fn node(&mut self, expr: &Expr, steps: Steps) -> Result<Node, QueryError> {
+        if steps.len() > 1 && is_step_invariant(expr) {
+            return self.node(expr, steps.first()).map(Node::once);
+        }
         let around = self.statistics;
         self.statistics = asks_for_statistics(expr) || (around && passes_statistics(expr));
         let node = self.node_within(expr, steps);
@@ -93,7 +94,7 @@ impl Builder<'_> {
             }),
             ExprKind::Binary(binary) => self.binary(binary, expr.pos, steps),
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, expr.pos, steps),
-            ExprKind::Call(call) => self.call(expr, call, steps),
+            ExprKind::Call(call) => self.call(call, expr.pos, steps),
             ExprKind::Vector(selector) => {
                 let read = self.instant_read(selector);
                 self.instant(selector, steps, read, expr.pos).map(Node::Fragment)
@@ -112,12 +113,17 @@ impl Builder<'_> {
             chain.push((inner, left.pos));
             left = &inner.lhs;
         }
-        let mut node = self.node(left, steps)?;
+        // As much of its beginning as has one value for all steps has it in one node.
+        let mut once = steps.len() > 1 && is_step_invariant(left);
+        let mut node = self.node(left, if once { steps.first() } else { steps })?;
         while let Some((binary, pos)) = chain.pop() {
-            let rhs = self.node(&binary.rhs, steps)?;
+            if once && !is_step_invariant(&binary.rhs) {
+                (node, once) = (node.once(), false);
+            }
+            let rhs = self.node(&binary.rhs, if once { steps.first() } else { steps })?;
             node = operator(binary, node, rhs, pos);
         }
-        Ok(node)
+        Ok(if once { node.once() } else { node })
     }
 
     fn aggregate(
@@ -152,8 +158,8 @@ impl Builder<'_> {
         })))
     }
 
-    fn call(&mut self, expr: &Expr, call: &Call, steps: Steps) -> Result<Node, QueryError> {
-        let (name, pos) = (call.function.name, expr.pos);
+    fn call(&mut self, call: &Call, pos: PosRange, steps: Steps) -> Result<Node, QueryError> {
+        let name = call.function.name;
         if let Some(function) = RangeFunction::from_name(name) {
             return self.range_call(function, call, steps);
         }
@@ -183,8 +189,7 @@ impl Builder<'_> {
         check_label_names(call)?;
         let args = call.args.iter().map(|a| self.node(a, steps)).collect::<Result<Vec<_>, _>>()?;
         let arg_pos = call.args.iter().map(|a| a.pos).collect();
-        let once = is_step_invariant(expr);
-        Ok(Node::Call(Box::new(CallNode { function: call.function, args, once, pos, arg_pos })))
+        Ok(Node::Call(Box::new(CallNode { function: call.function, args, pos, arg_pos })))
     }
 
     fn range_call(
@@ -218,7 +223,7 @@ impl Builder<'_> {
                 let when = self.when(&matrix.selector, steps)?;
                 let range_ms = self.positive(&matrix.range)?;
                 let plan = self.raw_plan(&matrix.selector, when.steps, range_ms, rules);
-                let leaf = self.leaf(plan, false, range.pos, range.pos)?;
+                let leaf = self.leaf(plan, range.pos, range.pos)?;
                 (RangeSource::Raw(leaf.fragment), range_ms, when.steps)
             }
             _ => return Err(QueryError::Internal("no range argument".to_string())),
@@ -307,7 +312,7 @@ impl Builder<'_> {
     ) -> Result<Leaf, QueryError> {
         let when = self.when(selector, steps)?;
         let plan = self.fragment_plan(selector, when.steps, read);
-        self.leaf(plan, when.spread, pos, pos)
+        self.leaf(plan, pos, pos)
     }
 
     /// What an instant selector's value is. `anchored` has no meaning there, as in Prometheus.
@@ -323,10 +328,10 @@ impl Builder<'_> {
         &mut self,
         selector: &VectorSelector,
         steps: Steps,
-    ) -> Result<(FragmentPlan, bool), QueryError> {
+    ) -> Result<FragmentPlan, QueryError> {
         let when = self.when(selector, steps)?;
         let read = self.instant_read(selector);
-        Ok((self.fragment_plan(selector, when.steps, read), when.spread))
+        Ok(self.fragment_plan(selector, when.steps, read))
     }
 
     /// The plan that reads the samples which a range function at `steps` needs.
@@ -363,7 +368,6 @@ impl Builder<'_> {
     pub(super) fn leaf(
         &mut self,
         plan: FragmentPlan,
-        spread: bool,
         function_pos: PosRange,
         aggregation_pos: PosRange,
     ) -> Result<Leaf, QueryError> {
@@ -376,7 +380,7 @@ impl Builder<'_> {
         });
         self.uses[at] += 1;
         let fragment = FragmentId(at as u32);
-        Ok(Leaf { fragment, spread, function_pos, aggregation_pos, pos: aggregation_pos })
+        Ok(Leaf { fragment, function_pos, aggregation_pos, pos: aggregation_pos })
     }
 
     /// The rules by which `function`, called as `call`, reads ranges of `selector`.
@@ -443,11 +447,8 @@ impl Builder<'_> {
     ) -> Result<When, QueryError> {
         let offset_ms = self.offset_ms(offset)?;
         let fixed = self.fixed_ms(at);
-        let (base, spread) = match fixed {
-            Some(t) => (Steps::instant(t), steps.len() > 1),
-            None => (steps, false),
-        };
-        Ok(When { steps: base.shifted(offset_ms), spread, offset_ms, fixed: fixed.is_some() })
+        let steps = fixed.map_or(steps, Steps::instant).shifted(offset_ms);
+        Ok(When { steps, offset_ms, fixed: fixed.is_some() })
     }
 }
 
@@ -462,9 +463,17 @@ impl Node {
             // They have it, or nothing is evaluated there.
             Node::Samples { .. } | Node::Call(_) | Node::Binary(_) => {}
             Node::Constant(_) | Node::Text(_) | Node::Time => {}
-            Node::SubqueryPoints(_) | Node::Negate(_) => {}
+            Node::SubqueryPoints(_) | Node::Negate(_) | Node::Once(_) => {}
         }
         self
+    }
+
+    /// The node of an expression that has one value for all steps, planned for the first of them.
+    pub(super) fn once(self) -> Self {
+        match self {
+            constant @ (Node::Constant(_) | Node::Text(_)) => constant,
+            node => Node::Once(Box::new(node)),
+        }
     }
 }
 

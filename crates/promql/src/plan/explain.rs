@@ -54,8 +54,7 @@ impl<'a> Part<'a> {
         let plain = |name, detail: String, pos| (say(name, detail, pos), Vec::new());
         match self {
             Part::Leaf(leaf) => {
-                let detail = if leaf.spread { "its one step stands for all" } else { "" };
-                let node = say("fragment", detail.to_string(), Some(leaf.pos));
+                let node = say("fragment", String::new(), Some(leaf.pos));
                 (PlanNode { fragment: Some(leaf.fragment), ..node }, Vec::new())
             }
             Part::Raw(fragment, pos) => {
@@ -82,7 +81,7 @@ impl<'a> Part<'a> {
                 }
                 Node::Info(info) => (
                     say("info", String::new(), Some(info.pos)),
-                    vec![Part::Node(&info.input), Part::Leaf(&info.info)],
+                    vec![Part::Node(&info.input), Part::Node(&info.info)],
                 ),
                 Node::Call(call) => (
                     say("function", call.function.name.to_string(), Some(call.pos)),
@@ -98,6 +97,10 @@ impl<'a> Part<'a> {
                 ),
                 Node::Negate(inner) => {
                     (say("negative sign", String::new(), None), vec![Part::Node(inner)])
+                }
+                Node::Once(inner) => {
+                    let detail = "the first step's value stands for all".to_string();
+                    (say("once", detail, None), vec![Part::Node(inner)])
                 }
             },
         }
@@ -149,8 +152,12 @@ mod tests {
 
     /// `depth name detail [text] #fragment`, a node a line.
     fn outline(text: &str) -> Vec<String> {
+        outline_with(text, QueryParams::instant(600_000))
+    }
+
+    fn outline_with(text: &str, params: QueryParams) -> Vec<String> {
         let features = Features { experimental_functions: true, ..Features::default() };
-        let params = QueryParams::instant(600_000).with_features(features);
+        let params = params.with_features(features);
         let query = Query::parse(text, params).expect(text);
         let mut depths: Vec<usize> = Vec::new();
         let mut lines = Vec::new();
@@ -209,6 +216,47 @@ mod tests {
             outline("info(m)"),
             ["0 info [info(m)]", "1 fragment [m] #0", "1 fragment [m] #1"]
         );
+    }
+
+    /// `@` fixes all that has no other time; of a chain of operators as much of its beginning as it can.
+    #[test]
+    fn what_has_one_value_for_all_steps_is_evaluated_once() {
+        let range = || QueryParams::range(0, 600_000, 60_000).expect("11 steps");
+        let nodes = outline_with(
+            "m @ 5 + 1 - sum(rate(m[5m] @ 5)) * 2 + n + topk(scalar(m), m @ 5)",
+            range(),
+        );
+        assert_eq!(
+            nodes,
+            [
+                "0 operator + [m @ 5 + 1 - sum(rate(m[5m] @ 5)) * 2 + n + topk(scalar(m), m @ 5)]",
+                "1 operator + [m @ 5 + 1 - sum(rate(m[5m] @ 5)) * 2 + n]",
+                "2 once the first step's value stands for all",
+                "3 operator - [m @ 5 + 1 - sum(rate(m[5m] @ 5)) * 2]",
+                "4 operator + [m @ 5 + 1]",
+                "5 fragment [m @ 5] #0",
+                "5 constant 1",
+                "4 operator * [sum(rate(m[5m] @ 5)) * 2]",
+                "5 fragment [sum(rate(m[5m] @ 5))] #1",
+                "5 constant 2",
+                "2 fragment [n] #2",
+                "1 once the first step's value stands for all",
+                "2 aggregation topk [topk(scalar(m), m @ 5)]",
+                "3 function scalar [scalar(m)]",
+                "4 fragment [m] #3",
+                "3 fragment [m @ 5] #0",
+            ]
+        );
+        assert_eq!(
+            outline_with("hour(m @ 5)", range()),
+            [
+                "0 function hour [hour(m @ 5)]",
+                "1 once the first step's value stands for all",
+                "2 fragment [m @ 5] #0",
+            ]
+        );
+        let constant = outline_with("1 + 2", range());
+        assert_eq!(constant, ["0 constant 3"]);
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Builder<'_> {
         let mut references = References::default();
         self.refer(base, &mut Vec::new(), &mut references)?;
         let reference = references.first.filter(|_| !references.mixed);
-        let (at, spread) = match reference {
+        let (at, once) = match reference {
             Some(Reference { fixed_ms: Some(t), offset_ms }) => {
                 (Steps::instant(t).shifted(offset_ms), steps.len() > 1)
             }
@@ -89,7 +89,8 @@ impl Builder<'_> {
             statistics: false,
             count_samples: self.params.count_samples,
         };
-        let info = self.leaf(plan, spread, base.pos, base.pos)?;
+        let info = Node::Fragment(self.leaf(plan, base.pos, base.pos)?);
+        let info = if once { info.once() } else { info };
         Ok(Node::Info(Box::new(InfoNode { input, info, names, data, pos: base.pos })))
     }
 

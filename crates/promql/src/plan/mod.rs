@@ -75,14 +75,14 @@ pub(crate) enum Node {
     Binary(Box<BinaryNode>),
     /// A negative sign.
     Negate(Box<Node>),
+    /// What has one value for all steps: it is evaluated at the first of them.
+    Once(Box<Node>),
 }
 
 /// The use of a fragment's result.
 #[derive(Debug)]
 pub(crate) struct Leaf {
     pub(crate) fragment: FragmentId,
-    /// Whether the fragment has one step that stands for all.
-    pub(crate) spread: bool,
     /// The place of a range function's argument, or of the selector.
     pub(crate) function_pos: PosRange,
     /// Where notes about an aggregation's series point.
@@ -134,7 +134,7 @@ pub(crate) struct SubqueryNode {
 pub(crate) struct InfoNode {
     pub(crate) input: Node,
     /// The times of the info series' samples, at the steps that the input refers to.
-    pub(crate) info: Leaf,
+    pub(crate) info: Node,
     /// What makes a series an info series.
     pub(crate) names: Vec<Matcher>,
     /// The matchers of data labels.
@@ -147,8 +147,6 @@ pub(crate) struct InfoNode {
 pub(crate) struct CallNode {
     pub(crate) function: &'static Function,
     pub(crate) args: Vec<Node>,
-    /// Whether it has one value for all steps.
-    pub(crate) once: bool,
     pub(crate) pos: PosRange,
     /// The places of the arguments.
     pub(crate) arg_pos: Vec<PosRange>,

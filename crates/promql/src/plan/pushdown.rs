@@ -13,7 +13,6 @@ use crate::syntax::{Expr, ExprKind, PosRange};
 /// A fragment plan that is not registered yet.
 struct Pushed {
     plan: FragmentPlan,
-    spread: bool,
     function_pos: PosRange,
 }
 
@@ -27,7 +26,7 @@ impl Builder<'_> {
     ) -> Result<Option<Leaf>, QueryError> {
         let Some(pushed) = self.range_plan(function, call, steps)? else { return Ok(None) };
         let pos = pushed.function_pos;
-        self.leaf(pushed.plan, pushed.spread, pos, pos).map(Some)
+        self.leaf(pushed.plan, pos, pos).map(Some)
     }
 
     fn range_plan(
@@ -69,7 +68,7 @@ impl Builder<'_> {
         let range_ms = self.positive(&matrix.range)?;
         let read = Read::Range { range_ms, rules, function, args };
         let plan = self.fragment_plan(&matrix.selector, when.steps, read);
-        Ok(Some(Pushed { plan, spread: when.spread, function_pos }))
+        Ok(Some(Pushed { plan, function_pos }))
     }
 
     /// The fragment of an aggregation over a selector or a range function of one, where it can be one.
@@ -94,7 +93,7 @@ impl Builder<'_> {
         grouping.dedup();
         let aggregation = Aggregation { op: aggregate.op, k, grouping, without: aggregate.without };
         let plan = FragmentPlan { aggregation: Some(aggregation), ..pushed.plan };
-        self.leaf(plan, pushed.spread, pushed.function_pos, notes_pos).map(Some)
+        self.leaf(plan, pushed.function_pos, notes_pos).map(Some)
     }
 
     /// The plan of an expression that is read straight from series.
@@ -102,8 +101,8 @@ impl Builder<'_> {
         let inner = expr.unwrapped();
         match &inner.kind {
             ExprKind::Vector(selector) => {
-                let (plan, spread) = self.instant_plan(selector, steps)?;
-                Ok(Some(Pushed { plan, spread, function_pos: inner.pos }))
+                let plan = self.instant_plan(selector, steps)?;
+                Ok(Some(Pushed { plan, function_pos: inner.pos }))
             }
             ExprKind::Call(call) => match RangeFunction::from_name(call.function.name) {
                 Some(function) => self.range_plan(function, call, steps),
@@ -120,8 +119,8 @@ impl Builder<'_> {
         steps: Steps,
         pos: PosRange,
     ) -> Result<Leaf, QueryError> {
-        let (plan, spread) = self.instant_plan(selector, steps)?;
-        self.leaf(any(plan), spread, pos, pos)
+        let plan = self.instant_plan(selector, steps)?;
+        self.leaf(any(plan), pos, pos)
     }
 
     /// The same for `present_over_time(selector[range])`.
@@ -133,7 +132,7 @@ impl Builder<'_> {
         let pushed = self.range_plan(RangeFunction::Present, call, steps)?;
         let Some(pushed) = pushed else { return Ok(None) };
         let pos = pushed.function_pos;
-        self.leaf(any(pushed.plan), pushed.spread, pos, pos).map(Some)
+        self.leaf(any(pushed.plan), pos, pos).map(Some)
     }
 }
 

@@ -212,22 +212,40 @@ impl Evaluator<'_> {
                 }
                 Value::Text(_) => wrong_type(),
             },
+            Node::Once(inner) => self.once(inner, steps),
             Node::Samples { .. } | Node::SubqueryPoints(_) => wrong_type(),
         }
     }
 
     /// The series of a fragment at `steps`.
-    pub(super) fn fragment(
-        &mut self,
-        leaf: &Leaf,
-        steps: &Steps,
-    ) -> Result<Vec<StepVector>, QueryError> {
+    fn fragment(&mut self, leaf: &Leaf, steps: &Steps) -> Result<Vec<StepVector>, QueryError> {
         let FragmentResult { series, step_samples, .. } = self.take(leaf)?;
-        self.count(&step_samples, leaf.spread, steps);
-        if !leaf.spread {
-            return Ok(series);
+        self.count(&step_samples, false, steps);
+        Ok(series)
+    }
+
+    /// The value of `inner` at the first step, which is that of all.
+    fn once(&mut self, inner: &Node, steps: &Steps) -> Result<Value, QueryError> {
+        let (counting, asked) = (self.counting, usize::from(!self.step_samples.is_empty()));
+        if counting != Counting::No {
+            self.counting = Counting::BySteps;
         }
-        series.into_iter().map(|s| s.spread(steps.len(), &mut self.ledger)).collect()
+        let outer = std::mem::replace(&mut self.step_samples, vec![0; asked]);
+        let value = self.node(inner, &steps.first());
+        let own = std::mem::replace(&mut self.step_samples, outer);
+        self.counting = counting;
+        self.count(&own, true, steps);
+        match value? {
+            Value::Scalar(values) => {
+                self.ledger.hold(0, scalar_bytes(steps.len()))?;
+                Ok(Value::Scalar(vec![values[0]; steps.len()]))
+            }
+            Value::Vector(vector) => {
+                let spread = |s: StepVector| s.spread(steps.len(), &mut self.ledger);
+                vector.into_iter().map(spread).collect::<Result<_, _>>().map(Value::Vector)
+            }
+            text @ Value::Text(_) => Ok(text),
+        }
     }
 
     /// Adds what a fragment's steps have looked at. What a member says is not trusted to be small.
@@ -294,7 +312,6 @@ impl Evaluator<'_> {
             pos: call.pos,
             arg_pos: &call.arg_pos,
             ledger: &mut self.ledger,
-            once: call.once,
             notes: Vec::new(),
             lifted: Vec::new(),
         };
@@ -309,7 +326,7 @@ impl Evaluator<'_> {
 
     fn info(&mut self, node: &InfoNode, steps: &Steps) -> Result<Vec<StepVector>, QueryError> {
         let base = self.vector(&node.input, steps)?;
-        let infos = self.fragment(&node.info, steps)?;
+        let infos = self.vector(&node.info, steps)?;
         let selector = InfoSelector { names: &node.names, data: &node.data };
         info::join(base, infos, &selector, steps.len(), &mut self.ledger)
     }

@@ -55,8 +55,6 @@ pub(crate) struct Context<'a> {
     pub(crate) arg_pos: &'a [PosRange],
     /// What a function makes beside its result or in its place is held here before it is made.
     pub(crate) ledger: &'a mut Ledger,
-    /// Whether the call has one value for all steps.
-    pub(crate) once: bool,
     /// What there is to say, each with its place.
     pub(crate) notes: Vec<(PosRange, Note)>,
     /// The same of buckets that had to be lifted.

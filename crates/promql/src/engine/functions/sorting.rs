@@ -90,12 +90,9 @@ fn digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }
 
-/// Prometheus evaluates what has one value for all steps at one, where sorting is not in vain.
 fn warn(context: &mut Context<'_>) {
-    if !context.once {
-        let pos = context.pos;
-        context.notes.push((pos, Note::SortInRangeQuery));
-    }
+    let pos = context.pos;
+    context.notes.push((pos, Note::SortInRangeQuery));
 }
 
 #[cfg(test)]

@@ -199,12 +199,10 @@ impl Split {
             }
         }
         for one in &self.classic {
-            let (mut lifted, steps, once) = (None::<Lifted>, context.steps, context.once);
+            let (mut lifted, steps) = (None::<Lifted>, context.steps);
             out.push(one.map(q.len(), |i, buckets| {
                 let (value, forced) = classic::quantile(q[i], buckets);
-                if let Some(Forced { lowest, highest, difference }) =
-                    forced.filter(|_| !once || i == 0)
-                {
+                if let Some(Forced { lowest, highest, difference }) = forced {
                     let (first_ms, last_ms) = (steps.at(i), steps.at(i));
                     let here = Lifted { lowest, highest, difference, count: 1, first_ms, last_ms };
                     lifted = Some(lifted.map_or(here, |all| all.and(here)));
