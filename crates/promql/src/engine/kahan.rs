@@ -180,6 +180,74 @@ impl Mean {
     }
 }
 
+/// Mean and squared deviations of a group (Welford), as Prometheus' `stddev` and `stdvar` add them up; those of two
+/// groups together by the method of Chan, Golub and LeVeque.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moments {
+    mean: f64,
+    squares: Kahan,
+    count: f64,
+}
+
+impl Moments {
+    /// Those with this mean, sum of squared deviations, and number of values.
+    pub(crate) fn of(mean: f64, squares: f64, count: f64) -> Self {
+        Moments { mean, squares: Kahan { sum: squares, compensation: 0.0 }, count }
+    }
+
+    /// Adds `v`.
+    #[inline]
+    pub(crate) fn add(&mut self, v: f64) {
+        self.count += 1.0;
+        if self.count == 1.0 {
+            self.mean = v;
+            // Nothing deviates from an infinity by a number.
+            self.squares.sum = if v.is_finite() { 0.0 } else { f64::NAN };
+            return;
+        }
+        let delta = v - self.mean;
+        self.mean += delta / self.count;
+        self.squares.add(delta * (v - self.mean));
+    }
+
+    /// Adds everything that `other` has seen.
+    pub(crate) fn merge(&mut self, other: Moments) {
+        if other.count == 0.0 {
+            return;
+        }
+        if self.count == 0.0 {
+            *self = other;
+            return;
+        }
+        let count = self.count + other.count;
+        let delta = other.mean - self.mean;
+        self.mean += delta * (other.count / count);
+        self.squares.add(other.squares.value());
+        self.squares.add(delta * delta * (self.count * other.count / count));
+        self.count = count;
+    }
+
+    /// The mean.
+    pub(crate) fn mean(&self) -> f64 {
+        self.mean
+    }
+
+    /// The sum of the squared deviations from it.
+    pub(crate) fn squares(&self) -> f64 {
+        self.squares.value()
+    }
+
+    /// How many values there are.
+    pub(crate) fn count(&self) -> f64 {
+        self.count
+    }
+
+    /// Population variance; NaN of nothing.
+    pub(crate) fn variance(&self) -> f64 {
+        self.squares.value() / self.count
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -102,6 +102,9 @@ impl StepVector {
 
     /// Removes all values at steps outside of `mask`.
     pub fn keep(&mut self, mask: &Bitmap) {
+        for i in self.present.iter().filter(|i| !mask.get(*i)) {
+            self.values[i] = 0.0;
+        }
         self.present.and_with(mask);
         self.histograms.retain(|(i, _)| mask.get(*i as usize));
     }

@@ -19,12 +19,7 @@ fn few() -> Budget {
 }
 
 fn plan(read: Read, op: Option<AggregateOp>, steps: i64) -> FragmentPlan {
-    let aggregation = op.map(|op| Aggregation {
-        op,
-        k: u32::from(op.picks_series()),
-        grouping: vec!["l".to_string()],
-        without: false,
-    });
+    let aggregation = op.map(|op| Aggregation::example(op, &["l"], false));
     FragmentPlan {
         matchers: vec![Matcher::equal("__name__", "m")],
         steps: Steps::grid(0, steps - 1, 1).expect("steps"),

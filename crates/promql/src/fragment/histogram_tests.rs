@@ -65,8 +65,7 @@ fn plans() -> Vec<FragmentPlan> {
     reads.extend([R::Rate, R::Delta, R::Irate, R::Avg, R::Sum, R::Changes, R::Last].map(range));
     let mut aggregations = vec![None];
     for op in [A::Sum, A::Avg, A::Count, A::Min] {
-        let grouping = vec!["job".to_string()];
-        aggregations.push(Some(Aggregation { op, k: 0, grouping, without: false }));
+        aggregations.push(Some(Aggregation::example(op, &["job"], false)));
     }
     let mut out = Vec::new();
     for read in reads {

@@ -200,7 +200,7 @@ impl PartialGroup {
             PartialState::Values(v) => v.values.len(),
             PartialState::Sum { sum, .. } => sum.len(),
             PartialState::Avg { value, .. } => value.len(),
-            PartialState::Count { count } => count.len(),
+            PartialState::Count { count } | PartialState::Spread { count, .. } => count.len(),
         };
         if (first_step, len) == (0, steps) {
             return Ok(self);
@@ -247,6 +247,11 @@ impl PartialGroup {
                 }
             }
             PartialState::Count { count } => PartialState::Count { count: column(count) },
+            PartialState::Spread { mean, squares, count } => PartialState::Spread {
+                mean: column(mean),
+                squares: column(squares),
+                count: column(count),
+            },
         };
         Ok(PartialGroup { state, ..self })
     }

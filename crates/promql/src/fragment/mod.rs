@@ -12,7 +12,7 @@ pub(crate) use execution::series_bytes;
 pub use execution::{FragmentExecution, FragmentStats};
 pub use merge::{FragmentResult, PartialMerge};
 pub use partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
-pub use plan::{Aggregation, FragmentId, FragmentPlan, FragmentSpec, Read};
+pub use plan::{Aggregation, AggregationParam, FragmentId, FragmentPlan, FragmentSpec, Read};
 pub use wire::WIRE_VERSION;
 
 #[cfg(test)]

@@ -47,7 +47,8 @@ pub struct PartialGroup {
 /// One column of state over the fragment's steps.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PartialState {
-    /// Final values: not aggregated, `min`, `max`, `group`, and the candidates of `topk` and `bottomk`.
+    /// Final values: not aggregated, `min`, `max`, `group`, the candidates of `topk`, `bottomk`, `limitk` and
+    /// `limit_ratio`, and each column that `quantile` gathers.
     Values(StepVector),
     /// A compensated sum: the value is `sum + compensation`.
     Sum {
@@ -78,6 +79,15 @@ pub enum PartialState {
         /// 0 where the step has none.
         count: Vec<f64>,
     },
+    /// How far values spread.
+    Spread {
+        /// Means.
+        mean: Vec<f64>,
+        /// Sums of the squared deviations from them.
+        squares: Vec<f64>,
+        /// How many values there are; 0 where the step has none.
+        count: Vec<f64>,
+    },
 }
 
 impl PartialGroup {
@@ -88,6 +98,7 @@ impl PartialGroup {
             PartialState::Sum { sum, histograms, .. } => sum.len() * 17 + histograms.bytes(),
             PartialState::Avg { value, histograms, .. } => value.len() * 25 + histograms.bytes(),
             PartialState::Count { count } => count.len() * 8,
+            PartialState::Spread { count, .. } => count.len() * 24,
         };
         state + self.labels.heap_bytes() + 64
     }

@@ -69,21 +69,59 @@ pub enum Read {
 /// An aggregation that partial states can be merged of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregation {
-    /// One of sum, avg, min, max, count, group, topk, bottomk.
+    /// What is done. `quantile` only gathers the columns of each group: who asks for it selects among them.
     pub op: AggregateOp,
-    /// How many series `topk` and `bottomk` keep a group, at least 1; 0 for the others.
-    pub k: u32,
+    /// What it takes beside the series.
+    pub param: AggregationParam,
     /// The grouping labels.
     pub grouping: Vec<String>,
     /// Whether `grouping` are the labels to remove.
     pub without: bool,
 }
 
+/// What an aggregation takes beside the series.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AggregationParam {
+    /// Nothing.
+    None,
+    /// How many series `topk`, `bottomk` and `limitk` keep of a group, at least 1.
+    Places(u32),
+    /// Which part of the series `limit_ratio` keeps, -1 to 1.
+    Ratio(f64),
+    /// The label that `count_values` adds, not empty.
+    Label(String),
+}
+
 impl Aggregation {
-    /// Whether `op` has a partial state.
-    pub fn supports(op: AggregateOp) -> bool {
+    /// One of each kind, for tests.
+    #[cfg(test)]
+    pub(crate) fn example(op: AggregateOp, grouping: &[&str], without: bool) -> Self {
         use AggregateOp as A;
-        matches!(op, A::Sum | A::Avg | A::Min | A::Max | A::Count | A::Group | A::TopK | A::BottomK)
+        let param = match op {
+            A::TopK | A::BottomK | A::LimitK => AggregationParam::Places(2),
+            A::LimitRatio => AggregationParam::Ratio(0.5),
+            A::CountValues => AggregationParam::Label("value".to_string()),
+            _ => AggregationParam::None,
+        };
+        let grouping = grouping.iter().map(|name| name.to_string()).collect();
+        Aggregation { op, param, grouping, without }
+    }
+
+    /// Whether `op` takes a parameter of this kind.
+    pub(crate) fn takes(op: AggregateOp, param: &AggregationParam) -> bool {
+        use AggregateOp as A;
+        match op {
+            A::TopK | A::BottomK | A::LimitK => {
+                matches!(param, AggregationParam::Places(places) if *places > 0)
+            }
+            A::LimitRatio => {
+                matches!(param, AggregationParam::Ratio(ratio) if (-1.0..=1.0).contains(ratio))
+            }
+            A::CountValues => {
+                matches!(param, AggregationParam::Label(label) if !label.is_empty())
+            }
+            _ => *param == AggregationParam::None,
+        }
     }
 }
 

@@ -8,7 +8,9 @@ use pando_model::{Histogram, Labels, Matcher, SampleValue, SeriesKey, SeriesSamp
 use proptest::prelude::*;
 
 use super::*;
-use crate::budget::{Budget, CancelFlag};
+use crate::budget::{Budget, CancelFlag, Ledger};
+use crate::engine::aggregate::Grouping;
+use crate::engine::aggregate::local::quantiles;
 use crate::engine::range::{RangeFunction, RangeRules};
 use crate::error::QueryError;
 use crate::query::{Query, QueryParams};
@@ -61,15 +63,39 @@ fn assert_same(a: &FragmentResult, b: &FragmentResult, context: &str) {
     assert_eq!(a.notes, b.notes, "{context}");
 }
 
+/// The result with quantiles selected, as the frontend does.
+fn selected(plan: &FragmentPlan, result: &FragmentResult) -> FragmentResult {
+    let gathered = plan.aggregation.as_ref().filter(|a| a.op == AggregateOp::Quantile);
+    let Some(aggregation) = gathered else { return result.clone() };
+    let grouping = Grouping::new(&aggregation.grouping, aggregation.without);
+    let q = vec![0.3; plan.steps.len()];
+    let mut ledger = Ledger::new(Budget::default(), CancelFlag::new());
+    let input = result.series.clone();
+    let series = quantiles(&q, &grouping, input, &mut Vec::new(), &mut ledger).expect("within");
+    FragmentResult { series, ..result.clone() }
+}
+
+fn forms(op: AggregateOp) -> [Aggregation; 3] {
+    let forms: [(&[&str], bool); 3] = [(&[], false), (&["job"], false), (&["job"], true)];
+    forms.map(|(grouping, without)| Aggregation::example(op, grouping, without))
+}
+
+fn all_aggregations() -> Vec<Option<Aggregation>> {
+    [aggregations(), aggregations_of_version_three()].concat()
+}
+
+fn aggregations_of_version_three() -> Vec<Option<Aggregation>> {
+    use AggregateOp as A;
+    let ops = [A::Stddev, A::Stdvar, A::Quantile, A::CountValues, A::LimitK, A::LimitRatio];
+    ops.into_iter().flat_map(forms).map(Some).collect()
+}
+
+/// Those that version 2 has.
 fn aggregations() -> Vec<Option<Aggregation>> {
     use AggregateOp as A;
     let mut out = vec![None];
     for op in [A::Sum, A::Avg, A::Min, A::Max, A::Count, A::Group, A::TopK, A::BottomK] {
-        for (grouping, without) in [(vec![], false), (vec!["job"], false), (vec!["job"], true)] {
-            let grouping = grouping.into_iter().map(str::to_string).collect();
-            let k = if op.picks_series() { 2 } else { 0 };
-            out.push(Some(Aggregation { op, k, grouping, without }));
-        }
+        out.extend(forms(op).map(Some));
     }
     out
 }
@@ -136,11 +162,13 @@ proptest! {
         let cut = cut.min(all.len());
         let parts = [all[..cut].to_vec(), all[cut..].to_vec()];
         for read in reads() {
-            for aggregation in aggregations() {
+            for aggregation in all_aggregations() {
                 let plan = plan(read.clone(), aggregation);
-                let context = format!("{plan:?}");
+                let same = |a: &FragmentResult, b: &FragmentResult| {
+                    assert_same(&selected(&plan, a), &selected(&plan, b), &format!("{plan:?}"));
+                };
                 let whole = merged(&plan, std::slice::from_ref(&all)).expect("whole");
-                assert_same(&whole, &merged(&plan, &parts).expect("split"), &context);
+                same(&whole, &merged(&plan, &parts).expect("split"));
                 // Executors that only know how to read.
                 let mut raw = PartialMerge::new(plan.clone(), Budget::default(), CancelFlag::new());
                 for part in &parts {
@@ -149,7 +177,7 @@ proptest! {
                         raw.push(batch).expect("fits");
                     }
                 }
-                assert_same(&whole, &raw.finish().expect("raw"), &context);
+                same(&whole, &raw.finish().expect("raw"));
                 // Split by steps.
                 let mut by_steps = PartialMerge::new(plan.clone(), Budget::default(), CancelFlag::new());
                 let rest = plan.steps.len() - first;
@@ -159,7 +187,7 @@ proptest! {
                         by_steps.push_at(at, batch).expect("fits");
                     }
                 }
-                assert_same(&whole, &by_steps.finish().expect("steps"), &context);
+                same(&whole, &by_steps.finish().expect("steps"));
             }
         }
     }
@@ -219,7 +247,7 @@ fn unknown_versions_and_nodes_are_named() {
     assert_eq!(bytes[..2], [8, 1], "the version comes first");
     bytes[1] = 9;
     let error = FragmentPlan::decode(&bytes).expect_err("version 9");
-    assert_eq!(error.to_string(), "unsupported fragment plan: version=9 supported_version=2");
+    assert_eq!(error.to_string(), "unsupported fragment plan: version=9 supported_version=3");
     assert_eq!(error.kind(), pando_model::ErrorKind::Unsupported);
 }
 
@@ -229,7 +257,7 @@ fn equal_label_sets_are_found_across_executors() {
     let samples: Vec<(i64, f64)> = (0..10).map(|i| (i * 10_000, i as f64)).collect();
     let (a, b) = (series("a_total", 1, &samples), series("b_total", 1, &samples));
     let matchers = vec![Matcher::equal("job", "j1")];
-    for aggregation in aggregations() {
+    for aggregation in all_aggregations() {
         let plan =
             FragmentPlan { matchers: matchers.clone(), ..plan(reads()[2].clone(), aggregation) };
         for parts in [vec![vec![a.clone(), b.clone()]], vec![vec![a.clone()], vec![b.clone()]]] {
@@ -319,28 +347,38 @@ fn plans_say_which_samples_they_need() {
 /// takes a new [`wire::WIRE_VERSION`].
 #[test]
 fn version_one_is_pinned() {
+    let (mut plans, batches) = bytes_of(aggregations());
+    for plan in &mut plans {
+        // Version 2 says the same of these in the same bytes; it only knows more of their answers.
+        assert!(plan[1] <= 2);
+        plan[1] = 1;
+    }
+    assert_eq!(hashes(&plans, &batches), [2_095_196_461_165_779_109, 10_551_702_675_362_278_482]);
+}
+
+#[test]
+fn version_three_is_pinned() {
+    let (plans, batches) = bytes_of(aggregations_of_version_three());
+    assert!(plans.iter().all(|plan| plan[1] == 3));
+    assert_eq!(hashes(&plans, &batches), [6_549_456_912_308_050_821, 17_609_395_400_860_366_125]);
+}
+
+/// The bytes of plans with these aggregations, and of what they answer.
+fn bytes_of(aggregations: Vec<Option<Aggregation>>) -> (Vec<Vec<u8>>, Vec<u8>) {
     let matchers = vec![
         Matcher::equal("__name__", "m"),
         Matcher::new("job", pando_model::MatchOp::NotRegex, "x.*").expect("a pattern"),
     ];
     let (mut plans, mut batches) = (Vec::new(), Vec::new());
     for read in reads() {
-        for aggregation in aggregations() {
+        for aggregation in aggregations.clone() {
             let steps = Steps::range(60_000, 120_000, 15_000).expect("5 steps");
             let plan = FragmentPlan {
                 matchers: matchers.clone(),
                 steps,
-                read: read.clone(),
-                aggregation,
-                delayed_name_removal: false,
-                statistics: false,
-                count_samples: false,
+                ..plan(read.clone(), aggregation)
             };
-            // Version 2 says the same of these in the same bytes; it only knows more of their answers.
-            let mut bytes = plan.encode();
-            assert!(bytes[1] <= WIRE_VERSION as u8);
-            bytes[1] = 1;
-            plans.extend(bytes);
+            plans.push(plan.encode());
             let samples: Vec<(i64, f64)> = (0..12).map(|i| (i * 10_000, i as f64 / 8.0)).collect();
             let pushed = (0..4).map(|job| series("m", job, &samples[job..])).collect();
             if let Ok(run) = run(&plan, pushed) {
@@ -348,7 +386,10 @@ fn version_one_is_pinned() {
             }
         }
     }
-    assert!(plans.len() > 1_000 && batches.len() > 1_000);
-    let hashes = [plans, batches].map(|bytes| xxhash_rust::xxh3::xxh3_64(&bytes));
-    assert_eq!(hashes, [2_095_196_461_165_779_109, 10_551_702_675_362_278_482]);
+    assert!(plans.len() > 20 && batches.len() > 1_000);
+    (plans, batches)
+}
+
+fn hashes(plans: &[Vec<u8>], batches: &[u8]) -> [u64; 2] {
+    [&plans.concat(), batches].map(xxhash_rust::xxh3::xxh3_64)
 }

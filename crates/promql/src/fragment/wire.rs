@@ -17,7 +17,8 @@
 //! Version 2 computes with native histograms, which version 1 refuses to, and has the reads 5 to 8: ranges by
 //! rules, smoothed values, start timestamps, times of samples. Messages are written in the lowest version that has
 //! all that they say: a plan that version 1 cannot read, or whose answer over histograms it does not know, is of
-//! version 2, and so is a batch with such an answer. Raw series are the same in both.
+//! version 2, and so is a batch with such an answer. Version 3 has the aggregations from 9 on. Raw series are the same in
+//! all.
 
 mod batch;
 mod histograms;
@@ -26,7 +27,7 @@ mod notes;
 mod plan;
 
 /// The newest version of both messages. All older ones are read.
-pub const WIRE_VERSION: u32 = 2;
+pub const WIRE_VERSION: u32 = 3;
 
 /// The most step values that one batch may decode to.
 const DECODED_VALUES_MAX: usize = 1 << 26;

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 use pando_model::Matcher;
 use pando_model::duration::format_duration;
-use pando_model::number::go_float;
+use pando_model::number::{go_float, go_quote};
 
-use super::plan::{Aggregation, FragmentPlan, Read};
+use super::plan::{Aggregation, AggregationParam, FragmentPlan, Read};
 use crate::engine::range::{Edges, RangeRules};
 use crate::syntax::LabelList;
+use crate::syntax::ast::AggregateOp;
 
 impl FragmentPlan {
     /// What the fragment does, in words.
@@ -79,9 +80,15 @@ impl RangeRules {
 impl Aggregation {
     fn words(&self) -> String {
         let mut out = self.op.as_str().to_string();
-        if self.k > 0 {
-            let _ = write!(out, "({})", self.k);
-        }
+        let _ = match &self.param {
+            AggregationParam::None if self.op == AggregateOp::Quantile => {
+                write!(out, " candidates")
+            }
+            AggregationParam::None => Ok(()),
+            AggregationParam::Places(places) => write!(out, "({places})"),
+            AggregationParam::Ratio(ratio) => write!(out, "({})", go_float(*ratio)),
+            AggregationParam::Label(label) => write!(out, "({})", go_quote(label)),
+        };
         let grouping = LabelList(&self.grouping);
         let _ = match (self.without, self.grouping.is_empty()) {
             (true, _) => write!(out, " without {grouping}"),
@@ -102,7 +109,11 @@ mod tests {
     use crate::query::{Features, Query, QueryParams};
 
     fn words(text: &str) -> Vec<(String, Vec<String>)> {
-        let features = Features { extended_range_selectors: true, ..Features::default() };
+        let features = Features {
+            extended_range_selectors: true,
+            experimental_functions: true,
+            ..Features::default()
+        };
         let params = QueryParams::range(0, 60_000, 15_000).expect("a range");
         let query = Query::parse(text, params.with_features(features)).expect(text);
         query.fragments().iter().map(|f| (f.plan.words(), f.plan.pushed_down())).collect()
@@ -110,7 +121,7 @@ mod tests {
 
     #[test]
     fn plans_are_said_in_words() {
-        let cases: [(&str, &str, &[&str]); 8] = [
+        let cases: [(&str, &str, &[&str]); 12] = [
             ("m", "latest sample within 5m of {__name__=\"m\"}", &["latest sample within 5m"]),
             (
                 "sum by (pod, \"a b\") (rate(m{job=~\"x|y\"}[90s]))",
@@ -126,6 +137,26 @@ mod tests {
                 "bottomk without (a) (3, m)",
                 "bottomk(3) without (a) of latest sample within 5m of {__name__=\"m\"}",
                 &["latest sample within 5m", "bottomk(3) without (a)"],
+            ),
+            (
+                "stddev by (a) (m)",
+                "stddev by (a) of latest sample within 5m of {__name__=\"m\"}",
+                &["latest sample within 5m", "stddev by (a)"],
+            ),
+            (
+                "quantile by (a) (0.9, m)",
+                "quantile candidates by (a) of latest sample within 5m of {__name__=\"m\"}",
+                &["latest sample within 5m", "quantile candidates by (a)"],
+            ),
+            (
+                "count_values(\"v\", m)",
+                "count_values(\"v\") of latest sample within 5m of {__name__=\"m\"}",
+                &["latest sample within 5m", "count_values(\"v\")"],
+            ),
+            (
+                "limit_ratio(-0.5, m)",
+                "limit_ratio(-0.5) of latest sample within 5m of {__name__=\"m\"}",
+                &["latest sample within 5m", "limit_ratio(-0.5)"],
             ),
             (
                 "quantile_over_time(0.9, m[1h])",

@@ -141,10 +141,13 @@ impl Builder<'_> {
         // As Prometheus does.
         let notes_pos =
             if aggregate.op.picks_series() { pos } else { aggregate.expr.unwrapped().pos };
-        if let Some(leaf) = self.pushed_aggregate(aggregate, param.as_ref(), notes_pos, steps)? {
-            return Ok(Node::Fragment(leaf));
-        }
-        let input = self.node(&aggregate.expr, steps)?;
+        let pushed = self.pushed_aggregate(aggregate, param.as_ref(), notes_pos, steps)?;
+        let input = match pushed {
+            // The columns of each group, among which is selected here.
+            Some(leaf) if aggregate.op == AggregateOp::Quantile => Node::Fragment(leaf),
+            Some(leaf) => return Ok(Node::Fragment(leaf)),
+            None => self.node(&aggregate.expr, steps)?,
+        };
         let param_pos = aggregate.param.as_ref().map_or(pos, |p| p.unwrapped().pos);
         Ok(Node::Aggregate(Box::new(AggregateNode {
             op: aggregate.op,

@@ -184,8 +184,7 @@ mod tests {
             [
                 "0 operator > bool [stddev by (a) (m) / on (a) group_left () -(m @ 5) > bool 1]",
                 "1 operator / on (a) group_left () [stddev by (a) (m) / on (a) group_left () -(m @ 5)]",
-                "2 aggregation stddev by (a) [stddev by (a) (m)]",
-                "3 fragment [m] #0",
+                "2 fragment [stddev by (a) (m)] #0",
                 "2 negative sign",
                 "3 fragment [(m @ 5)] #1",
                 "1 constant 1",

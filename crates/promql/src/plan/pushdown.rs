@@ -5,7 +5,7 @@ use super::build::Builder;
 use super::{Leaf, Node};
 use crate::engine::range::RangeFunction;
 use crate::error::QueryError;
-use crate::fragment::{Aggregation, FragmentPlan, Read};
+use crate::fragment::{Aggregation, AggregationParam, FragmentPlan, Read};
 use crate::steps::Steps;
 use crate::syntax::ast::{Aggregate, AggregateOp, Call, VectorSelector};
 use crate::syntax::{Expr, ExprKind, PosRange};
@@ -79,19 +79,16 @@ impl Builder<'_> {
         notes_pos: PosRange,
         steps: Steps,
     ) -> Result<Option<Leaf>, QueryError> {
-        if !self.params.push_down || !Aggregation::supports(aggregate.op) {
+        if !self.params.push_down {
             return Ok(None);
         }
-        let k = match (aggregate.op.picks_series(), param) {
-            (false, _) => 0,
-            (true, Some(Node::Constant(k))) if (1.0..=1e6).contains(k) => *k as u32,
-            _ => return Ok(None),
-        };
+        let Some(param) = pushed_param(aggregate.op, param) else { return Ok(None) };
         let Some(pushed) = self.readable(&aggregate.expr, steps)? else { return Ok(None) };
         let mut grouping = aggregate.grouping.clone();
         grouping.sort_unstable();
         grouping.dedup();
-        let aggregation = Aggregation { op: aggregate.op, k, grouping, without: aggregate.without };
+        let Aggregate { op, without, .. } = *aggregate;
+        let aggregation = Aggregation { op, param, grouping, without };
         let plan = FragmentPlan { aggregation: Some(aggregation), ..pushed.plan };
         self.leaf(plan, pushed.function_pos, notes_pos).map(Some)
     }
@@ -136,9 +133,34 @@ impl Builder<'_> {
     }
 }
 
+/// The parameter of an aggregation where the data is; `None` where it has to be judged here. Executors neither warn about
+/// their parameters nor refuse them, and have one for all steps.
+fn pushed_param(op: AggregateOp, param: Option<&Node>) -> Option<AggregationParam> {
+    use AggregateOp as A;
+    match (op, param) {
+        (A::TopK | A::BottomK | A::LimitK, Some(Node::Constant(k))) => {
+            (1.0..=1e6).contains(k).then_some(AggregationParam::Places(*k as u32))
+        }
+        (A::LimitRatio, Some(Node::Constant(ratio))) => {
+            let within = (-1.0..=1.0).contains(ratio) && *ratio != 0.0;
+            within.then_some(AggregationParam::Ratio(*ratio))
+        }
+        (A::CountValues, Some(Node::Text(label))) => {
+            (!label.is_empty()).then(|| AggregationParam::Label(label.clone()))
+        }
+        // Its values are selected here.
+        (A::Quantile, _) | (_, None) => Some(AggregationParam::None),
+        _ => None,
+    }
+}
+
 /// `group(plan)`. Two series that become one by losing their names do no harm here.
 fn any(plan: FragmentPlan) -> FragmentPlan {
-    let aggregation =
-        Aggregation { op: AggregateOp::Group, k: 0, grouping: Vec::new(), without: false };
+    let aggregation = Aggregation {
+        op: AggregateOp::Group,
+        param: AggregationParam::None,
+        grouping: Vec::new(),
+        without: false,
+    };
     FragmentPlan { aggregation: Some(aggregation), delayed_name_removal: true, ..plan }
 }

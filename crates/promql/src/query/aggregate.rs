@@ -9,7 +9,7 @@ use crate::engine::bitmap::Bitmap;
 use crate::engine::functions::{Value, larger, smaller};
 use crate::engine::vector::{StepVector, join_same_labels, size_of_vector};
 use crate::error::QueryError;
-use crate::fragment::Aggregation;
+use crate::fragment::{Aggregation, AggregationParam};
 use crate::plan::AggregateNode;
 use crate::steps::Steps;
 use crate::syntax::ast::AggregateOp;
@@ -39,16 +39,13 @@ impl Evaluator<'_> {
                     let message = format!("invalid label name {label:?}");
                     return Err(QueryError::execution(message));
                 }
-                local::count_values(&label, &grouping, input, &mut self.ledger)
+                self.merged(node, AggregationParam::Label(label), input)
             }
             (AggregateOp::Quantile, Some(Value::Scalar(q))) => {
                 self.note_invalid_quantiles(node, &q);
-                local::spread(node.op, &q, &grouping, input, &mut notes, &mut self.ledger)
+                local::quantiles(&q, &grouping, input, &mut notes, &mut self.ledger)
             }
-            (op @ (AggregateOp::Stddev | AggregateOp::Stdvar), None) => {
-                local::spread(op, &[], &grouping, input, &mut notes, &mut self.ledger)
-            }
-            (op, None) => self.merged(node, op, 0, input),
+            (_, None) => self.merged(node, AggregationParam::None, input),
             _ => wrong_type(),
         };
         self.note_all(node.notes_pos, notes);
@@ -58,14 +55,14 @@ impl Evaluator<'_> {
     fn merged(
         &mut self,
         node: &AggregateNode,
-        op: AggregateOp,
-        k: u32,
+        param: AggregationParam,
         input: Vec<StepVector>,
     ) -> Result<Vec<StepVector>, QueryError> {
         let steps = input.first().map_or(0, |s| s.values.len());
         let ledger = &mut self.ledger;
-        let (grouping, without) = (node.grouping.clone(), node.without);
-        let mut aggregator = Aggregator::new(Aggregation { op, k, grouping, without }, steps);
+        let AggregateNode { op, without, .. } = *node;
+        let aggregation = Aggregation { op, param, grouping: node.grouping.clone(), without };
+        let mut aggregator = Aggregator::new(aggregation, steps);
         for series in &input {
             ledger.check_cancel()?;
             aggregator.add(series, ledger)?;
@@ -93,7 +90,7 @@ impl Evaluator<'_> {
         if k.iter().all(|k| k == first) {
             return match places(*first) {
                 0 => Ok(Vec::new()),
-                places => self.merged(node, node.op, places, input),
+                places => self.merged(node, AggregationParam::Places(places), input),
             };
         }
         let all: Vec<u32> = k.iter().map(|k| places(*k)).collect();
@@ -111,7 +108,7 @@ impl Evaluator<'_> {
             self.ledger.hold(samples, bytes)?;
             let mut part = input.clone();
             part.iter_mut().for_each(|s| s.keep(&mask));
-            let best = self.merged(node, node.op, wanted, part)?;
+            let best = self.merged(node, AggregationParam::Places(wanted), part)?;
             self.ledger.back_to(mark);
             let (samples, bytes) = size_of_vector(&best);
             self.ledger.hold(samples, bytes)?;

@@ -1,4 +1,5 @@
-//! `Columns`: the state of one group for `sum`, `avg`, `min`, `max`, `count` and `group`.
+//! `Columns`: the state of one group for `sum`, `avg`, `min`, `max`, `count`, `group`, `stddev` and `stdvar`, and of one
+//! value for `count_values`.
 
 use pando_model::Labels;
 
@@ -6,7 +7,7 @@ use super::HistogramColumn;
 use crate::annotations::Note;
 use crate::budget::Ledger;
 use crate::engine::bitmap::Bitmap;
-use crate::engine::kahan::{Kahan, KahanColumn, Mean};
+use crate::engine::kahan::{Kahan, KahanColumn, Mean, Moments};
 use crate::engine::vector::StepVector;
 use crate::error::QueryError;
 use crate::fragment::PartialState;
@@ -19,6 +20,7 @@ pub(super) enum Columns {
     Count { count: Vec<f64> },
     Extreme { values: Vec<f64>, present: Bitmap, max: bool },
     Group { present: Bitmap },
+    Spread { moments: Vec<Moments>, root: bool },
 }
 
 impl Columns {
@@ -29,12 +31,18 @@ impl Columns {
                 let means = vec![Mean::default(); steps];
                 Columns::Avg { means, histograms: HistogramColumn::default() }
             }
-            AggregateOp::Count => Columns::Count { count: vec![0.0; steps] },
+            AggregateOp::Count | AggregateOp::CountValues => {
+                Columns::Count { count: vec![0.0; steps] }
+            }
             AggregateOp::Min | AggregateOp::Max => {
                 let max = op == AggregateOp::Max;
                 Columns::Extreme { values: vec![0.0; steps], present, max }
             }
             AggregateOp::Group => Columns::Group { present },
+            AggregateOp::Stddev | AggregateOp::Stdvar => {
+                let moments = vec![Moments::default(); steps];
+                Columns::Spread { moments, root: op == AggregateOp::Stddev }
+            }
             _ => {
                 let sums = KahanColumn::new(steps);
                 Columns::Sum { sums, present, histograms: HistogramColumn::default() }
@@ -46,7 +54,9 @@ impl Columns {
     pub(super) fn empty_bytes(op: AggregateOp, steps: usize) -> usize {
         let state = match op {
             AggregateOp::Avg => size_of::<Mean>(),
-            AggregateOp::Count | AggregateOp::Min | AggregateOp::Max => size_of::<f64>(),
+            AggregateOp::Count | AggregateOp::CountValues => size_of::<f64>(),
+            AggregateOp::Min | AggregateOp::Max => size_of::<f64>(),
+            AggregateOp::Stddev | AggregateOp::Stdvar => size_of::<Moments>(),
             AggregateOp::Group => 0,
             _ => size_of::<Kahan>(),
         };
@@ -82,8 +92,18 @@ impl Columns {
                 }
             }
             Columns::Group { present } => present.or_with(&series.presence()),
+            Columns::Spread { moments, .. } => {
+                series.present.iter().for_each(|i| moments[i].add(series.values[i]));
+            }
         }
         Ok(())
+    }
+
+    /// Counts one more value at step `i`.
+    pub(super) fn count(&mut self, i: usize) {
+        if let Columns::Count { count } = self {
+            count[i] += 1.0;
+        }
     }
 
     /// Adds a state from elsewhere; false where it is of another kind or size.
@@ -135,6 +155,15 @@ impl Columns {
                 count.iter_mut().zip(other).for_each(|(a, b)| *a += b);
                 fits
             }
+            (Columns::Spread { moments, .. }, PartialState::Spread { mean, squares, count }) => {
+                if [mean.len(), squares.len(), count.len()] != [moments.len(); 3] {
+                    return Ok(false);
+                }
+                for (i, moments) in moments.iter_mut().enumerate() {
+                    moments.merge(Moments::of(mean[i], squares[i], count[i]));
+                }
+                true
+            }
             (this @ (Columns::Extreme { .. } | Columns::Group { .. }), PartialState::Values(v)) => {
                 let fits = v.values.len() == this.steps();
                 if fits {
@@ -153,6 +182,7 @@ impl Columns {
             Columns::Count { count } => count.len(),
             Columns::Extreme { values, .. } => values.len(),
             Columns::Group { present } => present.len(),
+            Columns::Spread { moments, .. } => moments.len(),
         }
     }
 
@@ -176,6 +206,11 @@ impl Columns {
                 }
             }
             Columns::Count { count } => PartialState::Count { count },
+            Columns::Spread { moments, .. } => PartialState::Spread {
+                mean: moments.iter().map(Moments::mean).collect(),
+                squares: moments.iter().map(Moments::squares).collect(),
+                count: moments.iter().map(Moments::count).collect(),
+            },
             // These are their own state, and have nothing to say.
             other => PartialState::Values(other.finish(labels, &mut Vec::new())),
         }
@@ -207,6 +242,12 @@ impl Columns {
             }
             Columns::Group { present } => {
                 present.iter().for_each(|i| out.set(i, 1.0));
+            }
+            Columns::Spread { moments, root } => {
+                for (i, moments) in moments.iter().enumerate().filter(|(_, m)| m.count() > 0.0) {
+                    let variance = moments.variance();
+                    out.set(i, if root { variance.sqrt() } else { variance });
+                }
             }
         }
         out

@@ -1,15 +1,12 @@
-//! Aggregations that run at the frontend alone: `stddev`, `stdvar`, `quantile`, `count_values`, `limitk`,
-//! `limit_ratio`, and `topk` with a changing parameter.
+//! Aggregations that run at the frontend alone: `quantile`, which needs all values of a group, and `limitk` and
+//! `limit_ratio` with a parameter that changes from step to step.
 
-use pando_model::labels::LabelsBuilder;
-use pando_model::{Labels, SampleValue};
-use xxhash_rust::xxh3::xxh3_64;
+use pando_model::Labels;
 
 use super::Grouping;
+use super::limited::{first_places, in_part};
 use crate::annotations::Note;
 use crate::budget::{Ledger, STEPS_PER_CHECK};
-use crate::engine::histogram;
-use crate::engine::kahan::Kahan;
 use crate::engine::labelset::LabelSetIndex;
 use crate::engine::quantile::quantile;
 use crate::engine::range::push_note;
@@ -18,10 +15,7 @@ use crate::error::QueryError;
 use crate::syntax::ast::AggregateOp;
 
 /// The series of each group, groups in the order in which they are first seen.
-pub(crate) fn groups(
-    grouping: &Grouping,
-    input: Vec<StepVector>,
-) -> Vec<(Labels, Vec<StepVector>)> {
+fn groups(grouping: &Grouping, input: Vec<StepVector>) -> Vec<(Labels, Vec<StepVector>)> {
     let mut index = LabelSetIndex::default();
     let mut out: Vec<(Labels, Vec<StepVector>)> = Vec::new();
     for series in input.into_iter().filter(|s| !s.is_empty()) {
@@ -35,11 +29,9 @@ pub(crate) fn groups(
     out
 }
 
-/// `stddev`, `stdvar`, `quantile`: one float per group and step of the group's floats. `param` is the
-/// quantile's.
-pub(crate) fn spread(
-    op: AggregateOp,
-    param: &[f64],
+/// `quantile`: one float per group and step, that of `q` of the group's floats.
+pub(crate) fn quantiles(
+    q: &[f64],
     grouping: &Grouping,
     input: Vec<StepVector>,
     notes: &mut Vec<Note>,
@@ -52,25 +44,19 @@ pub(crate) fn spread(
         let mut vector = StepVector::empty(labels, steps);
         vector.drop_name = series.iter().any(|s| s.drop_name);
         if series.iter().any(|s| !s.histograms.is_empty()) {
-            let note = Note::HistogramIgnoredInAggregation(op.as_str().to_string());
+            let note = Note::HistogramIgnoredInAggregation("quantile".to_string());
             push_note(notes, note);
         }
         let mut values = Vec::with_capacity(series.len());
-        for i in 0..steps {
+        for (i, q) in q.iter().enumerate().take(steps) {
             if i % STEPS_PER_CHECK == 0 {
                 ledger.check_cancel()?;
             }
             values.clear();
             values.extend(series.iter().filter_map(|s| s.float(i)));
-            if values.is_empty() {
-                continue;
+            if !values.is_empty() {
+                vector.set(i, quantile(*q, &values));
             }
-            let value = match (op, param.get(i)) {
-                (AggregateOp::Quantile, Some(q)) => quantile(*q, &values),
-                (AggregateOp::Stddev, _) => variance(&values).sqrt(),
-                _ => variance(&values),
-            };
-            vector.set(i, value);
         }
         out.push(vector);
     }
@@ -78,66 +64,7 @@ pub(crate) fn spread(
     Ok(out)
 }
 
-fn variance(values: &[f64]) -> f64 {
-    let (mut mean, mut squares) = (values[0], Kahan::default());
-    if !mean.is_finite() {
-        squares.sum = f64::NAN;
-    }
-    for (i, v) in values.iter().enumerate().skip(1) {
-        let delta = v - mean;
-        mean += delta / (i as f64 + 1.0);
-        squares.add(delta * (v - mean));
-    }
-    squares.value() / values.len() as f64
-}
-
-/// `count_values`: one series per group and distinct value, which becomes the label `label` before series are grouped:
-/// it may replace a label of theirs, and `by` keeps it, but `without` may take it away again.
-pub(crate) fn count_values(
-    label: &str,
-    grouping: &Grouping,
-    input: Vec<StepVector>,
-    ledger: &mut Ledger,
-) -> Result<Vec<StepVector>, QueryError> {
-    let grouping = grouping.with(label);
-    let mut out: Vec<StepVector> = Vec::new();
-    let mut index = LabelSetIndex::default();
-    for one in &input {
-        ledger.check_cancel()?;
-        for i in one.presence().iter() {
-            let text = match one.value(i) {
-                Some(SampleValue::Float(v)) => plain_float(v),
-                Some(SampleValue::Histogram(h)) => histogram::text(&h),
-                None => continue,
-            };
-            let mut builder: LabelsBuilder = one.labels.to_builder();
-            builder.set(label, &text);
-            let labels = grouping.labels_of(&builder.build());
-            let at = index.position(&labels);
-            if at == out.len() {
-                let steps = one.values.len();
-                ledger.hold(0, column_bytes(steps) + 2 * labels.heap_bytes())?;
-                out.push(StepVector::empty(labels, steps));
-            }
-            let counts = &mut out[at];
-            counts.drop_name |= one.drop_name;
-            counts.set(i, counts.float(i).unwrap_or(0.0) + 1.0);
-        }
-    }
-    Ok(out)
-}
-
-/// A float without exponent, as Go's `FormatFloat(v, 'f', -1, 64)` writes it.
-fn plain_float(v: f64) -> String {
-    match v {
-        f64::INFINITY => "+Inf".to_string(),
-        f64::NEG_INFINITY => "-Inf".to_string(),
-        v => v.to_string(),
-    }
-}
-
-/// `limitk` (the first k series of a group, in the order of their labels) and `limit_ratio` (those whose labels'
-/// hash says so), step by step.
+/// `limitk` and `limit_ratio`, step by step.
 pub(crate) fn limit(
     op: AggregateOp,
     param: &[f64],
@@ -149,38 +76,19 @@ pub(crate) fn limit(
     for (_, mut series) in groups(grouping, input) {
         ledger.check_cancel()?;
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        let steps = series[0].values.len();
-        let mut taken = vec![0u64; steps];
+        let mut taken = vec![0; series[0].values.len()];
         for one in &mut series {
-            let place = hash_ratio(&one.labels);
+            if op == AggregateOp::LimitK {
+                first_places(one, |i| param[i] as u64, &mut taken);
+                continue;
+            }
             let mut mask = one.presence();
-            for i in one.presence().iter() {
-                let keep = match op {
-                    AggregateOp::LimitK => (taken[i] as f64) < param[i].trunc(),
-                    _ if param[i] >= 0.0 => place < param[i],
-                    _ => place >= 1.0 + param[i],
-                };
-                if keep {
-                    taken[i] += 1;
-                } else {
-                    mask.unset(i);
-                }
+            for i in one.presence().iter().filter(|i| !in_part(&one.labels, param[*i])) {
+                mask.unset(i);
             }
             one.keep(&mask);
         }
         out.extend(series.into_iter().filter(|s| !s.is_empty()));
     }
     Ok(out)
-}
-
-/// Where the labels fall in 0..1.
-fn hash_ratio(labels: &Labels) -> f64 {
-    let mut bytes = Vec::new();
-    for (name, value) in labels {
-        for text in [name, value] {
-            bytes.extend_from_slice(text.as_bytes());
-            bytes.push(0xff);
-        }
-    }
-    xxh3_64(&bytes) as f64 / u64::MAX as f64
 }

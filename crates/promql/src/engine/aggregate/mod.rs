@@ -2,25 +2,31 @@
 //! runs where the data is, where partial states meet, and over intermediate results of the frontend.
 
 mod columns;
+mod gathered;
 mod grouping;
 mod histograms;
+mod limited;
 pub(crate) mod local;
 mod topk;
 
-use pando_model::Labels;
+use pando_model::number::push_plain_float;
+use pando_model::{Labels, SampleValue};
 
 pub(crate) use grouping::Grouping;
 pub use histograms::HistogramColumn;
 pub(crate) use histograms::HistogramFlags;
 
+use super::histogram;
 use super::labelset::LabelSetIndex;
 use super::vector::StepVector;
 use crate::annotations::Note;
 use crate::budget::Ledger;
 use crate::error::QueryError;
-use crate::fragment::{Aggregation, PartialGroup, PartialState};
+use crate::fragment::{Aggregation, AggregationParam, PartialGroup, PartialState};
 use crate::syntax::ast::AggregateOp;
 use columns::Columns;
+use gathered::Gathered;
+use limited::Limited;
 use topk::Candidates;
 
 /// An aggregation in progress.
@@ -43,11 +49,39 @@ struct Group {
 enum GroupState {
     Columns(Columns),
     Candidates(Candidates),
+    Limited(Limited),
+    Gathered(Gathered),
+}
+
+impl GroupState {
+    /// Of no series; what it takes is held.
+    fn empty(
+        aggregation: &Aggregation,
+        steps: usize,
+        ledger: &mut Ledger,
+    ) -> Result<Self, QueryError> {
+        use AggregateOp as A;
+        Ok(match aggregation.op {
+            A::TopK | A::BottomK => {
+                ledger.hold(0, Candidates::empty_bytes(steps))?;
+                GroupState::Candidates(Candidates::new(aggregation, steps))
+            }
+            A::LimitK | A::LimitRatio => GroupState::Limited(Limited::new(aggregation, steps)),
+            A::Quantile => GroupState::Gathered(Gathered::default()),
+            op => {
+                ledger.hold(steps, Columns::empty_bytes(op, steps))?;
+                GroupState::Columns(Columns::new(op, steps))
+            }
+        })
+    }
 }
 
 impl Aggregator {
     pub(crate) fn new(aggregation: Aggregation, steps: usize) -> Self {
-        let grouping = Grouping::new(&aggregation.grouping, aggregation.without);
+        let mut grouping = Grouping::new(&aggregation.grouping, aggregation.without);
+        if let AggregationParam::Label(label) = &aggregation.param {
+            grouping = grouping.with(label);
+        }
         let (index, groups, notes) = Default::default();
         Aggregator { aggregation, grouping, steps, index, groups, notes }
     }
@@ -56,16 +90,9 @@ impl Aggregator {
     fn group(&mut self, labels: Labels, ledger: &mut Ledger) -> Result<usize, QueryError> {
         let at = self.index.position(&labels);
         if at == self.groups.len() {
-            let (op, steps) = (self.aggregation.op, self.steps);
             // Its labels are in the index, too.
-            let own = 2 * labels.heap_bytes() + size_of::<Group>();
-            let state = if op.picks_series() {
-                ledger.hold(0, Candidates::empty_bytes(steps) + own)?;
-                GroupState::Candidates(Candidates::new(&self.aggregation, steps))
-            } else {
-                ledger.hold(steps, Columns::empty_bytes(op, steps) + own)?;
-                GroupState::Columns(Columns::new(op, steps))
-            };
+            ledger.hold(0, 2 * labels.heap_bytes() + size_of::<Group>())?;
+            let state = GroupState::empty(&self.aggregation, self.steps, ledger)?;
             self.groups.push(Group { labels, drop_name: false, state });
         }
         Ok(at)
@@ -84,6 +111,10 @@ impl Aggregator {
             return Ok(());
         }
         self.note_ignored(series);
+        if let AggregationParam::Label(label) = &self.aggregation.param {
+            let label = label.clone();
+            return self.count_values(&label, series, ledger);
+        }
         let labels = self.grouping.labels_of(&series.labels);
         let at = self.group(labels, ledger)?;
         let group = &mut self.groups[at];
@@ -93,14 +124,56 @@ impl Aggregator {
                 columns.add(series, ledger)
             }
             GroupState::Candidates(candidates) => candidates.add(series, ledger),
+            GroupState::Limited(limited) => limited.add(series, ledger),
+            GroupState::Gathered(gathered) => {
+                let mut column = series.clone();
+                column.histograms.clear();
+                column.labels = group.labels.clone();
+                gathered.add(column, ledger)
+            }
         }
+    }
+
+    /// Counts one series under each of its values. A value becomes the label `label` before series are grouped: it may
+    /// replace a label of theirs, and `by` keeps it, but `without` may take it away again.
+    fn count_values(
+        &mut self,
+        label: &str,
+        series: &StepVector,
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
+        // Values often stay as they are from step to step.
+        let mut last: Option<(SampleValue, usize)> = None;
+        for i in series.presence().iter() {
+            let Some(value) = series.value(i) else { continue };
+            let at = match last.take() {
+                Some((before, at)) if same_text(&before, &value) => at,
+                _ => {
+                    ledger.check_cancel()?;
+                    let mut builder = series.labels.to_builder();
+                    builder.set(label, &text_of(&value));
+                    self.group(self.grouping.labels_of(&builder.build()), ledger)?
+                }
+            };
+            let group = &mut self.groups[at];
+            group.drop_name |= series.drop_name;
+            if let GroupState::Columns(columns) = &mut group.state {
+                columns.count(i);
+            }
+            last = Some((value, at));
+        }
+        Ok(())
     }
 
     /// Says that histograms are ignored, where they are.
     fn note_ignored(&mut self, series: &StepVector) {
         use AggregateOp as A;
         let op = self.aggregation.op;
-        if !series.histograms.is_empty() && !matches!(op, A::Count | A::Group | A::Sum | A::Avg) {
+        let ignores = matches!(
+            op,
+            A::Min | A::Max | A::TopK | A::BottomK | A::Stddev | A::Stdvar | A::Quantile
+        );
+        if !series.histograms.is_empty() && ignores {
             let note = Note::HistogramIgnoredInAggregation(op.as_str().to_string());
             super::range::push_note(&mut self.notes, note);
         }
@@ -119,25 +192,32 @@ impl Aggregator {
             what: "partial batch",
             why: "state does not fit the plan".to_string(),
         };
-        let picks = self.aggregation.op.picks_series();
-        let labels = match picks {
+        let labels = match self.aggregation.op.picks_series() {
             true => self.grouping.labels_of(&partial.labels),
             false => partial.labels.clone(),
         };
         let at = self.group(labels, ledger)?;
         let group = &mut self.groups[at];
         match (&mut group.state, partial.state) {
-            (GroupState::Candidates(candidates), PartialState::Values(values)) => {
-                if values.values.len() != self.steps {
-                    return Err(wrong());
-                }
-                candidates.add(&values, ledger)?;
-            }
             (GroupState::Columns(columns), state) => {
                 group.drop_name |= partial.drop_name;
                 if !columns.merge(state, ledger)? {
                     return Err(wrong());
                 }
+            }
+            (_, PartialState::Values(values)) if values.values.len() != self.steps => {
+                return Err(wrong());
+            }
+            (GroupState::Candidates(candidates), PartialState::Values(values)) => {
+                candidates.add(&values, ledger)?;
+            }
+            (GroupState::Limited(limited), PartialState::Values(values)) => {
+                limited.add(&values, ledger)?;
+            }
+            (GroupState::Gathered(gathered), PartialState::Values(values))
+                if values.histograms.is_empty() =>
+            {
+                gathered.add(values, ledger)?;
             }
             _ => return Err(wrong()),
         }
@@ -166,7 +246,7 @@ impl Aggregator {
         let mut out = Vec::with_capacity(self.groups.len());
         for group in self.groups {
             ledger.check_cancel()?;
-            match group.state {
+            let series = match group.state {
                 GroupState::Columns(columns) => {
                     let Group { labels, drop_name, .. } = group;
                     let mut state = columns.into_state(labels.clone());
@@ -174,24 +254,25 @@ impl Aggregator {
                         vector.drop_name = drop_name;
                     }
                     out.push(PartialGroup { labels, drop_name, state });
+                    continue;
                 }
-                GroupState::Candidates(candidates) => {
-                    let series = candidates.into_series(ledger)?;
-                    out.extend(series.into_iter().map(|v| PartialGroup {
-                        labels: v.labels.clone(),
-                        drop_name: v.drop_name,
-                        state: PartialState::Values(v),
-                    }));
-                }
-            }
+                GroupState::Candidates(candidates) => candidates.into_series(ledger)?,
+                GroupState::Limited(limited) => limited.into_series(ledger),
+                GroupState::Gathered(gathered) => gathered.into_columns(),
+            };
+            out.extend(series.into_iter().map(|v| PartialGroup {
+                labels: v.labels.clone(),
+                drop_name: v.drop_name,
+                state: PartialState::Values(v),
+            }));
         }
         out.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(out)
     }
 
     /// The final vector: groups in the order in which they were first seen. `topk` and `bottomk` give their
-    /// series ordered by the value of the first step, so that an instant query's order is right. With them comes
-    /// all that there is to say.
+    /// series ordered by the value of the first step, so that an instant query's order is right. `quantile` gives all
+    /// columns of a group, with equal labels. With them comes all that there is to say.
     ///
     /// # Errors
     /// A budget, or cancellation.
@@ -210,9 +291,32 @@ impl Aggregator {
                     out.push(vector);
                 }
                 GroupState::Candidates(candidates) => out.extend(candidates.into_ranked(ledger)?),
+                GroupState::Limited(limited) => out.extend(limited.into_series(ledger)),
+                GroupState::Gathered(gathered) => out.extend(gathered.into_columns()),
             }
         }
         out.retain(|v| !v.is_empty());
         Ok((out, notes))
+    }
+}
+
+/// Whether two values are known to have one text.
+fn same_text(a: &SampleValue, b: &SampleValue) -> bool {
+    match (a, b) {
+        (SampleValue::Float(a), SampleValue::Float(b)) => a.to_bits() == b.to_bits(),
+        (SampleValue::Histogram(a), SampleValue::Histogram(b)) => std::sync::Arc::ptr_eq(a, b),
+        _ => false,
+    }
+}
+
+/// A value as `count_values` writes it: floats without exponent.
+fn text_of(value: &SampleValue) -> String {
+    match value {
+        SampleValue::Float(v) => {
+            let mut out = String::new();
+            push_plain_float(&mut out, *v);
+            out
+        }
+        SampleValue::Histogram(h) => histogram::text(h),
     }
 }

@@ -8,7 +8,7 @@ use crate::budget::Ledger;
 use crate::engine::labelset::LabelSetIndex;
 use crate::engine::vector::{StepVector, column_bytes};
 use crate::error::QueryError;
-use crate::fragment::Aggregation;
+use crate::fragment::{Aggregation, AggregationParam};
 use crate::syntax::ast::AggregateOp;
 
 /// The best `k` of a group at every step.
@@ -31,7 +31,10 @@ const ASK_BYTES: usize = 1 << 20;
 impl Candidates {
     pub(super) fn new(aggregation: &Aggregation, steps: usize) -> Self {
         Candidates {
-            k: aggregation.k as usize,
+            k: match aggregation.param {
+                AggregationParam::Places(places) => places as usize,
+                _ => 0,
+            },
             largest: aggregation.op == AggregateOp::TopK,
             index: LabelSetIndex::default(),
             series: Vec::new(),

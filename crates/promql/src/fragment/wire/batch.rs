@@ -50,7 +50,12 @@ impl PartialBatch {
             _ => false,
         };
         let new_notes = self.notes.iter().any(|(_, note)| notes::is_of_version_two(note));
-        if new_notes || self.groups.iter().any(sums) { WIRE_VERSION } else { 1 }
+        let spread = |group: &PartialGroup| matches!(group.state, PartialState::Spread { .. });
+        match new_notes || self.groups.iter().any(sums) {
+            _ if self.groups.iter().any(spread) => WIRE_VERSION,
+            true => 2,
+            false => 1,
+        }
     }
 
     /// Reads a batch.
@@ -241,6 +246,15 @@ fn encode_group(group: &PartialGroup, symbols: &mut Symbols) -> GroupMessage {
             message.present = encode_bits(&present);
             message.count = encode_column(count, &present);
         }
+        PartialState::Spread { mean, squares, count } => {
+            let present = counted(count);
+            message.kind = 5;
+            message.steps = count.len() as u32;
+            message.present = encode_bits(&present);
+            message.values = encode_column(mean, &present);
+            message.compensation = encode_column(squares, &present);
+            message.count = encode_column(count, &present);
+        }
     }
     message
 }
@@ -285,8 +299,13 @@ fn decode_group(message: GroupMessage, texts: &mut Texts) -> Result<PartialGroup
             histograms,
         },
         4 => PartialState::Count { count: decode_column(&message.count, &present)? },
+        5 => PartialState::Spread {
+            mean: decode_column(&message.values, &present)?,
+            squares: decode_column(&message.compensation, &present)?,
+            count: decode_column(&message.count, &present)?,
+        },
         other => {
-            let (got, known) = (other.into(), 4);
+            let (got, known) = (other.into(), 5);
             return Err(QueryError::Unsupported { what: "partial state", got, known });
         }
     };

@@ -54,7 +54,8 @@ pub(super) struct MatcherMessage {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct AggregationMessage {
-    /// 1 sum, 2 avg, 3 min, 4 max, 5 count, 6 group, 7 topk, 8 bottomk.
+    /// 1 sum, 2 avg, 3 min, 4 max, 5 count, 6 group, 7 topk, 8 bottomk; version 3: 9 stddev, 10 stdvar, 11 quantile,
+    /// 12 count_values, 13 limitk, 14 limit_ratio.
     #[prost(uint32, tag = "1")]
     pub(super) op: u32,
     #[prost(uint32, tag = "2")]
@@ -63,6 +64,12 @@ pub(super) struct AggregationMessage {
     pub(super) grouping: Vec<String>,
     #[prost(bool, tag = "4")]
     pub(super) without: bool,
+    /// Of limit_ratio.
+    #[prost(double, tag = "5")]
+    pub(super) ratio: f64,
+    /// Of count_values.
+    #[prost(string, tag = "6")]
+    pub(super) label: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -95,7 +102,7 @@ pub(super) struct GroupMessage {
     pub(super) labels: Vec<u32>,
     #[prost(bool, tag = "2")]
     pub(super) drop_name: bool,
-    /// 1 values, 2 sum, 3 avg, 4 count.
+    /// 1 values, 2 sum, 3 avg, 4 count; version 3: 5 spread.
     #[prost(uint32, tag = "3")]
     pub(super) kind: u32,
     #[prost(uint32, tag = "4")]

@@ -7,12 +7,12 @@ use super::messages::{AggregationMessage, MatcherMessage, PlanMessage};
 use super::{DECODED_VALUES_MAX, WIRE_VERSION};
 use crate::engine::range::{Edges, RangeFunction, RangeRules};
 use crate::error::QueryError;
-use crate::fragment::{Aggregation, FragmentPlan, Read};
+use crate::fragment::{Aggregation, AggregationParam, FragmentPlan, Read};
 use crate::steps::Steps;
 use crate::syntax::REGEX_BYTES_MAX;
 use crate::syntax::ast::AggregateOp;
 
-const OPS: [(u32, AggregateOp); 8] = [
+const OPS: [(u32, AggregateOp); 14] = [
     (1, AggregateOp::Sum),
     (2, AggregateOp::Avg),
     (3, AggregateOp::Min),
@@ -21,7 +21,21 @@ const OPS: [(u32, AggregateOp); 8] = [
     (6, AggregateOp::Group),
     (7, AggregateOp::TopK),
     (8, AggregateOp::BottomK),
+    (9, AggregateOp::Stddev),
+    (10, AggregateOp::Stdvar),
+    (11, AggregateOp::Quantile),
+    (12, AggregateOp::CountValues),
+    (13, AggregateOp::LimitK),
+    (14, AggregateOp::LimitRatio),
 ];
+
+/// Those up to this number version 2 knows.
+const OPS_OF_VERSION_TWO: u32 = 8;
+
+/// The number of an aggregation.
+fn number_of(op: AggregateOp) -> u32 {
+    OPS.iter().find(|(_, known)| *known == op).map_or(0, |(number, _)| *number)
+}
 
 const MATCH_OPS: [MatchOp; 4] =
     [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex];
@@ -64,11 +78,20 @@ impl FragmentPlan {
             op: MATCH_OPS.iter().position(|op| *op == m.op()).unwrap_or_default() as u32,
             value: m.value().to_string(),
         };
-        let aggregation = |a: &Aggregation| AggregationMessage {
-            op: OPS.iter().find(|(_, op)| *op == a.op).map_or(0, |(n, _)| *n),
-            k: a.k,
-            grouping: a.grouping.clone(),
-            without: a.without,
+        let aggregation = |a: &Aggregation| {
+            let mut message = AggregationMessage {
+                op: number_of(a.op),
+                grouping: a.grouping.clone(),
+                without: a.without,
+                ..AggregationMessage::default()
+            };
+            match &a.param {
+                AggregationParam::None => {}
+                AggregationParam::Places(places) => message.k = *places,
+                AggregationParam::Ratio(ratio) => message.ratio = *ratio,
+                AggregationParam::Label(label) => message.label.clone_from(label),
+            }
+            message
         };
         let message = PlanMessage {
             version: self.wire_version(),
@@ -99,17 +122,17 @@ impl FragmentPlan {
             Read::Range { rules, .. } => *rules == RangeRules::default(),
             Read::Smoothed { .. } | Read::StartTimestamp { .. } | Read::SampleTime { .. } => false,
         };
-        let adds = |a: &Aggregation| matches!(a.op, AggregateOp::Sum | AggregateOp::Avg);
+        let op = self.aggregation.as_ref().map(|aggregation| aggregation.op);
+        if op.is_some_and(|op| number_of(op) > OPS_OF_VERSION_TWO) {
+            return WIRE_VERSION;
+        }
+        let adds = matches!(op, Some(AggregateOp::Sum | AggregateOp::Avg));
         let computes = matches!(
             self.function(),
             Some(R::Rate | R::Increase | R::Delta | R::Irate | R::Idelta)
                 | Some(R::Sum | R::Avg | R::Changes | R::Resets)
         );
-        if !known || computes || self.aggregation.as_ref().is_some_and(adds) {
-            WIRE_VERSION
-        } else {
-            1
-        }
+        if !known || computes || adds { 2 } else { 1 }
     }
 
     /// Reads a plan.
@@ -212,9 +235,16 @@ fn steps(start_ms: i64, step_ms: i64, count: u32) -> Result<Steps, QueryError> {
 fn aggregation(message: AggregationMessage) -> Result<Aggregation, QueryError> {
     let op = OPS.iter().find(|(n, _)| *n == message.op).map(|(_, op)| *op);
     let op = op.ok_or_else(|| unsupported("aggregation", message.op, OPS.len() as u32))?;
-    if op.picks_series() != (message.k > 0) {
-        return Err(corrupt(format!("k={} op={}", message.k, op.as_str())));
+    let AggregationMessage { k, ratio, label, grouping, without, .. } = message;
+    let wrong = format!("k={k} ratio={ratio} label={label:?} op={}", op.as_str());
+    let param = match op {
+        AggregateOp::LimitRatio => AggregationParam::Ratio(ratio),
+        AggregateOp::CountValues => AggregationParam::Label(label),
+        _ if k > 0 => AggregationParam::Places(k),
+        _ => AggregationParam::None,
+    };
+    if !Aggregation::takes(op, &param) {
+        return Err(corrupt(wrong));
     }
-    let AggregationMessage { k, grouping, without, .. } = message;
-    Ok(Aggregation { op, k, grouping, without })
+    Ok(Aggregation { op, param, grouping, without })
 }

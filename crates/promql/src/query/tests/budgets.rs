@@ -105,7 +105,7 @@ fn columns_are_held_one_by_one() {
 fn a_canceled_evaluation_ends_within_a_node() {
     let mut source = MemorySource::new();
     rows(&mut source, "m", 100, |_, second| (second < 2).then_some(1.0));
-    for text in ["m + m", "info(m)", "limitk by (a) (1, m)", "stddev by (a) (m)", "-m"] {
+    for text in ["m + m", "info(m)", "limitk by (a) (1, -m)", "stddev by (a) (-m)", "-m"] {
         let cancel = CancelFlag::at_look(60);
         let result = evaluate(text, thousand_steps(), &source, Budget::default(), cancel);
         assert_eq!(result, Err(QueryError::Canceled), "{text}");
