@@ -24,7 +24,7 @@ fn plan(read: Read, op: Option<AggregateOp>, steps: i64) -> FragmentPlan {
         matchers: vec![Matcher::equal("__name__", "m")],
         steps: Steps::grid(0, steps - 1, 1).expect("steps"),
         read,
-        aggregation,
+        aggregations: aggregation.into_iter().collect(),
         delayed_name_removal: false,
         count_samples: false,
         statistics: false,
@@ -116,7 +116,7 @@ fn columns_are_held_before_they_are_made() {
 #[test]
 fn the_columns_of_topk_are_held() {
     let mut plan = plan(INSTANT, Some(AggregateOp::TopK), 1_000);
-    plan.aggregation = plan.aggregation.map(|a| Aggregation { grouping: vec![], ..a });
+    plan.aggregations.iter_mut().for_each(|a| a.grouping.clear());
     plan.read = Read::Instant { lookback_ms: 1, timestamp: false };
     let at = |n: usize| {
         let labels = Labels::from_pairs([("__name__", "m".to_string()), ("l", format!("{n}"))]);
@@ -137,7 +137,7 @@ fn the_columns_of_topk_are_held() {
 fn hashes_of_labels_are_held() {
     let rate = || {
         let mut plan = plan(range(RangeFunction::Rate), Some(AggregateOp::Sum), 1);
-        plan.aggregation = plan.aggregation.map(|a| Aggregation { grouping: vec![], ..a });
+        plan.aggregations.iter_mut().for_each(|a| a.grouping.clear());
         // Two series of different names may become one.
         plan.matchers = Vec::new();
         plan
@@ -169,7 +169,7 @@ fn raw_series_are_given_back() {
         let mut merge = PartialMerge::new(plan.clone(), budget, CancelFlag::new());
         known.iter().try_for_each(|batch| merge.push(batch.clone()))?;
         merge.push(raw.clone())?;
-        merge.finish().map(|result| result.series.len())
+        merge.finish().map(|result| result.series[0].len())
     };
     // A hundred columns of a thousand steps, and not the samples beside them.
     assert_eq!(merged(100_050), Ok(100));

@@ -57,7 +57,7 @@ pub struct FragmentExecution {
 }
 
 enum Output {
-    Aggregated(Box<Aggregator>),
+    Aggregated(Vec<Aggregator>),
     Series(Vec<PartialGroup>),
     Raw(Vec<SeriesSamples>),
 }
@@ -65,15 +65,13 @@ enum Output {
 impl FragmentExecution {
     /// Begins to execute `plan` under `budget`.
     pub fn new(plan: FragmentPlan, budget: Budget, cancel: CancelFlag) -> Self {
-        let output = match (&plan.read, &plan.aggregation) {
+        let output = match (&plan.read, &plan.aggregations[..]) {
             (Read::Raw { .. }, _) => Output::Raw(Vec::new()),
-            (_, Some(aggregation)) => {
-                let aggregator = Aggregator::new(aggregation.clone(), plan.steps.len());
-                Output::Aggregated(Box::new(aggregator))
-            }
-            (_, None) => Output::Series(Vec::new()),
+            (_, []) => Output::Series(Vec::new()),
+            (_, all) => Output::Aggregated(Aggregator::all(all, plan.steps.len())),
         };
-        let hashes = (plan.aggregation.is_some() && plan.may_collide()).then(Default::default);
+        let hides_series = !plan.aggregations.is_empty();
+        let hashes = (hides_series && plan.may_collide()).then(Default::default);
         let counted = if plan.count_samples { plan.steps.len() } else { 0 };
         FragmentExecution {
             step_samples: vec![0; counted],
@@ -167,13 +165,16 @@ impl FragmentExecution {
             }
         }
         match &mut self.output {
-            Output::Aggregated(aggregator) => {
-                aggregator.add(&vector, &mut self.ledger)?;
+            Output::Aggregated(aggregators) => {
+                for aggregator in aggregators {
+                    aggregator.add(&vector, &mut self.ledger)?;
+                }
                 self.ledger.release(held.0, held.1);
                 Ok(())
             }
             Output::Series(kept) => {
                 kept.push(PartialGroup {
+                    aggregation: 0,
                     labels: vector.labels.clone(),
                     drop_name: vector.drop_name,
                     state: PartialState::Values(vector),
@@ -252,11 +253,15 @@ impl FragmentExecution {
         let mut notes = self.notes;
         let mut batches = Vec::new();
         match self.output {
-            Output::Aggregated(mut aggregator) => {
-                for note in std::mem::take(&mut aggregator.notes) {
-                    add_note(&mut notes, NoteSite::Aggregation, note);
+            Output::Aggregated(aggregators) => {
+                let mut groups = Vec::new();
+                for (number, mut aggregator) in (0..).zip(aggregators) {
+                    for note in std::mem::take(&mut aggregator.notes) {
+                        add_note(&mut notes, NoteSite::Aggregation(number), note);
+                    }
+                    groups.extend(aggregator.into_partials(number, &mut self.ledger)?);
                 }
-                batches = in_batches(aggregator.into_partials(&mut self.ledger)?);
+                batches = in_batches(groups);
             }
             Output::Series(mut groups) => {
                 groups.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -297,10 +302,11 @@ impl FragmentExecution {
 
 /// What becomes of names, where label sets are `compared` or not. Groups by other labels do not see them.
 fn names(plan: &FragmentPlan, compared: bool) -> Names {
-    let unseen = plan.aggregation.as_ref().is_some_and(|aggregation| {
+    let unseen = |aggregation: &Aggregation| {
         let Aggregation { op, grouping, without, .. } = aggregation;
         !op.picks_series() && !without && !grouping.iter().any(|name| is_metadata_label(name))
-    });
+    };
+    let unseen = !plan.aggregations.is_empty() && plan.aggregations.iter().all(unseen);
     match unseen && !compared && !plan.delayed_name_removal {
         true => Names::Keep,
         false => Names::of(plan.delayed_name_removal),

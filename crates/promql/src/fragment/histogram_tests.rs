@@ -40,9 +40,11 @@ fn merged(
 }
 
 fn assert_same(a: &FragmentResult, b: &FragmentResult, context: &str) {
-    let labels = |r: &FragmentResult| r.series.iter().map(|s| s.labels.clone()).collect::<Vec<_>>();
+    let labels = |r: &FragmentResult| {
+        r.series.iter().flatten().map(|s| s.labels.clone()).collect::<Vec<_>>()
+    };
     assert_eq!(labels(a), labels(b), "{context}");
-    for (x, y) in a.series.iter().zip(&b.series) {
+    for (x, y) in a.series.iter().flatten().zip(b.series.iter().flatten()) {
         assert_eq!(x.present, y.present, "{context}");
         for i in x.present.iter() {
             let (v, w) = (x.values[i], y.values[i]);
@@ -75,7 +77,7 @@ fn plans() -> Vec<FragmentPlan> {
                     matchers: vec![Matcher::equal("__name__", "m")],
                     steps: Steps::range(0, 200_000, 15_000).expect("14 steps"),
                     read: read.clone(),
-                    aggregation: aggregation.clone(),
+                    aggregations: aggregation.iter().cloned().collect(),
                     delayed_name_removal: false,
                     statistics,
                     count_samples: false,
@@ -106,15 +108,15 @@ fn ruled_plans() -> Vec<FragmentPlan> {
         let rules = RangeRules { edges, starts };
         Read::Range { range_ms: 50_000, rules, function, args: vec![] }
     }));
-    let aggregated = plans().swap_remove(2).aggregation;
-    let plan = |read: Read, aggregation| FragmentPlan {
+    let aggregated = plans().swap_remove(2).aggregations;
+    let plan = |read: Read, aggregations| FragmentPlan {
         read,
-        aggregation,
+        aggregations,
         statistics: false,
         count_samples: false,
         ..plans().swap_remove(0)
     };
-    reads.into_iter().flat_map(|r| [plan(r.clone(), None), plan(r, aggregated.clone())]).collect()
+    reads.into_iter().flat_map(|r| [plan(r.clone(), vec![]), plan(r, aggregated.clone())]).collect()
 }
 
 type Points = Vec<(i64, SampleValue)>;
@@ -212,7 +214,7 @@ proptest! {
         data in data(), at in 0usize..4_000, byte in any::<u8>(),
     ) {
         let mut plan = plans().swap_remove(2);
-        plan.aggregation = plan.aggregation.map(|a| Aggregation { op: AggregateOp::Avg, ..a });
+        plan.aggregations.iter_mut().for_each(|a| a.op = AggregateOp::Avg);
         for batch in execute(&plan, series(&data)).expect("a run") {
             let mut bytes = batch.encode();
             let at = at % bytes.len().max(1);
@@ -261,7 +263,7 @@ fn version_two_is_pinned() {
 fn plans_that_compute_with_histograms_are_of_version_two() {
     let version = |plan: &FragmentPlan| plan.encode()[1];
     for plan in plans() {
-        let computes = match (&plan.read, &plan.aggregation) {
+        let computes = match (&plan.read, plan.aggregations.first()) {
             (_, Some(a)) if matches!(a.op, AggregateOp::Sum | AggregateOp::Avg) => true,
             (Read::Range { function, .. }, _) => *function != RangeFunction::Last,
             _ => false,

@@ -19,13 +19,50 @@ use crate::error::QueryError;
 /// The merged result of one fragment: what [`crate::Query::evaluate`] takes.
 #[derive(Clone, Debug, Default)]
 pub struct FragmentResult {
-    /// One column per group or series, over the fragment's steps, in the order of their labels.
-    pub(crate) series: Vec<StepVector>,
+    /// Of each aggregation of the plan one column per group, over the fragment's steps, in the order of their labels;
+    /// where there is none, of all series once.
+    pub(crate) series: Vec<Vec<StepVector>>,
     /// The samples of a raw fragment, in the order of their labels.
     pub(crate) raw: Vec<SeriesSamples>,
     /// What the executors said.
     pub(crate) notes: Vec<(NoteSite, Note)>,
     /// The samples that each step looked at, where the plan asks for it.
+    pub(crate) step_samples: StepSamples,
+}
+
+impl FragmentResult {
+    /// The parts of it that the uses of each aggregation need.
+    pub(crate) fn apart(self) -> Vec<FragmentOutput> {
+        let FragmentResult { series, raw, notes, step_samples } = self;
+        let of = |number: u32| {
+            let own = |(site, _): &&(NoteSite, Note)| match site {
+                NoteSite::Function => true,
+                NoteSite::Aggregation(of) => *of == number,
+            };
+            notes.iter().filter(own).cloned().collect()
+        };
+        let mut outputs: Vec<FragmentOutput> = (0..)
+            .zip(series)
+            .map(|(number, series)| FragmentOutput {
+                series,
+                raw: Vec::new(),
+                notes: of(number),
+                step_samples: step_samples.clone(),
+            })
+            .collect();
+        if let Some(first) = outputs.first_mut() {
+            first.raw = raw;
+        }
+        outputs
+    }
+}
+
+/// What one aggregation of a fragment has come to, or all that was read where there is none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FragmentOutput {
+    pub(crate) series: Vec<StepVector>,
+    pub(crate) raw: Vec<SeriesSamples>,
+    pub(crate) notes: Vec<(NoteSite, Note)>,
     pub(crate) step_samples: StepSamples,
 }
 
@@ -48,23 +85,20 @@ pub struct PartialMerge {
 }
 
 enum Output {
-    Aggregated(Box<Aggregator>),
+    Aggregated(Vec<Aggregator>),
     Series { index: LabelSetIndex, series: Vec<StepVector>, seen: RapidHashSet<(usize, Labels)> },
 }
 
 impl PartialMerge {
     /// Begins to merge results of `plan`.
     pub fn new(plan: FragmentPlan, budget: Budget, cancel: CancelFlag) -> Self {
-        let output = match (&plan.read, &plan.aggregation) {
-            (Read::Raw { .. }, _) | (_, None) => Output::Series {
+        let output = match (&plan.read, &plan.aggregations[..]) {
+            (Read::Raw { .. }, _) | (_, []) => Output::Series {
                 index: LabelSetIndex::default(),
                 series: Vec::new(),
                 seen: RapidHashSet::default(),
             },
-            (_, Some(aggregation)) => {
-                let aggregator = Aggregator::new(aggregation.clone(), plan.steps.len());
-                Output::Aggregated(Box::new(aggregator))
-            }
+            (_, all) => Output::Aggregated(Aggregator::all(all, plan.steps.len())),
         };
         let counted = if plan.count_samples { plan.steps.len() } else { 0 };
         PartialMerge {
@@ -127,7 +161,12 @@ impl PartialMerge {
 
     fn push_group(&mut self, first_step: usize, group: PartialGroup) -> Result<(), QueryError> {
         let (kept, index, seen) = match &mut self.output {
-            Output::Aggregated(aggregator) => {
+            Output::Aggregated(aggregators) => {
+                let number = group.aggregation;
+                let Some(aggregator) = aggregators.get_mut(number as usize) else {
+                    let why = format!("aggregation={number} aggregations={}", aggregators.len());
+                    return Err(QueryError::Corrupt { what: "partial batch", why });
+                };
                 aggregator.merge(group, &mut self.ledger)?;
                 return self.ledger.check_series(aggregator.groups() as u64);
             }
@@ -175,17 +214,21 @@ impl PartialMerge {
             }
         }
         let series = match self.output {
-            Output::Aggregated(mut aggregator) => {
-                aggregator.sort_groups();
-                let (series, notes) = aggregator.finish(&mut self.ledger)?;
-                for note in notes {
-                    add_note(&mut self.notes, NoteSite::Aggregation, note);
+            Output::Aggregated(aggregators) => {
+                let mut all = Vec::with_capacity(aggregators.len());
+                for (number, mut aggregator) in (0..).zip(aggregators) {
+                    aggregator.sort_groups();
+                    let (series, notes) = aggregator.finish(&mut self.ledger)?;
+                    for note in notes {
+                        add_note(&mut self.notes, NoteSite::Aggregation(number), note);
+                    }
+                    all.push(series);
                 }
-                series
+                all
             }
             Output::Series { mut series, .. } => {
                 series.sort_by(|a, b| a.labels.cmp(&b.labels));
-                series
+                vec![series]
             }
         };
         let notes = self.notes.into_iter().collect();

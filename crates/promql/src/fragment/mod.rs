@@ -10,8 +10,10 @@ mod words;
 
 pub(crate) use execution::series_bytes;
 pub use execution::{FragmentExecution, FragmentStats};
+pub(crate) use merge::FragmentOutput;
 pub use merge::{FragmentResult, PartialMerge};
 pub use partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
+pub(crate) use plan::AGGREGATIONS_MAX;
 pub use plan::{Aggregation, AggregationParam, FragmentId, FragmentPlan, FragmentSpec, Read};
 pub use wire::WIRE_VERSION;
 

@@ -12,12 +12,12 @@ use crate::engine::vector::StepVector;
 pub enum NoteSite {
     /// By the range function, about its argument.
     Function,
-    /// By the aggregation, about its argument.
-    Aggregation,
+    /// By the aggregation with this number in the plan, about its argument.
+    Aggregation(u32),
 }
 
-/// A part of a fragment's result. An executor sends them in the order of their groups' label sets; each
-/// group is in one batch.
+/// A part of a fragment's result. An executor sends them in the order of the plan's aggregations, and of their groups'
+/// label sets; each group is in one batch.
 #[derive(Clone, Debug, Default)]
 pub struct PartialBatch {
     /// What the batch holds.
@@ -36,6 +36,8 @@ pub struct PartialBatch {
 /// The state of one group, or of one series where nothing is aggregated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartialGroup {
+    /// Which of the plan's aggregations it is of; 0 where nothing is aggregated.
+    pub aggregation: u32,
     /// The group's labels, or the series'.
     pub labels: Labels,
     /// Whether the name is to be dropped when the query ends.

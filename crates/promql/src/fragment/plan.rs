@@ -1,5 +1,5 @@
 //! `FragmentPlan`: a piece of a query that runs where the data is. Selector, what is read of it at each step,
-//! and at most one aggregation over that. `offset` and `@` are folded into its steps, so that an executor
+//! and aggregations over that. `offset` and `@` are folded into its steps, so that an executor
 //! knows neither.
 
 use pando_model::{METRIC_NAME, MatchOp, Matcher, TimeRange, Window};
@@ -92,6 +92,9 @@ pub enum AggregationParam {
     Label(String),
 }
 
+/// The most aggregations over the series of one fragment.
+pub(crate) const AGGREGATIONS_MAX: usize = 16;
+
 impl Aggregation {
     /// One of each kind, for tests.
     #[cfg(test)]
@@ -134,8 +137,9 @@ pub struct FragmentPlan {
     pub steps: Steps,
     /// What of them.
     pub read: Read,
-    /// The aggregation over that, if there is one. Never with [`Read::Raw`].
-    pub aggregation: Option<Aggregation>,
+    /// The aggregations over that, each over the same series; none where the series themselves are wanted, as with
+    /// [`Read::Raw`].
+    pub aggregations: Vec<Aggregation>,
     /// Whether names that functions drop stay until the query ends (experimental in Prometheus).
     pub delayed_name_removal: bool,
     /// Whether of histograms only count, sum and counter resets are needed: buckets are dropped as they are read.
@@ -179,7 +183,8 @@ impl FragmentPlan {
             false => Steps::instant(window.upto_ms),
         };
         let window_ms = steps.start_ms().saturating_sub(window.after_ms);
-        FragmentPlan { steps, read: Read::Raw { window_ms }, aggregation: None, ..self.clone() }
+        let aggregations = Vec::new();
+        FragmentPlan { steps, read: Read::Raw { window_ms }, aggregations, ..self.clone() }
     }
 
     /// The plan for the steps `first..first + count` only; `None` where the plan does not have them. Results
@@ -192,6 +197,25 @@ impl FragmentPlan {
         let (from, upto) = (self.steps.at(first), self.steps.at(end - 1));
         let steps = Steps::grid(from, upto, self.steps.step_ms())?;
         Some(FragmentPlan { steps, ..self.clone() })
+    }
+
+    /// Whether `other` reads the same of the same series, at the same steps.
+    pub(crate) fn reads_as(&self, other: &FragmentPlan) -> bool {
+        let FragmentPlan {
+            matchers,
+            steps,
+            read,
+            aggregations: _,
+            delayed_name_removal,
+            statistics,
+            count_samples,
+        } = self;
+        *matchers == other.matchers
+            && *steps == other.steps
+            && *read == other.read
+            && *delayed_name_removal == other.delayed_name_removal
+            && *statistics == other.statistics
+            && *count_samples == other.count_samples
     }
 
     /// The range function, if there is one.

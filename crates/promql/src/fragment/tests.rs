@@ -8,6 +8,7 @@ use pando_model::{Histogram, Labels, Matcher, SampleValue, SeriesKey, SeriesSamp
 use proptest::prelude::*;
 
 use super::*;
+use crate::annotations::Note;
 use crate::budget::{Budget, CancelFlag, Ledger};
 use crate::engine::aggregate::Grouping;
 use crate::engine::aggregate::local::quantiles;
@@ -49,9 +50,11 @@ fn merged(plan: &FragmentPlan, parts: &[Vec<SeriesSamples>]) -> Result<FragmentR
 }
 
 fn assert_same(a: &FragmentResult, b: &FragmentResult, context: &str) {
-    let labels = |r: &FragmentResult| r.series.iter().map(|s| s.labels.clone()).collect::<Vec<_>>();
+    let labels = |r: &FragmentResult| {
+        r.series.iter().flatten().map(|s| s.labels.clone()).collect::<Vec<_>>()
+    };
     assert_eq!(labels(a), labels(b), "{context}");
-    for (x, y) in a.series.iter().zip(&b.series) {
+    for (x, y) in a.series.iter().flatten().zip(b.series.iter().flatten()) {
         assert_eq!(x.present, y.present, "{context} {}", x.labels);
         assert_eq!(x.histograms, y.histograms, "{context}");
         for i in x.present.iter() {
@@ -65,14 +68,14 @@ fn assert_same(a: &FragmentResult, b: &FragmentResult, context: &str) {
 
 /// The result with quantiles selected, as the frontend does.
 fn selected(plan: &FragmentPlan, result: &FragmentResult) -> FragmentResult {
-    let gathered = plan.aggregation.as_ref().filter(|a| a.op == AggregateOp::Quantile);
+    let gathered = plan.aggregations.iter().find(|a| a.op == AggregateOp::Quantile);
     let Some(aggregation) = gathered else { return result.clone() };
     let grouping = Grouping::new(&aggregation.grouping, aggregation.without);
     let q = vec![0.3; plan.steps.len()];
     let mut ledger = Ledger::new(Budget::default(), CancelFlag::new());
-    let input = result.series.clone();
+    let input = result.series[0].clone();
     let series = quantiles(&q, &grouping, input, &mut Vec::new(), &mut ledger).expect("within");
-    FragmentResult { series, ..result.clone() }
+    FragmentResult { series: vec![series], ..result.clone() }
 }
 
 fn forms(op: AggregateOp) -> [Aggregation; 3] {
@@ -120,7 +123,7 @@ fn plan(read: Read, aggregation: Option<Aggregation>) -> FragmentPlan {
         matchers: vec![Matcher::equal("__name__", "m_total")],
         steps: Steps::range(0, 200_000, 15_000).expect("14 steps"),
         read,
-        aggregation,
+        aggregations: aggregation.into_iter().collect(),
         delayed_name_removal: false,
         statistics: false,
         count_samples: false,
@@ -339,7 +342,7 @@ fn plans_say_which_samples_they_need() {
     let [rate, b] = query.fragments() else { panic!("two fragments") };
     assert_eq!((rate.range.min_ms, rate.range.max_ms), (3_300_001, 3_660_001));
     assert_eq!((b.range.min_ms, b.range.max_ms), (-199_999, 100_001));
-    assert!(rate.plan.aggregation.is_some());
+    assert!(!rate.plan.aggregations.is_empty());
     assert_eq!(b.plan.steps.len(), 1);
 }
 
@@ -356,11 +359,63 @@ fn version_one_is_pinned() {
     assert_eq!(hashes(&plans, &batches), [2_095_196_461_165_779_109, 10_551_702_675_362_278_482]);
 }
 
+/// Several aggregations are what each of them is alone, and their notes are told apart.
+#[test]
+fn several_aggregations_are_as_each_alone() {
+    let samples: Vec<(i64, f64)> = (0..20).map(|i| (i * 10_000, (i * i % 7) as f64)).collect();
+    let mut all: Vec<SeriesSamples> = (0..7).map(|job| series("m_total", job, &samples)).collect();
+    let histogram = Arc::new(Histogram { count: 1.0, ..Histogram::default() });
+    all[3].histograms = vec![(4, histogram)];
+    let parts = [all[..4].to_vec(), all[4..].to_vec()];
+    for read in reads() {
+        let aggregations: Vec<Aggregation> = all_aggregations().into_iter().flatten().collect();
+        for some in aggregations.chunks(5) {
+            let one = plan(read.clone(), None);
+            let several = FragmentPlan { aggregations: some.to_vec(), ..one.clone() };
+            let together = merged(&several, &parts).expect("together");
+            let outputs = together.apart();
+            assert_eq!(outputs.len(), some.len());
+            for (output, aggregation) in outputs.into_iter().zip(some) {
+                let alone = FragmentPlan { aggregations: vec![aggregation.clone()], ..one.clone() };
+                let alone = merged(&alone, &parts).expect("alone").apart().remove(0);
+                assert_eq!(format!("{:?}", output.series), format!("{:?}", alone.series));
+                let texts = |notes: &[(NoteSite, Note)]| {
+                    notes.iter().map(|(_, note)| note.clone()).collect::<Vec<_>>()
+                };
+                assert_eq!(texts(&output.notes), texts(&alone.notes), "{aggregation:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_group_of_an_aggregation_that_was_not_asked_for_is_refused() {
+    let plan = plan(reads()[0].clone(), aggregations()[1].clone());
+    let mut batch = run(&plan, vec![series("m_total", 1, &[(0, 1.0)])]).expect("a run").remove(0);
+    batch.groups[0].aggregation = 1;
+    let mut merge = PartialMerge::new(plan, Budget::default(), CancelFlag::new());
+    let error = merge.push(batch).expect_err("no such aggregation");
+    assert!(error.to_string().contains("aggregation=1 aggregations=1"), "{error}");
+}
+
 #[test]
 fn version_three_is_pinned() {
     let (plans, batches) = bytes_of(aggregations_of_version_three());
     assert!(plans.iter().all(|plan| plan[1] == 3));
     assert_eq!(hashes(&plans, &batches), [6_549_456_912_308_050_821, 17_609_395_400_860_366_125]);
+}
+
+#[test]
+fn several_aggregations_are_pinned() {
+    let aggregations = aggregations().into_iter().flatten().collect();
+    let plan = FragmentPlan { aggregations, ..plan(reads()[0].clone(), None) };
+    let samples: Vec<(i64, f64)> = (0..12).map(|i| (i * 10_000, i as f64 / 8.0)).collect();
+    let run = run(&plan, vec![series("m", 1, &samples)]).expect("a run");
+    let batches: Vec<u8> = run.iter().flat_map(PartialBatch::encode).collect();
+    assert_eq!(
+        hashes(&[plan.encode()], &batches),
+        [17_322_051_596_845_399_758, 15_317_776_089_395_001_819]
+    );
 }
 
 /// The bytes of plans with these aggregations, and of what they answer.

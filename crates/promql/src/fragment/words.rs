@@ -15,8 +15,10 @@ impl FragmentPlan {
     /// What the fragment does, in words.
     pub fn words(&self) -> String {
         let mut out = String::new();
-        if let Some(aggregation) = &self.aggregation {
-            let _ = write!(out, "{} of ", aggregation.words());
+        if !self.aggregations.is_empty() {
+            let aggregations: Vec<String> =
+                self.aggregations.iter().map(Aggregation::words).collect();
+            let _ = write!(out, "{} of ", aggregations.join(" and "));
         }
         let _ = write!(out, "{} of {}", self.read.words(), selector(&self.matchers));
         if self.statistics {
@@ -31,7 +33,7 @@ impl FragmentPlan {
             Read::Raw { .. } => None,
             _ => Some(self.read.words()),
         };
-        read.into_iter().chain(self.aggregation.as_ref().map(Aggregation::words)).collect()
+        read.into_iter().chain(self.aggregations.iter().map(Aggregation::words)).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::engine::binary::scalar_op;
 use crate::engine::range::{Edges, RangeFunction, RangeRules};
 use crate::error::QueryError;
-use crate::fragment::{FragmentId, FragmentPlan, FragmentSpec, Read};
+use crate::fragment::{AGGREGATIONS_MAX, FragmentId, FragmentPlan, FragmentSpec, Read};
 use crate::query::QueryParams;
 use crate::steps::Steps;
 use crate::syntax::ast::{
@@ -36,7 +36,7 @@ pub(super) struct Builder<'a> {
     /// Whether what is planned is asked for counts and sums of histograms only.
     statistics: bool,
     fragments: Vec<FragmentSpec>,
-    uses: Vec<u32>,
+    uses: Vec<Vec<u32>>,
 }
 
 /// When a selector is read: the steps with its `offset` and `@` applied.
@@ -273,11 +273,10 @@ impl Builder<'_> {
         }
         // Where no step of the grid lies in the range, the inner expression is still planned for its errors. It is
         // never evaluated, so nothing is read for it: what executors refuse then is no error of the query.
-        let (fragments, uses) = (self.fragments.len(), self.uses.clone());
+        let before = grid.is_none().then(|| (self.fragments.clone(), self.uses.clone()));
         let inner = self.node(&subquery.expr, grid.unwrap_or(Steps::instant(first)))?;
-        if grid.is_none() {
-            self.fragments.truncate(fragments);
-            self.uses = uses;
+        if let Some(before) = before {
+            (self.fragments, self.uses) = before;
         }
         Ok((SubqueryNode { inner, steps: grid }, range_ms, when.steps))
     }
@@ -360,30 +359,52 @@ impl Builder<'_> {
             matchers: selector.matchers.clone(),
             steps,
             read,
-            aggregation: None,
+            aggregations: Vec::new(),
             delayed_name_removal: self.params.features.delayed_name_removal,
             statistics: self.statistics,
             count_samples: self.params.count_samples,
         }
     }
 
-    /// Registers a use of `plan`; equal plans are one fragment.
+    /// Registers a use of `plan`, which has at most one aggregation. Plans that read the same are one fragment: equal
+    /// ones, and those with aggregations.
     pub(super) fn leaf(
         &mut self,
         plan: FragmentPlan,
         function_pos: PosRange,
         aggregation_pos: PosRange,
     ) -> Result<Leaf, QueryError> {
-        let at = self.fragments.iter().position(|f| f.plan == plan).unwrap_or_else(|| {
-            let id = FragmentId(self.fragments.len() as u32);
-            let range = plan.time_range();
+        let (at, aggregation) = self.registered(plan);
+        self.uses[at][aggregation] += 1;
+        let (fragment, aggregation) = (FragmentId(at as u32), aggregation as u32);
+        Ok(Leaf { fragment, aggregation, function_pos, aggregation_pos, pos: aggregation_pos })
+    }
+
+    /// The fragment of `plan`, and which of its aggregations that of `plan` is.
+    fn registered(&mut self, mut plan: FragmentPlan) -> (usize, usize) {
+        let wanted = plan.aggregations.pop();
+        let of_wanted = |known: &FragmentPlan| match &wanted {
+            None => known.aggregations.is_empty().then_some(0),
+            Some(_) if known.aggregations.is_empty() => None,
+            Some(wanted) => match known.aggregations.iter().position(|one| one == wanted) {
+                None if known.aggregations.len() == AGGREGATIONS_MAX => None,
+                known_at => Some(known_at.unwrap_or(known.aggregations.len())),
+            },
+        };
+        let same = |known: &FragmentSpec| known.plan.reads_as(&plan);
+        let mut known = self.fragments.iter().enumerate().filter(|(_, known)| same(known));
+        let found = known.find_map(|(at, known)| Some((at, of_wanted(&known.plan)?)));
+        let (at, aggregation) = found.unwrap_or((self.fragments.len(), 0));
+        if at == self.fragments.len() {
+            let (id, range) = (FragmentId(at as u32), plan.time_range());
             self.fragments.push(FragmentSpec { id, plan, range });
-            self.uses.push(0);
-            self.fragments.len() - 1
-        });
-        self.uses[at] += 1;
-        let fragment = FragmentId(at as u32);
-        Ok(Leaf { fragment, function_pos, aggregation_pos, pos: aggregation_pos })
+            self.uses.push(Vec::new());
+        }
+        if aggregation == self.uses[at].len() {
+            self.fragments[at].plan.aggregations.extend(wanted);
+            self.uses[at].push(0);
+        }
+        (at, aggregation)
     }
 
     /// The rules by which `function`, called as `call`, reads ranges of `selector`.

@@ -84,7 +84,7 @@ impl Builder<'_> {
             matchers,
             steps: at,
             read: Read::SampleTime { lookback_ms: self.params.lookback_ms },
-            aggregation: None,
+            aggregations: Vec::new(),
             delayed_name_removal: self.params.features.delayed_name_removal,
             statistics: false,
             count_samples: self.params.count_samples,

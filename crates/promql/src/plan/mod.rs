@@ -28,8 +28,8 @@ use crate::syntax::functions::Function;
 pub(crate) struct Plan {
     pub(crate) root: Node,
     pub(crate) fragments: Vec<FragmentSpec>,
-    /// How many nodes use each fragment.
-    pub(crate) uses: Vec<u32>,
+    /// How many nodes use each aggregation of each fragment, or the fragment where it has none.
+    pub(crate) uses: Vec<Vec<u32>>,
 }
 
 /// A node. All nodes below a subquery are evaluated at its steps.
@@ -83,6 +83,8 @@ pub(crate) enum Node {
 #[derive(Debug)]
 pub(crate) struct Leaf {
     pub(crate) fragment: FragmentId,
+    /// Which of its aggregations; 0 where there is none.
+    pub(crate) aggregation: u32,
     /// The place of a range function's argument, or of the selector.
     pub(crate) function_pos: PosRange,
     /// Where notes about an aggregation's series point.

@@ -89,7 +89,7 @@ impl Builder<'_> {
         grouping.dedup();
         let Aggregate { op, without, .. } = *aggregate;
         let aggregation = Aggregation { op, param, grouping, without };
-        let plan = FragmentPlan { aggregation: Some(aggregation), ..pushed.plan };
+        let plan = FragmentPlan { aggregations: vec![aggregation], ..pushed.plan };
         self.leaf(plan, pushed.function_pos, notes_pos).map(Some)
     }
 
@@ -162,5 +162,5 @@ fn any(plan: FragmentPlan) -> FragmentPlan {
         grouping: Vec::new(),
         without: false,
     };
-    FragmentPlan { aggregation: Some(aggregation), delayed_name_removal: true, ..plan }
+    FragmentPlan { aggregations: vec![aggregation], delayed_name_removal: true, ..plan }
 }

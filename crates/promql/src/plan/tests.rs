@@ -1,6 +1,7 @@
 //! How much is planned: each part of a query once.
 
 use super::{Plan, build};
+use crate::fragment::FragmentSpec;
 use crate::query::QueryParams;
 use crate::syntax::{SyntaxFeatures, parse};
 
@@ -18,7 +19,7 @@ fn nested_arguments_are_planned_once() {
         text = format!("scalar(sum(quantile_over_time({text}, m[1m])))");
     }
     for push_down in [false, true] {
-        let uses: u32 = plan(&text, push_down).uses.iter().sum();
+        let uses: u32 = plan(&text, push_down).uses.iter().flatten().sum();
         assert_eq!(uses, 31, "push_down={push_down}");
     }
 }
@@ -26,10 +27,11 @@ fn nested_arguments_are_planned_once() {
 #[test]
 fn a_result_is_kept_for_as_many_uses_as_there_are() {
     for (text, uses) in [
-        ("quantile_over_time(scalar(a), m[1m])", vec![1, 1]),
-        ("sum(quantile_over_time(scalar(a), m[1m]))", vec![1, 1]),
-        ("a + a * sum(a)", vec![2, 1]),
-        ("quantile_over_time(1 / 2 + 0 * pi(), m[1m])", vec![1]),
+        ("quantile_over_time(scalar(a), m[1m])", vec![vec![1], vec![1]]),
+        ("sum(quantile_over_time(scalar(a), m[1m]))", vec![vec![1], vec![1]]),
+        ("a + a * sum(a)", vec![vec![2], vec![1]]),
+        ("quantile_over_time(1 / 2 + 0 * pi(), m[1m])", vec![vec![1]]),
+        ("sum(a) / count(a) + sum(a)", vec![vec![2, 1]]),
     ] {
         assert_eq!(plan(text, true).uses, uses, "{text}");
     }
@@ -39,6 +41,29 @@ fn a_result_is_kept_for_as_many_uses_as_there_are() {
 #[test]
 fn nothing_is_read_for_a_subquery_without_steps() {
     let text = "a + last_over_time(rate({job=\"x\"}[1m])[1s:1m] offset 7s)";
-    assert_eq!(plan(text, true).uses, [1]);
-    assert_eq!(plan(text, false).uses, [1]);
+    assert_eq!(plan(text, true).uses, [[1]]);
+    assert_eq!(plan(text, false).uses, [[1]]);
+    let text = "sum(a) + last_over_time(max(a)[1s:1m] offset 7s)";
+    assert_eq!(plan(text, true).uses, [[1]]);
+    assert_eq!(plan(text, true).fragments[0].plan.aggregations.len(), 1);
+}
+
+/// Series are read once for all that is made of them at the same steps.
+#[test]
+fn several_aggregations_are_of_one_scan() {
+    let scans = |text: &str| {
+        let plan = plan(text, true);
+        let aggregations = |f: &FragmentSpec| f.plan.aggregations.len();
+        plan.fragments.iter().map(aggregations).collect::<Vec<_>>()
+    };
+    assert_eq!(scans("sum by (a) (rate(m[5m])) / on () group_left () sum(rate(m[5m]))"), [2]);
+    assert_eq!(scans("max(m) - min(m) > stddev(m) * quantile(0.9, m)"), [4]);
+    assert_eq!(scans("topk(3, m) and topk(4, m) and topk(3, m)"), [2]);
+    // Other samples, other windows, other times, and the series themselves.
+    assert_eq!(scans("sum(m) + sum(n)"), [1, 1]);
+    assert_eq!(scans("sum(rate(m[5m])) + sum(rate(m[6m]))"), [1, 1]);
+    assert_eq!(scans("sum(m) + sum(m offset 1m)"), [1, 1]);
+    assert_eq!(scans("sum(m) + m"), [1, 0]);
+    let many: Vec<String> = (1..=20).map(|k| format!("topk({k}, m)")).collect();
+    assert_eq!(scans(&many.join(" or ")), [16, 4]);
 }

@@ -18,7 +18,7 @@ use crate::engine::range::Edges;
 use crate::engine::vector::{StepVector, column_bytes, join_same_labels, size_of_vector};
 use crate::error::QueryError;
 use crate::fragment::series_bytes;
-use crate::fragment::{FragmentId, FragmentResult, NoteSite};
+use crate::fragment::{FragmentId, FragmentOutput, FragmentResult, NoteSite};
 use crate::plan::{BinaryNode, CallNode, InfoNode, Leaf, Node};
 use crate::steps::Steps;
 use crate::syntax::PosRange;
@@ -31,8 +31,12 @@ pub(super) fn evaluate(
 ) -> Result<QueryOutput, QueryError> {
     let uses = query.plan.uses.clone();
     let mut ledger = Ledger::new(budget, cancel);
-    for result in results.values() {
-        let (samples, bytes) = size_of_result(result);
+    let apart = |(id, result): (FragmentId, FragmentResult)| {
+        (0..).zip(result.apart()).map(move |(number, output)| ((id, number), output))
+    };
+    let results: BTreeMap<_, _> = results.into_iter().flat_map(apart).collect();
+    for output in results.values() {
+        let (samples, bytes) = size_of_output(output);
         ledger.hold_input(samples, bytes)?;
     }
     let fragment_samples = ledger.peak_samples;
@@ -66,9 +70,10 @@ pub(super) enum Counting {
 
 pub(super) struct Evaluator<'a> {
     pub(super) params: &'a QueryParams,
-    results: BTreeMap<FragmentId, FragmentResult>,
-    /// How many nodes still need each result: the last one takes it.
-    uses: Vec<u32>,
+    /// Of each fragment what each of its aggregations has come to.
+    results: BTreeMap<(FragmentId, u32), FragmentOutput>,
+    /// How many nodes still need each of them: the last one takes it.
+    uses: Vec<Vec<u32>>,
     pub(super) ledger: Ledger,
     /// Empty where nobody asks.
     pub(super) step_samples: StepSamples,
@@ -142,17 +147,18 @@ impl Evaluator<'_> {
     }
 
     /// A fragment's result, which is held as long as the node in progress is.
-    pub(super) fn take(&mut self, leaf: &Leaf) -> Result<FragmentResult, QueryError> {
-        let uses = &mut self.uses[leaf.fragment.0 as usize];
+    pub(super) fn take(&mut self, leaf: &Leaf) -> Result<FragmentOutput, QueryError> {
+        let uses = &mut self.uses[leaf.fragment.0 as usize][leaf.aggregation as usize];
         *uses = uses.saturating_sub(1);
-        let (samples, bytes) = self.results.get(&leaf.fragment).map_or((0, 0), size_of_result);
+        let place = (leaf.fragment, leaf.aggregation);
+        let (samples, bytes) = self.results.get(&place).map_or((0, 0), size_of_output);
         let result = if *uses == 0 {
             self.ledger.release_input(samples, bytes);
             self.ledger.hold(samples, bytes)?;
-            self.results.remove(&leaf.fragment)
+            self.results.remove(&place)
         } else {
             self.ledger.hold(samples, bytes)?;
-            self.results.get(&leaf.fragment).cloned()
+            self.results.get(&place).cloned()
         };
         let result = result.unwrap_or_default();
         if result.notes.len() >= NOTES_MAX {
@@ -161,7 +167,7 @@ impl Evaluator<'_> {
         for (site, note) in &result.notes {
             let pos = match site {
                 NoteSite::Function => leaf.function_pos,
-                NoteSite::Aggregation => leaf.aggregation_pos,
+                NoteSite::Aggregation(_) => leaf.aggregation_pos,
             };
             self.annotations.add(pos, note.clone());
         }
@@ -219,7 +225,7 @@ impl Evaluator<'_> {
 
     /// The series of a fragment at `steps`.
     fn fragment(&mut self, leaf: &Leaf, steps: &Steps) -> Result<Vec<StepVector>, QueryError> {
-        let FragmentResult { series, step_samples, .. } = self.take(leaf)?;
+        let FragmentOutput { series, step_samples, .. } = self.take(leaf)?;
         self.count(&step_samples, false, steps);
         Ok(series)
     }
@@ -384,10 +390,10 @@ impl Evaluator<'_> {
     }
 }
 
-/// Samples and bytes of a fragment's result.
-fn size_of_result(result: &FragmentResult) -> (usize, usize) {
-    let (samples, bytes) = size_of_vector(&result.series);
-    let raw = result.raw.iter().map(|series| (series.len(), series_bytes(series)));
+/// Samples and bytes of what a fragment has come to.
+fn size_of_output(output: &FragmentOutput) -> (usize, usize) {
+    let (samples, bytes) = size_of_vector(&output.series);
+    let raw = output.raw.iter().map(|series| (series.len(), series_bytes(series)));
     raw.fold((samples, bytes), |all, one| (all.0 + one.0, all.1 + one.1))
 }
 

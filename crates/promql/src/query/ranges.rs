@@ -73,8 +73,13 @@ impl Evaluator<'_> {
         match &range.source {
             RangeSource::Raw(fragment) => {
                 let pos = range.pos;
-                let leaf =
-                    Leaf { fragment: *fragment, function_pos: pos, aggregation_pos: pos, pos };
+                let leaf = Leaf {
+                    fragment: *fragment,
+                    aggregation: 0,
+                    function_pos: pos,
+                    aggregation_pos: pos,
+                    pos,
+                };
                 for series in self.take(&leaf)?.raw {
                     run(&series, false, &mut self.ledger)?;
                 }

@@ -86,6 +86,11 @@ impl Aggregator {
         Aggregator { aggregation, grouping, steps, index, groups, notes }
     }
 
+    /// One for each of `aggregations`.
+    pub(crate) fn all(aggregations: &[Aggregation], steps: usize) -> Vec<Self> {
+        aggregations.iter().map(|aggregation| Aggregator::new(aggregation.clone(), steps)).collect()
+    }
+
     /// The place of the group of `labels`. What a new one takes is held before it is made.
     fn group(&mut self, labels: Labels, ledger: &mut Ledger) -> Result<usize, QueryError> {
         let at = self.index.position(&labels);
@@ -235,12 +240,13 @@ impl Aggregator {
         self.groups.len()
     }
 
-    /// The state of every group, in the order of their labels.
+    /// The state of every group, in the order of their labels, as those of aggregation `number` of a plan.
     ///
     /// # Errors
     /// A budget, or cancellation.
     pub(crate) fn into_partials(
         self,
+        number: u32,
         ledger: &mut Ledger,
     ) -> Result<Vec<PartialGroup>, QueryError> {
         let mut out = Vec::with_capacity(self.groups.len());
@@ -253,7 +259,7 @@ impl Aggregator {
                     if let PartialState::Values(vector) = &mut state {
                         vector.drop_name = drop_name;
                     }
-                    out.push(PartialGroup { labels, drop_name, state });
+                    out.push(PartialGroup { aggregation: number, labels, drop_name, state });
                     continue;
                 }
                 GroupState::Candidates(candidates) => candidates.into_series(ledger)?,
@@ -261,6 +267,7 @@ impl Aggregator {
                 GroupState::Gathered(gathered) => gathered.into_columns(),
             };
             out.extend(series.into_iter().map(|v| PartialGroup {
+                aggregation: number,
                 labels: v.labels.clone(),
                 drop_name: v.drop_name,
                 state: PartialState::Values(v),

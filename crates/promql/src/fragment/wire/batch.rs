@@ -15,7 +15,7 @@ use super::{DECODED_LABEL_BYTES_MAX, DECODED_VALUES_MAX, WIRE_VERSION};
 use crate::engine::bitmap::Bitmap;
 use crate::engine::vector::StepVector;
 use crate::error::QueryError;
-use crate::fragment::{PartialBatch, PartialGroup, PartialState};
+use crate::fragment::{NoteSite, PartialBatch, PartialGroup, PartialState};
 
 pub(super) fn corrupt(why: impl Into<String>) -> QueryError {
     QueryError::Corrupt { what: "partial batch", why: why.into() }
@@ -50,11 +50,17 @@ impl PartialBatch {
             _ => false,
         };
         let new_notes = self.notes.iter().any(|(_, note)| notes::is_of_version_two(note));
-        let spread = |group: &PartialGroup| matches!(group.state, PartialState::Spread { .. });
-        match new_notes || self.groups.iter().any(sums) {
-            _ if self.groups.iter().any(spread) => WIRE_VERSION,
-            true => 2,
-            false => 1,
+        let of_version_three = |group: &PartialGroup| {
+            group.aggregation > 0 || matches!(group.state, PartialState::Spread { .. })
+        };
+        let later = |site: &NoteSite| matches!(site, NoteSite::Aggregation(1..));
+        let three = self.groups.iter().any(of_version_three);
+        if three || self.notes.iter().any(|(site, _)| later(site)) {
+            3
+        } else if new_notes || self.groups.iter().any(sums) {
+            2
+        } else {
+            1
         }
     }
 
@@ -207,6 +213,7 @@ pub(super) fn decode_floats(bytes: &[u8]) -> Result<Vec<f64>, QueryError> {
 
 fn encode_group(group: &PartialGroup, symbols: &mut Symbols) -> GroupMessage {
     let mut message = GroupMessage {
+        aggregation: group.aggregation,
         labels: symbols.labels(&group.labels),
         drop_name: group.drop_name,
         ..GroupMessage::default()
@@ -309,7 +316,7 @@ fn decode_group(message: GroupMessage, texts: &mut Texts) -> Result<PartialGroup
             return Err(QueryError::Unsupported { what: "partial state", got, known });
         }
     };
-    Ok(PartialGroup { labels, drop_name, state })
+    Ok(PartialGroup { aggregation: message.aggregation, labels, drop_name, state })
 }
 
 fn encode_raw(

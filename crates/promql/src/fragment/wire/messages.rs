@@ -22,8 +22,9 @@ pub(super) struct PlanMessage {
     pub(super) function: u32,
     #[prost(double, repeated, tag = "9")]
     pub(super) args: Vec<f64>,
-    #[prost(message, optional, tag = "10")]
-    pub(super) aggregation: Option<AggregationMessage>,
+    /// Several from version 3 on.
+    #[prost(message, repeated, tag = "10")]
+    pub(super) aggregations: Vec<AggregationMessage>,
     #[prost(bool, tag = "11")]
     pub(super) delayed_name_removal: bool,
     /// A hint: who does not know it sends more than is needed.
@@ -126,6 +127,9 @@ pub(super) struct GroupMessage {
     /// Version 2: the metric that they come from.
     #[prost(string, tag = "12")]
     pub(super) histogram_name: String,
+    /// Version 3: which of the plan's aggregations it is of.
+    #[prost(uint32, tag = "13")]
+    pub(super) aggregation: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -210,7 +214,7 @@ pub(super) struct HistogramSumMessage {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct NoteMessage {
-    /// 1 function, 2 aggregation.
+    /// 1 function, 2 the first aggregation; version 3: 3 the second one, and so on.
     #[prost(uint32, tag = "1")]
     pub(super) site: u32,
     #[prost(uint32, tag = "2")]

@@ -38,7 +38,7 @@ pub(super) fn encode((site, note): &(NoteSite, Note)) -> NoteMessage {
     };
     let site = match site {
         NoteSite::Function => 1,
-        NoteSite::Aggregation => 2,
+        NoteSite::Aggregation(number) => number.saturating_add(2),
     };
     NoteMessage { site, kind, texts: vec![text.clone()] }
 }
@@ -47,7 +47,7 @@ pub(super) fn encode((site, note): &(NoteSite, Note)) -> NoteMessage {
 pub(super) fn decode(message: NoteMessage) -> Result<(NoteSite, Note), QueryError> {
     let site = match message.site {
         1 => NoteSite::Function,
-        _ => NoteSite::Aggregation,
+        site => NoteSite::Aggregation(site.saturating_sub(2)),
     };
     let text = message.texts.into_iter().next().unwrap_or_default();
     let note = match message.kind {

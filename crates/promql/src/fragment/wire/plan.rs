@@ -7,7 +7,7 @@ use super::messages::{AggregationMessage, MatcherMessage, PlanMessage};
 use super::{DECODED_VALUES_MAX, WIRE_VERSION};
 use crate::engine::range::{Edges, RangeFunction, RangeRules};
 use crate::error::QueryError;
-use crate::fragment::{Aggregation, AggregationParam, FragmentPlan, Read};
+use crate::fragment::{AGGREGATIONS_MAX, Aggregation, AggregationParam, FragmentPlan, Read};
 use crate::steps::Steps;
 use crate::syntax::REGEX_BYTES_MAX;
 use crate::syntax::ast::AggregateOp;
@@ -103,7 +103,7 @@ impl FragmentPlan {
             window_ms,
             function,
             args,
-            aggregation: self.aggregation.as_ref().map(aggregation),
+            aggregations: self.aggregations.iter().map(aggregation).collect(),
             delayed_name_removal: self.delayed_name_removal,
             statistics: self.statistics,
             edges,
@@ -122,11 +122,12 @@ impl FragmentPlan {
             Read::Range { rules, .. } => *rules == RangeRules::default(),
             Read::Smoothed { .. } | Read::StartTimestamp { .. } | Read::SampleTime { .. } => false,
         };
-        let op = self.aggregation.as_ref().map(|aggregation| aggregation.op);
-        if op.is_some_and(|op| number_of(op) > OPS_OF_VERSION_TWO) {
-            return WIRE_VERSION;
+        let mut ops = self.aggregations.iter().map(|aggregation| aggregation.op);
+        let (several, first) = (self.aggregations.len() > 1, self.aggregations.first());
+        if several || ops.any(|op| number_of(op) > OPS_OF_VERSION_TWO) {
+            return 3;
         }
-        let adds = matches!(op, Some(AggregateOp::Sum | AggregateOp::Avg));
+        let adds = first.is_some_and(|a| matches!(a.op, AggregateOp::Sum | AggregateOp::Avg));
         let computes = matches!(
             self.function(),
             Some(R::Rate | R::Increase | R::Delta | R::Irate | R::Idelta)
@@ -170,13 +171,18 @@ impl FragmentPlan {
             8 => Read::SampleTime { lookback_ms: message.window_ms },
             other => return Err(unsupported("fragment read", other, 8)),
         };
-        let aggregation = message.aggregation.map(aggregation).transpose()?;
+        let messages = std::mem::take(&mut message.aggregations);
+        if messages.len() > AGGREGATIONS_MAX {
+            let (got, max) = (messages.len(), AGGREGATIONS_MAX);
+            return Err(corrupt(format!("aggregations={got} aggregations_max={max}")));
+        }
+        let aggregations = messages.into_iter().map(aggregation).collect::<Result<_, _>>()?;
         let PlanMessage { delayed_name_removal, statistics, count_samples, .. } = message;
         Ok(FragmentPlan {
             matchers,
             steps,
             read,
-            aggregation,
+            aggregations,
             delayed_name_removal,
             statistics,
             count_samples,
