@@ -42,11 +42,12 @@ impl GatewayRing {
         GatewayRing(ring_of(nodes, Role::StoreGateway))
     }
 
-    /// Up to 3 gateways for a fragment whose key range begins with `first`, best first: all time
-    /// ranges of a range of keys go to the same gateway.
-    pub fn for_fragment(&self, tenant: &TenantId, first: SeriesKey) -> &[NodeId] {
+    /// Up to 3 gateways for a fragment whose key range begins with `first` and whose steps are in interval number
+    /// `interval`, best first: all queries of a range of keys in one interval go to the same gateway.
+    pub fn for_fragment(&self, tenant: &TenantId, first: SeriesKey, interval: i64) -> &[NodeId] {
         let mut bytes = tenant.as_str().as_bytes().to_vec();
         bytes.extend(first.0.to_le_bytes());
+        bytes.extend(interval.to_le_bytes());
         self.0.replicas(xxh3_64_with_seed(&bytes, GATEWAY_SEED))
     }
 
@@ -76,7 +77,7 @@ mod tests {
         let (targets, gateways) = (TargetRing::new(&nodes), GatewayRing::new(&nodes));
         assert_eq!(targets.members(), [NodeId(1), NodeId(2)]);
         let tenant = TenantId::default_tenant();
-        assert_eq!(gateways.for_fragment(&tenant, SeriesKey(0)), [NodeId(2)]);
+        assert_eq!(gateways.for_fragment(&tenant, SeriesKey(0), 0), [NodeId(2)]);
         let owners: BTreeSet<_> =
             (0..50u32).filter_map(|t| targets.owner(&t.to_le_bytes())).collect();
         assert_eq!(owners.len(), 2);

@@ -139,7 +139,8 @@ async fn cluster() -> Result<Cluster> {
         "--limits.out-of-order-time-window=100y",
     ];
     cluster.give("controller", &flags);
-    cluster.give("query-frontend", &[FEATURES]);
+    // Most ranges are of a few minutes.
+    cluster.give("query-frontend", &[FEATURES, "--query.split-interval=7m"]);
     cluster.start()?;
     cluster.ready().await?;
     CatalogNow::has_open_shards(&cluster, SHARDS).await?;

@@ -53,13 +53,15 @@ const QUERIES: [&str; 12] = [
 
 /// Two shards, and all that happens to a generation happens soon. It leaves memory as soon as it is in a block, and a
 /// closed shard with it, so that queries meet sources that are gone.
-const FLAGS: [&str; 6] = [
+const FLAGS: [&str; 7] = [
     "--controller.shards=2",
     "--controller.tenant-ranges=8",
     "--ingester.query-timeout=1ms",
     "--compactor.min-block-age=1s",
     "--limits.out-of-order-time-window=12h",
     "--query.timeout=30s",
+    // So that ranges are asked for in parts.
+    "--query.split-interval=1m",
 ];
 
 fn seconds(ms: i64) -> String {

@@ -26,6 +26,9 @@ pub struct FrontendConfig {
     pub subquery_step_ms: i64,
     /// Switches of the language.
     pub features: Features,
+    /// Range queries are asked for in parts whose steps are in one interval of this length
+    /// (`--query.split-interval`, default 24 h); 0: as a whole.
+    pub split_interval: Duration,
     /// Whether functions and aggregations run where the data is (default true).
     pub push_down: bool,
     /// Fragments of one query that are under way at the same time (default 64).
@@ -56,6 +59,7 @@ impl Default for FrontendConfig {
             lookback_ms: pando_promql::query::LOOKBACK_MS,
             subquery_step_ms: pando_promql::query::SUBQUERY_STEP_MS,
             features: Features::default(),
+            split_interval: Duration::from_secs(24 * 3600),
             push_down: true,
             fragments_in_flight_max: 64,
             members_patience: Duration::from_secs(10),
@@ -68,6 +72,11 @@ impl Default for FrontendConfig {
 }
 
 impl FrontendConfig {
+    /// The interval of parts, ms.
+    pub(crate) fn split_interval_ms(&self) -> i64 {
+        i64::try_from(self.split_interval.as_millis()).unwrap_or(i64::MAX)
+    }
+
     /// Every fault at once.
     pub fn validate(&self) -> Vec<String> {
         let mut faults = Vec::new();

@@ -1,15 +1,17 @@
 //! Explanations: what a query would ask of whom, or, where it is run, what it has asked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use pando_catalog::{CatalogView, Role};
 use pando_model::{CatalogVersion, NodeId, TenantId};
-use pando_promql::{FragmentId, Query, QueryParams};
+use pando_promql::{FragmentId, FragmentSpec, Query, QueryParams};
 
 use crate::error::FrontendError;
 use crate::fan_out::Scope;
 use crate::frontend::Frontend;
+use crate::parts::parts;
 use crate::planner::{PlacedFragment, Placement};
 use crate::query::{Answer, ExecutedFragment, FragmentRun, QueryOptions};
 
@@ -18,7 +20,8 @@ use crate::query::{Answer, ExecutedFragment, FragmentRun, QueryOptions};
 pub struct Explanation {
     /// The query.
     pub query: Arc<Query>,
-    /// Its fragments, each over one range of keys, in the order of their numbers and of keys.
+    /// Its fragments, each over one range of keys and some of its steps, in the order of their numbers, of steps and of
+    /// keys.
     pub fragments: Vec<ExplainedFragment>,
     /// What the members among them do.
     pub roles: BTreeMap<NodeId, BTreeSet<Role>>,
@@ -26,11 +29,13 @@ pub struct Explanation {
     pub answer: Option<Answer>,
 }
 
-/// One fragment over one range of keys.
+/// One fragment over one range of keys and some of its steps.
 #[derive(Debug)]
 pub struct ExplainedFragment {
     /// Its number in the query.
     pub id: FragmentId,
+    /// Which of its steps.
+    pub steps: Range<usize>,
     /// Its sources, and who can execute it.
     pub placed: PlacedFragment,
     /// Who has executed it; who would be asked first, where it was not run.
@@ -62,8 +67,9 @@ impl Frontend {
         let mut answer = self.query(tenant, query.clone(), options).await?;
         let executed = std::mem::take(&mut answer.executed).into_iter();
         let fragments: Vec<ExplainedFragment> = executed
-            .map(|ExecutedFragment { id, placed, member, run }| ExplainedFragment {
+            .map(|ExecutedFragment { id, steps, placed, member, run }| ExplainedFragment {
                 id,
+                steps,
                 placed,
                 member,
                 run: Some(run),
@@ -92,13 +98,19 @@ impl Frontend {
         };
         let mut fragments = Vec::new();
         if let Some(view) = &view {
-            for spec in query.fragments() {
+            let interval_ms = self.config().split_interval_ms();
+            let of = |spec: &FragmentSpec| {
+                let id = spec.id;
+                parts(spec, interval_ms).into_iter().map(move |part| (id, part))
+            };
+            for (id, part) in query.fragments().iter().flat_map(of) {
                 let partial = options.partial_response;
-                let scope = Scope { tenant, time: spec.range, partial };
+                let scope = Scope { tenant, time: part.time, partial };
                 for placed in self.plan(view, scope, pando_model::KeyRange::ALL)? {
                     let first = self.in_order(&placed).first().map(|&member| member.clone());
                     fragments.extend(first.map(|member| ExplainedFragment {
-                        id: spec.id,
+                        id,
+                        steps: part.steps.clone(),
                         placed,
                         member,
                         run: None,

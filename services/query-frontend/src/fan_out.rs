@@ -166,6 +166,7 @@ impl Frontend {
             time: scope.time,
             now_ms: self.clock().now_ms(),
             turn: self.next_turn(),
+            interval_ms: self.config().split_interval_ms(),
         };
         Ok(planner::plan(view, &gateways, wanted)?)
     }

@@ -25,6 +25,7 @@ mod lookups;
 mod members;
 mod metrics;
 mod newest_version;
+mod parts;
 mod planner;
 mod query;
 mod status_info;

@@ -76,6 +76,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) now_ms: i64,
     /// Counts queries: members of a shard take turns.
     pub(crate) turn: u64,
+    /// Blocks of one interval of this length, ms, are read by the same gateways; 0: all blocks are.
+    pub(crate) interval_ms: i64,
 }
 
 /// The fragments that together read every sample of `wanted` once. None where the tenant has no
@@ -120,7 +122,11 @@ fn fragment(
     let (old_bytes, young_bytes) = bytes_by_age(blocks, wanted);
     let own = sources.live.iter().find(|source| source.shard == open);
     let members = own.map(|source| in_turn(source, wanted.turn)).unwrap_or_default();
-    let ring = gateways.for_fragment(wanted.tenant, wanted.keys.first);
+    let interval = match wanted.interval_ms {
+        0 => 0,
+        interval_ms => wanted.time.max_ms.saturating_sub(1).div_euclid(interval_ms),
+    };
+    let ring = gateways.for_fragment(wanted.tenant, wanted.keys.first, interval);
     let gateways = ring.iter().filter_map(|&node| placement(view, node)).collect::<Vec<_>>();
     let mut order = match old_bytes > young_bytes {
         true => [gateways, members].concat(),

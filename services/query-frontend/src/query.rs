@@ -1,6 +1,7 @@
 //! Queries: gate, pin, fan-out, merge, evaluation.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,11 +18,13 @@ use pando_promql::{
 use pando_proto::v1::executor_client::ExecutorClient;
 use pando_proto::v1::{self, FragmentRequest};
 use pando_rpc::{MESSAGE_BYTES_MAX, Peer};
+use tokio::sync::Semaphore;
 use tonic::{Request, Status};
 
 use crate::error::FrontendError;
 use crate::fan_out::{Answered, Question, Scope};
 use crate::frontend::Frontend;
+use crate::parts::parts;
 use crate::planner::{PlacedFragment, Placement};
 
 /// What a caller may set for one query.
@@ -67,15 +70,18 @@ pub struct Answer {
     pub series_read: u64,
     /// Samples that members read.
     pub samples_read: u64,
-    /// Where that is asked for, each fragment as it was executed, in the order of the query's fragments and of keys.
+    /// Where that is asked for, each fragment as it was executed, in the order of the query's fragments, of steps and of
+    /// keys.
     pub executed: Vec<ExecutedFragment>,
 }
 
-/// One fragment over one range of keys, as it was executed.
+/// One fragment over one range of keys and some of its steps, as it was executed.
 #[derive(Clone, Debug)]
 pub struct ExecutedFragment {
     /// Its number in the query.
     pub id: FragmentId,
+    /// Which of its steps.
+    pub steps: Range<usize>,
     /// Its sources, and who could execute it.
     pub placed: PlacedFragment,
     /// Who did.
@@ -239,12 +245,16 @@ impl Frontend {
         options: QueryOptions,
         cancel: &CancelFlag,
     ) -> Result<Execution, FrontendError> {
-        let received = AtomicU64::new(0);
+        let shared = Shared {
+            budget,
+            received: AtomicU64::new(0),
+            turns: Semaphore::new(self.config().fragments_in_flight_max),
+        };
         let partial = options.partial_response;
-        let each = query.fragments().iter().map(|spec| {
-            let scope = Scope { tenant, time: spec.range, partial };
-            self.execute_one(view, scope, spec, budget, cancel, &received)
-        });
+        let each = query
+            .fragments()
+            .iter()
+            .map(|spec| self.execute_one(view, (tenant, partial), spec, &shared, cancel));
         let mut all = Execution::default();
         for (id, result, one) in try_join_all(each).await? {
             all.results.insert(id, result);
@@ -263,36 +273,41 @@ impl Frontend {
     async fn execute_one(
         &self,
         view: &CatalogView,
-        scope: Scope<'_>,
+        (tenant, partial): (&TenantId, bool),
         spec: &FragmentSpec,
-        budget: Budget,
+        shared: &Shared,
         cancel: &CancelFlag,
-        received: &AtomicU64,
     ) -> Result<(FragmentId, FragmentResult, Execution), FrontendError> {
-        let question = FragmentQuestion {
-            plan: spec.plan.encode().into(),
-            raw: spec.plan.raw().encode().into(),
-            budget,
-            received,
-        };
-        let answers = self.fan_out(view, scope, &question).await?;
-        self.metrics().fragments.inc_by(answers.answers.len() as u64);
-        let mut own = Execution { missing: answers.missing, ..Execution::default() };
-        let mut batches = Vec::new();
-        for Answered { answer, piece, member, refusals, took } in answers.answers {
-            let run = FragmentRun {
-                refusals,
-                raw: answer.raw,
-                bytes_received: answer.batches.iter().map(|batch| batch.len() as u64).sum(),
-                took,
-                stats: answer.stats,
+        let parts = parts(spec, self.config().split_interval_ms()).into_iter();
+        let each = parts.map(|part| async move {
+            let question = FragmentQuestion {
+                plan: part.plan.encode().into(),
+                raw: part.plan.raw().encode().into(),
+                shared,
             };
-            own.series_read += run.stats.series;
-            own.samples_read += run.stats.samples;
-            own.executed.push(ExecutedFragment { id: spec.id, placed: piece, member, run });
-            batches.extend(answer.batches);
+            let scope = Scope { tenant, time: part.time, partial };
+            Ok::<_, FrontendError>((part.steps, self.fan_out(view, scope, &question).await?))
+        });
+        let (mut own, mut batches) = (Execution::default(), Vec::new());
+        for (steps, answers) in try_join_all(each).await? {
+            self.metrics().fragments.inc_by(answers.answers.len() as u64);
+            own.missing.extend(answers.missing);
+            for Answered { answer, piece, member, refusals, took } in answers.answers {
+                let run = FragmentRun {
+                    refusals,
+                    raw: answer.raw,
+                    bytes_received: answer.batches.iter().map(|batch| batch.len() as u64).sum(),
+                    took,
+                    stats: answer.stats,
+                };
+                own.series_read += run.stats.series;
+                own.samples_read += run.stats.samples;
+                let (id, steps) = (spec.id, steps.clone());
+                batches.extend(answer.batches.into_iter().map(|batch| (steps.clone(), batch)));
+                own.executed.push(ExecutedFragment { id, steps, placed: piece, member, run });
+            }
         }
-        let (plan, cancel) = (spec.plan.clone(), cancel.clone());
+        let (plan, budget, cancel) = (spec.plan.clone(), shared.budget, cancel.clone());
         let result = blocking(move || merge(plan, batches, budget, cancel)).await?;
         Ok((spec.id, result, own))
     }
@@ -311,17 +326,17 @@ fn log_failure(tenant: &TenantId, query: &str, error: &FrontendError) {
     }
 }
 
-/// Merges the batches of all executors in the order of their keys, so that equal answers are equal
+/// Merges the batches of all executors in the order of steps and keys, so that equal answers are equal
 /// bit by bit.
 fn merge(
     plan: FragmentPlan,
-    batches: Vec<Bytes>,
+    batches: Vec<(Range<usize>, Bytes)>,
     budget: Budget,
     cancel: CancelFlag,
 ) -> Result<FragmentResult, QueryError> {
     let mut merge = PartialMerge::new(plan, budget, cancel);
-    for batch in batches {
-        merge.push(PartialBatch::decode(&batch)?)?;
+    for (steps, batch) in batches {
+        merge.push_part(steps, PartialBatch::decode(&batch)?)?;
     }
     merge.finish()
 }
@@ -348,14 +363,21 @@ struct Execution {
     samples_read: u64,
 }
 
+/// What all questions of a query share.
+struct Shared {
+    budget: Budget,
+    /// Encoded bytes that the whole query holds.
+    received: AtomicU64,
+    /// One for each question that is under way.
+    turns: Semaphore,
+}
+
 /// Asks for one fragment.
 struct FragmentQuestion<'a> {
     plan: Bytes,
-    /// The same without functions and aggregation, for members that do not know a node of the plan.
+    /// The same without functions and aggregations, for members that do not know a node of the plan.
     raw: Bytes,
-    budget: Budget,
-    /// Encoded bytes that the whole query holds.
-    received: &'a AtomicU64,
+    shared: &'a Shared,
 }
 
 /// A fragment's batches, encoded: decoded ones take many times their space.
@@ -370,6 +392,8 @@ impl Question for FragmentQuestion<'_> {
     type Answer = FragmentAnswer;
 
     async fn ask(&self, peer: Peer, sources: &Sources) -> Result<FragmentAnswer, Status> {
+        // It is never closed.
+        let _turn = self.shared.turns.acquire().await;
         match self.execute(peer.clone(), sources, &self.plan).await {
             Err(status) if pando_rpc::kind_of(&status) == ErrorKind::Unsupported => {
                 let answer = self.execute(peer, sources, &self.raw).await?;
@@ -390,10 +414,12 @@ impl FragmentQuestion<'_> {
         let mut client = ExecutorClient::new(peer)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let Shared { budget, received, .. } = self.shared;
+        let bytes_max = budget.bytes_max;
         let budget = v1::Budget {
-            samples_max: self.budget.samples_max,
-            bytes_max: self.budget.bytes_max,
-            series_max: self.budget.series_max,
+            samples_max: budget.samples_max,
+            bytes_max,
+            series_max: budget.series_max,
         };
         let request = FragmentRequest {
             sources: Some(wire::sources_to_proto(sources)),
@@ -401,11 +427,11 @@ impl FragmentQuestion<'_> {
             budget: Some(budget),
         };
         let mut stream = client.execute(Request::new(request)).await?.into_inner();
-        let mut held = Held { bytes: 0, received: self.received };
+        let mut held = Held { bytes: 0, received };
         let mut batches = Vec::new();
         while let Some(message) = stream.message().await? {
             if !message.batch.is_empty() {
-                held.add(message.batch.len() as u64, self.budget.bytes_max)?;
+                held.add(message.batch.len() as u64, bytes_max)?;
                 batches.push(message.batch);
             }
             if let Some(stats) = message.stats {

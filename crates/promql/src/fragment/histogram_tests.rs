@@ -189,7 +189,7 @@ proptest! {
                 let read = execute(&part.raw(), all.clone()).expect("raw");
                 let read = read.into_iter().flat_map(|batch| batch.raw).collect();
                 for batch in execute(&part, read).expect("part") {
-                    by_steps.push_at(at, batch).expect("fits");
+                    by_steps.push_part(at..at + count, batch).expect("fits");
                 }
             }
             assert_same(&whole, &by_steps.finish().expect("steps"), &context);

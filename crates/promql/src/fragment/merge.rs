@@ -1,6 +1,7 @@
 //! `PartialMerge`: the partial results of one fragment from many executors become one result.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use pando_model::{JoinedAxes, Labels, SeriesSamples};
 use rapidhash::RapidHashSet;
@@ -74,14 +75,44 @@ pub struct PartialMerge {
     cancel: CancelFlag,
     ledger: Ledger,
     output: Output,
-    /// Raw series, of a raw fragment or of an executor that could not run the plan.
-    raw: Vec<Vec<SeriesSamples>>,
-    raw_index: LabelSetIndex,
-    /// Samples and bytes of `raw`.
-    raw_held: (usize, usize),
+    /// Raw series, of a raw fragment or of executors that could not run the plan: those of each part of the steps, by its
+    /// first one and their number.
+    raw: BTreeMap<(usize, usize), RawSeries>,
     hashes: RapidHashSet<(usize, u64)>,
     notes: BTreeSet<(NoteSite, Note)>,
     step_samples: StepSamples,
+}
+
+/// Series in parts, as executors have sent them.
+#[derive(Default)]
+struct RawSeries {
+    parts: Vec<Vec<SeriesSamples>>,
+    index: LabelSetIndex,
+    /// Their samples and bytes.
+    held: (usize, usize),
+}
+
+impl RawSeries {
+    fn push(&mut self, series: SeriesSamples, ledger: &mut Ledger) -> Result<(), QueryError> {
+        let (samples, bytes) = (series.len(), series_bytes(&series));
+        ledger.hold(samples, bytes)?;
+        self.held = (self.held.0 + samples, self.held.1 + bytes);
+        let at = self.index.position(&series.labels);
+        if at == self.parts.len() {
+            self.parts.push(Vec::new());
+        }
+        self.parts[at].push(series);
+        Ok(())
+    }
+
+    /// Whole series, in the order of their labels.
+    fn joined(self) -> Vec<SeriesSamples> {
+        let mut axes = JoinedAxes::default();
+        let join = |parts| SeriesSamples::join(parts, &mut axes);
+        let mut series: Vec<SeriesSamples> = self.parts.into_iter().filter_map(join).collect();
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        series
+    }
 }
 
 enum Output {
@@ -108,9 +139,7 @@ impl PartialMerge {
             cancel: cancel.clone(),
             ledger: Ledger::new(budget, cancel),
             output,
-            raw: Vec::new(),
-            raw_index: LabelSetIndex::default(),
-            raw_held: (0, 0),
+            raw: BTreeMap::new(),
             hashes: RapidHashSet::default(),
             notes: BTreeSet::new(),
         }
@@ -121,15 +150,20 @@ impl PartialMerge {
     /// # Errors
     /// A budget, cancellation, "same labelset", or a batch that does not fit the plan.
     pub fn push(&mut self, batch: PartialBatch) -> Result<(), QueryError> {
-        self.push_at(0, batch)
+        self.push_part(0..self.plan.steps.len(), batch)
     }
 
-    /// Adds a batch of an executor that ran the plan with a part of its steps
-    /// ([`FragmentPlan::with_steps`]), of which `first_step` is the first. Services ask for all steps at once as yet.
+    /// Adds a batch of an executor that ran the plan with the part `steps` of its steps alone
+    /// ([`FragmentPlan::with_steps`]), or the raw form of that. All executors are asked for the same parts.
     ///
     /// # Errors
     /// As [`PartialMerge::push`].
-    pub fn push_at(&mut self, first_step: usize, batch: PartialBatch) -> Result<(), QueryError> {
+    pub fn push_part(
+        &mut self,
+        steps: Range<usize>,
+        batch: PartialBatch,
+    ) -> Result<(), QueryError> {
+        let first_step = steps.start;
         self.ledger.check_cancel()?;
         for (site, note) in batch.notes {
             add_note(&mut self.notes, site, note);
@@ -142,15 +176,16 @@ impl PartialMerge {
                 return Err(same_labelset());
             }
         }
-        for series in batch.raw {
-            let (samples, bytes) = (series.len(), series_bytes(&series));
-            self.ledger.hold(samples, bytes)?;
-            self.raw_held = (self.raw_held.0 + samples, self.raw_held.1 + bytes);
-            let at = self.raw_index.position(&series.labels);
-            if at == self.raw.len() {
-                self.raw.push(Vec::new());
+        if !batch.raw.is_empty() {
+            // Samples that are asked for are one result; what stands for a part's result is evaluated part by part.
+            let part = match self.plan.read {
+                Read::Raw { .. } => (0, self.plan.steps.len()),
+                _ => (first_step, steps.len()),
+            };
+            let raw = self.raw.entry(part).or_default();
+            for series in batch.raw {
+                raw.push(series, &mut self.ledger)?;
             }
-            self.raw[at].push(series);
         }
         for group in batch.groups {
             let group = group.widened(first_step, self.plan.steps.len())?;
@@ -199,18 +234,22 @@ impl PartialMerge {
     /// # Errors
     /// As [`PartialMerge::push`].
     pub fn finish(mut self) -> Result<FragmentResult, QueryError> {
-        let parts = std::mem::take(&mut self.raw);
-        let mut axes = JoinedAxes::default();
-        let join = |parts| SeriesSamples::join(parts, &mut axes);
-        let mut raw: Vec<SeriesSamples> = parts.into_iter().filter_map(join).collect();
-        raw.sort_by(|a, b| a.labels.cmp(&b.labels));
-        if !raw.is_empty() && !matches!(self.plan.read, Read::Raw { .. }) {
-            let mut execution =
-                FragmentExecution::new(self.plan.clone(), self.budget, self.cancel.clone());
-            execution.push_batch(std::mem::take(&mut raw))?;
-            self.ledger.release(self.raw_held.0, self.raw_held.1);
+        let mut raw = Vec::new();
+        for ((first, count), series) in std::mem::take(&mut self.raw) {
+            if matches!(self.plan.read, Read::Raw { .. }) {
+                raw = series.joined();
+                continue;
+            }
+            let plan = self.plan.with_steps(first, count).ok_or_else(|| QueryError::Corrupt {
+                what: "partial batch",
+                why: format!("steps={first}+{count} plan_steps={}", self.plan.steps.len()),
+            })?;
+            let held = series.held;
+            let mut execution = FragmentExecution::new(plan, self.budget, self.cancel.clone());
+            execution.push_batch(series.joined())?;
+            self.ledger.release(held.0, held.1);
             for batch in execution.finish()? {
-                self.push(batch)?;
+                self.push_part(first..first + count, batch)?;
             }
         }
         let series = match self.output {

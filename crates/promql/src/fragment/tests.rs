@@ -187,7 +187,7 @@ proptest! {
                 for (at, count) in [(0, first), (first, rest)] {
                     let part = plan.with_steps(at, count).expect("steps");
                     for batch in run(&part, all.clone()).expect("part") {
-                        by_steps.push_at(at, batch).expect("fits");
+                        by_steps.push_part(at..at + count, batch).expect("fits");
                     }
                 }
                 same(&whole, &by_steps.finish().expect("steps"));

@@ -380,6 +380,7 @@ impl Roles<'_> {
             concurrency_max: args.max_concurrency,
             timeout: duration("--query.timeout", &args.timeout)?,
             samples_max: args.max_samples,
+            split_interval: duration("--query.split-interval", &args.split_interval)?,
             lookback_ms: lookback.as_millis() as i64,
             features: features(&args.features),
             ..FrontendConfig::default()

@@ -101,15 +101,21 @@ fn fragment(out: &mut Text, fragment: &Value) {
     if pieces.is_empty() {
         out.line(1, format_args!("there is no data"));
     }
-    pieces.iter().for_each(|piece| self::piece(out, piece));
+    pieces.iter().for_each(|piece| self::piece(out, piece, steps));
 }
 
-fn piece(out: &mut Text, piece: &Value) {
+fn piece(out: &mut Text, piece: &Value, steps: &Value) {
     let (keys, member) = (&piece["keys"], &piece["member"]);
+    let (first, count) = (&piece["steps"]["first"], &piece["steps"]["count"]);
+    // Most pieces are of all steps.
+    let of_steps = match count != &steps["count"] && count.is_u64() {
+        true => format!("{count} steps from number {first} on, "),
+        false => String::new(),
+    };
     out.line(
         1,
         format_args!(
-            "keys {}-{} at {} (node {}: {})",
+            "{of_steps}keys {}-{} at {} (node {}: {})",
             text(&keys["first"]),
             text(&keys["last"]),
             text(&member["address"]),
@@ -228,6 +234,7 @@ mod tests {
                 "steps": {"start": 20, "end": 30, "step": 5, "count": 3},
                 "samplesOf": {"min": 10.001, "max": 30.001},
                 "pieces": [{
+                    "steps": {"first": 0, "count": 3},
                     "keys": {"first": "0000000000000000", "last": "ffffffffffffffff"},
                     "catalogVersion": 4, "blocks": ["A", "B"],
                     "live": [{"shard": 1, "firstCut": 2, "sealed": false},
@@ -266,6 +273,10 @@ fragment 0: sum of rate over 10s of {__name__=\"m\"}
     #[test]
     fn a_plan_is_readable() {
         assert_eq!(render(&explained(false)), PLAN);
+        let mut part = explained(false);
+        part["fragments"][0]["pieces"][0]["steps"] = serde_json::json!({"first": 1, "count": 2});
+        let of_part = PLAN.replace("  keys", "  2 steps from number 1 on, keys");
+        assert_eq!(render(&part), of_part);
     }
 
     #[test]

@@ -171,9 +171,14 @@ fn fragment(
     });
 }
 
-/// A fragment over one range of keys. Whose it is is not said: who asks knows it.
+/// A fragment over one range of keys and some of its steps. Whose it is is not said: who asks knows it.
 fn piece(json: &mut JsonWriter, one: &ExplainedFragment, explained: &Explanation) {
     json.object(|json| {
+        json.key("steps");
+        json.object(|json| {
+            count(json, "first", one.steps.start as u64);
+            count(json, "count", one.steps.len() as u64);
+        });
         sources(json, &one.placed.sources);
         json.key("member");
         json.object(|json| {

@@ -16,7 +16,14 @@ fn planned(cluster: &Cluster, wanted: Wanted<'_>) -> Vec<PlacedFragment> {
 }
 
 fn all(tenant: &TenantId) -> Wanted<'_> {
-    Wanted { tenant, keys: KeyRange::ALL, time: TimeRange::ALL, now_ms: 2_000, turn: 0 }
+    Wanted {
+        tenant,
+        keys: KeyRange::ALL,
+        time: TimeRange::ALL,
+        now_ms: 2_000,
+        turn: 0,
+        interval_ms: 0,
+    }
 }
 
 fn nodes(fragment: &PlacedFragment) -> Vec<u64> {

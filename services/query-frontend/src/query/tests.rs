@@ -62,6 +62,33 @@ async fn partial_results_of_all_ranges_are_one_answer() {
 }
 
 #[tokio::test]
+async fn a_long_range_is_asked_for_in_parts() {
+    const DAY_MS: i64 = 24 * 3_600_000;
+    let tasks = Tasks::new();
+    let (_cluster, catalog, member) = one_member(&tasks).await;
+    let frontend = frontend(catalog);
+    let options = QueryOptions { keep_executed: true, ..QueryOptions::default() };
+    // The series have samples in the first minute of 1970, and a day later a step that sees none.
+    let range = (-DAY_MS, DAY_MS, DAY_MS / 2 + 10_000);
+    let answer = frontend.query_range(&default_tenant(), "sum(m)", range, options).await;
+    let answer = answer.expect("an answer");
+    assert_eq!(member.calls.lock().len(), 2);
+    let steps: Vec<_> = answer.executed.iter().map(|one| one.steps.clone()).collect();
+    assert_eq!(steps, [0..2, 2..4]);
+    let QueryValue::Matrix(series) = answer.output.value else { panic!("a matrix") };
+    assert_eq!(series.len(), 1);
+    assert_eq!(series[0].floats, [(20_000, 3.0)]);
+    // What no member knows is asked for raw, part by part.
+    member.script.lock().push_back(Act::Refuse(ErrorKind::Unsupported, "fragment version 9"));
+    let again = frontend.query_range(&default_tenant(), "sum(m)", range, options).await;
+    let again = again.expect("an answer");
+    let raw: Vec<bool> = again.executed.iter().map(|one| one.run.raw).collect();
+    assert_eq!(raw.iter().filter(|raw| **raw).count(), 1, "{raw:?}");
+    let QueryValue::Matrix(series) = again.output.value else { panic!("a matrix") };
+    assert_eq!(series[0].floats, [(20_000, 3.0)]);
+}
+
+#[tokio::test]
 async fn a_stale_plan_is_made_again_at_a_newer_version() {
     let tasks = Tasks::new();
     let (mut cluster, catalog, member) = one_member(&tasks).await;

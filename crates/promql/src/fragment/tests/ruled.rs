@@ -62,7 +62,7 @@ fn by_steps(plan: &FragmentPlan, all: &[SeriesSamples], first: usize) -> Fragmen
         let window = part.raw();
         let read = run(&window, all.to_vec()).expect("raw").into_iter().flat_map(|b| b.raw);
         for batch in run(&part, read.collect()).expect("part") {
-            merge.push_at(at, batch).expect("fits");
+            merge.push_part(at..at + count, batch).expect("fits");
         }
     }
     merge.finish().expect("steps")

@@ -29,12 +29,21 @@ pub(super) struct Cluster {
     chance: Chance,
 }
 
+/// When an executor is asked for raw series.
+#[derive(Clone, Copy, PartialEq)]
+enum Old {
+    Never,
+    Always,
+    /// For the first part of the steps alone: another member answers for the rest.
+    First,
+}
+
 /// One executor.
 struct Executor {
     /// The parts of its sources: every series is in some of them.
     sources: Vec<Vec<SeriesSamples>>,
-    /// Whether it knows no node of a plan but raw reads.
-    old: bool,
+    /// How it knows no node of a plan but raw reads.
+    old: Old,
     batch: usize,
 }
 
@@ -55,7 +64,11 @@ impl Cluster {
                 let names = a.labels.metric_name().cmp(b.labels.metric_name());
                 names.then(a.key.cmp(&b.key))
             });
-            let old = all_old || (one_old && at == 0);
+            let old = match all_old || (one_old && at == 0) {
+                true if chance.one_in(2) => Old::First,
+                true => Old::Always,
+                false => Old::Never,
+            };
             let batch = 1 + chance.below(6);
             Executor { sources: sources(&series, &mut chance), old, batch }
         });
@@ -80,8 +93,8 @@ impl Cluster {
         for (first, count) in [(0, cut), (cut, steps - cut)] {
             let Some(part) = plan.with_steps(first, count) else { continue };
             for executor in &self.executors {
-                for bytes in executor.answer(&part)? {
-                    merge.push_at(first, PartialBatch::decode(&bytes)?)?;
+                for bytes in executor.answer(&part, first == 0)? {
+                    merge.push_part(first..first + count, PartialBatch::decode(&bytes)?)?;
                 }
             }
         }
@@ -91,16 +104,17 @@ impl Cluster {
 
 impl Executor {
     /// Asks for the plan, and for raw series where it is not known.
-    fn answer(&self, plan: &FragmentPlan) -> Result<Vec<Vec<u8>>, QueryError> {
-        match self.execute(&plan.encode()) {
-            Err(e) if e.kind() == ErrorKind::Unsupported => self.execute(&plan.raw().encode()),
+    fn answer(&self, plan: &FragmentPlan, first: bool) -> Result<Vec<Vec<u8>>, QueryError> {
+        let old = self.old == Old::Always || (self.old == Old::First && first);
+        match self.execute(&plan.encode(), old) {
+            Err(e) if e.kind() == ErrorKind::Unsupported => self.execute(&plan.raw().encode(), old),
             answered => answered,
         }
     }
 
-    fn execute(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, QueryError> {
+    fn execute(&self, bytes: &[u8], old: bool) -> Result<Vec<Vec<u8>>, QueryError> {
         let plan = FragmentPlan::decode(bytes)?;
-        if self.old && plan != plan.raw() {
+        if old && plan != plan.raw() {
             return Err(QueryError::Unsupported { what: "fragment read", got: 2, known: 1 });
         }
         let series = self.select(&plan);

@@ -45,7 +45,7 @@ const FRAGMENT: &str = concat!(
     r#""fragments":[{"id":0,"plan":"sum of rate over 10s of {__name__=\"m\"}","#,
     r#""pushedDown":["rate over 10s","sum"],"#,
     r#""steps":{"start":20,"end":30,"step":5,"count":3},"samplesOf":{"min":10.001,"max":30.001},"#,
-    r#""pieces":[{"keys":{"first":"0000000000000000","last":"ffffffffffffffff"},"catalogVersion":5,"#,
+    r#""pieces":[{"steps":{"first":0,"count":3},"keys":{"first":"0000000000000000","last":"ffffffffffffffff"},"catalogVersion":5,"#,
     r#""blocks":[],"live":[{"shard":1,"firstCut":2,"sealed":false}],"#,
     r#""member":{"node":"0000000000000001","address":"ADDRESS","roles":["ingester","store-gateway"]}"#,
 );
