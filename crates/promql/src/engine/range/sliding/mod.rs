@@ -3,7 +3,7 @@
 //! | functions | how | each sample |
 //! |---|---|---|
 //! | sums, means | prefix sums, where they are exact ([`ExactSums`]) | is added once |
-//! | extremes and their times | a monotonic queue ([`Extremes`]) | enters once and leaves once |
+//! | extremes and their times | a front half and a back half ([`Extremes`]) | is compared twice |
 //! | quantiles | rising runs, and a window kept sorted ([`Ranks`]) | enters once and leaves once |
 //!
 //! Every result is that of [`super::overtime`], to the last bit. Where windows overlap too little for this to pay,
@@ -121,9 +121,9 @@ impl Overlap {
         self.windows > 0 && self.total >= 2 * self.samples()
     }
 
-    /// A place in the queue costs what 8 comparisons do of a window by itself, and each window what 10 do.
+    /// A sample in the halves costs what 4 comparisons do in windows by themselves, and a window what 12 do.
     fn pays_for_extremes(&self) -> bool {
-        self.windows > 0 && self.total >= 8 * self.samples() + 10 * self.windows
+        self.windows > 0 && self.total >= 4 * self.samples() + 12 * self.windows
     }
 
     /// To select from a window costs its length. To put one sample in the place of another costs what 12 of that do,
