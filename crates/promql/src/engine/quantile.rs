@@ -3,7 +3,32 @@
 /// The `q`-quantile of `values`: NaN for none or a NaN `q`, an infinity outside of 0..=1. NaN values are the
 /// smallest.
 pub(crate) fn quantile(q: f64, values: &[f64]) -> f64 {
-    if values.is_empty() || q.is_nan() {
+    interpolated(q, values.len(), |lower, upper| {
+        let mut keys: Vec<i64> = values.iter().map(|v| order_key(*v)).collect();
+        // A counter's are in order already.
+        match keys.is_sorted() {
+            true => (keys[lower], keys[upper]),
+            false => select(&mut keys, lower, upper),
+        }
+    })
+}
+
+/// Those of `keys` at two ranks, the same or neighbours, wherever they are. It changes their order.
+pub(crate) fn select(keys: &mut [i64], lower: usize, upper: usize) -> (i64, i64) {
+    let (_, at_lower, above) = keys.select_nth_unstable(lower);
+    let at_lower = *at_lower;
+    // The next one is the smallest of those above.
+    let next = above.iter().min().copied().filter(|_| upper > lower);
+    (at_lower, next.unwrap_or(at_lower))
+}
+
+/// The `q`-quantile of `count` values, whose order keys at two ranks, the same or neighbours, `keys` tells.
+pub(crate) fn interpolated(
+    q: f64,
+    count: usize,
+    keys: impl FnOnce(usize, usize) -> (i64, i64),
+) -> f64 {
+    if count == 0 || q.is_nan() {
         return f64::NAN;
     }
     if q < 0.0 {
@@ -12,27 +37,17 @@ pub(crate) fn quantile(q: f64, values: &[f64]) -> f64 {
     if q > 1.0 {
         return f64::INFINITY;
     }
-    let mut keys: Vec<i64> = values.iter().map(|v| order_key(*v)).collect();
-    let n = keys.len() as f64;
+    let n = count as f64;
     let rank = q * (n - 1.0);
     let lower = rank.floor().max(0.0);
     let upper = (lower + 1.0).min(n - 1.0);
     let weight = rank - rank.floor();
-    let (lower, upper) = (lower as usize, upper as usize);
-    // A counter's are in order already.
-    if !keys.is_sorted() {
-        let (_, _, above) = keys.select_nth_unstable(lower);
-        // The next one is the smallest of those above.
-        let next = above.iter().enumerate().min_by_key(|(_, key)| **key).map(|(i, _)| i);
-        if let Some(next) = next {
-            above.swap(0, next);
-        }
-    }
-    of_order_key(keys[lower]) * (1.0 - weight) + of_order_key(keys[upper]) * weight
+    let (lower, upper) = keys(lower as usize, upper as usize);
+    of_order_key(lower) * (1.0 - weight) + of_order_key(upper) * weight
 }
 
 /// A number that is ordered as the floats are, NaN before everything.
-fn order_key(v: f64) -> i64 {
+pub(crate) fn order_key(v: f64) -> i64 {
     let bits = v.to_bits() as i64;
     if v.is_nan() { i64::MIN } else { bits ^ ((bits >> 63) & i64::MAX) }
 }

@@ -181,6 +181,9 @@ fn a_canceled_execution_ends_between_series_and_within_one() {
     let cases = [
         (plan(INSTANT, Some(AggregateOp::Group), 10), (0..100).map(|_| float(0)).collect(), 50),
         (plan(range(RangeFunction::Rate), None, 100_000), vec![float(0)], 50),
+        (plan(range(RangeFunction::Sum), None, 100_000), vec![float(0)], 50),
+        (plan(range(RangeFunction::Max), None, 100_000), vec![float(0)], 50),
+        (plan(range(RangeFunction::Quantile), None, 100_000), vec![float(0)], 50),
         (plan(range(RangeFunction::Max), None, 100_000), vec![native(0)], 50),
         (plan(Read::Smoothed { lookback_ms: 1 }, None, 100_000), vec![float(0)], 50),
     ];

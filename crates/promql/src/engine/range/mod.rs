@@ -14,6 +14,7 @@ mod histograms;
 mod one_series;
 mod overtime;
 mod regression;
+mod sliding;
 pub(crate) mod starts;
 
 use pando_model::SeriesSamples;

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::annotations::Note;
 use crate::budget::{CancelFlag, Ledger, STEPS_PER_CHECK};
-use crate::engine::quantile::quantile;
 use crate::engine::samples::Samples;
 use crate::engine::vector::StepVector;
 use crate::engine::window::{Bound, WindowCache};
@@ -112,6 +111,9 @@ impl OneSeries<'_> {
     /// Runs the function over all windows of floats.
     pub(super) fn floats(&self, bounds: &[Bound], out: &mut StepVector, notes: &mut Vec<Note>) {
         use RangeFunction as R;
+        if self.sliding(bounds, out) {
+            return;
+        }
         match self.call.function {
             R::Rate | R::Increase | R::Delta => {
                 let how = Extrapolation::of(self.call.function);
@@ -150,9 +152,7 @@ impl OneSeries<'_> {
             R::Stddev => {
                 self.each(bounds, out, |w, _, _| overtime::variance(w).map(f64::sqrt));
             }
-            R::Quantile => {
-                self.each(bounds, out, |w, _, i| Some(quantile(self.call.args.get(0, i), w.values)))
-            }
+            R::Quantile => self.quantiles(bounds, out),
             R::Mad => self.each(bounds, out, |w, _, _| overtime::mad(w)),
             R::Deriv => self.each(bounds, out, |w, _, _| regression::deriv(w)),
             R::PredictLinear => self.each(bounds, out, |w, _, i| {
@@ -173,7 +173,7 @@ impl OneSeries<'_> {
         &self,
         bounds: &[Bound],
         out: &mut StepVector,
-        f: impl Fn(FloatWindow<'_>, Bound, usize) -> Option<f64>,
+        mut f: impl FnMut(FloatWindow<'_>, Bound, usize) -> Option<f64>,
     ) {
         for (i, bound) in bounds.iter().enumerate() {
             if i % STEPS_PER_CHECK == 0 && self.cancel.is_canceled() {
