@@ -128,18 +128,12 @@ fn keep(
     rows: &mut Vec<Range<u64>>,
     wanted: impl Fn(&ColumnIndexMetaData, usize) -> bool,
 ) {
-    let Some(indexes) = block.arrow.metadata().page_index() else { return };
-    let Some(index) = indexes.column_index(group, leaf) else { return };
-    let pages = &block.pages.chunk(group, leaf).data;
-    if index.num_pages() != pages.len() as u64 {
-        return;
-    }
+    let Some((index, pages)) = indexed_pages(block, group, leaf) else { return };
     let mut kept: Vec<Range<u64>> = Vec::new();
-    for (at, page) in pages.iter().enumerate().filter(|(at, _)| wanted(index, *at)) {
-        let end = pages.get(at + 1).map_or(block.group_rows(group), |next| next.first_row);
+    for (_, page) in pages.enumerate().filter(|(at, _)| wanted(index, *at)) {
         match kept.last_mut() {
-            Some(run) if run.end == page.first_row => run.end = end,
-            _ => kept.push(page.first_row..end),
+            Some(run) if run.end == page.start => run.end = page.end,
+            _ => kept.push(page),
         }
     }
     *rows = intersect(rows, &kept);
@@ -153,15 +147,23 @@ fn all_of(
     rows: &[Range<u64>],
     passes: &dyn Fn(&ColumnIndexMetaData, usize) -> bool,
 ) -> bool {
-    let indexes = block.arrow.metadata().page_index();
-    let Some(index) = indexes.and_then(|all| all.column_index(group, leaf)) else { return false };
+    let Some((index, pages)) = indexed_pages(block, group, leaf) else { return false };
+    let touched =
+        |page: &Range<u64>| rows.iter().any(|run| run.start < page.end && page.start < run.end);
+    pages.enumerate().all(|(at, page)| !touched(&page) || passes(index, at))
+}
+
+/// The statistics of the pages of column `leaf`, and the rows of each; `None` where they are not there for all.
+fn indexed_pages(
+    block: &Opened,
+    group: usize,
+    leaf: usize,
+) -> Option<(&ColumnIndexMetaData, impl Iterator<Item = Range<u64>>)> {
+    let index = block.arrow.metadata().page_index()?.column_index(group, leaf)?;
     let pages = &block.pages.chunk(group, leaf).data;
-    index.num_pages() == pages.len() as u64
-        && pages.iter().enumerate().all(|(at, page)| {
-            let end = pages.get(at + 1).map_or(block.group_rows(group), |next| next.first_row);
-            let touched = rows.iter().any(|run| run.start < end && page.first_row < run.end);
-            !touched || passes(index, at)
-        })
+    let ends = pages.iter().skip(1).map(|page| page.first_row).chain([block.group_rows(group)]);
+    let rows = pages.iter().zip(ends).map(|(page, end)| page.first_row..end);
+    (index.num_pages() == pages.len() as u64).then_some((index, rows))
 }
 
 /// The rows that are in both lists of runs (sorted, disjoint).

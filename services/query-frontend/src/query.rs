@@ -249,6 +249,7 @@ impl Frontend {
             budget,
             received: AtomicU64::new(0),
             turns: Semaphore::new(self.config().fragments_in_flight_max),
+            keep_executed: options.keep_executed,
         };
         let partial = options.partial_response;
         let each = query
@@ -259,9 +260,7 @@ impl Frontend {
         for (id, result, one) in try_join_all(each).await? {
             all.results.insert(id, result);
             all.missing.extend(one.missing);
-            if options.keep_executed {
-                all.executed.extend(one.executed);
-            }
+            all.executed.extend(one.executed);
             all.series_read += one.series_read;
             all.samples_read += one.samples_read;
         }
@@ -304,7 +303,9 @@ impl Frontend {
                 own.samples_read += run.stats.samples;
                 let (id, steps) = (spec.id, steps.clone());
                 batches.extend(answer.batches.into_iter().map(|batch| (steps.clone(), batch)));
-                own.executed.push(ExecutedFragment { id, steps, placed: piece, member, run });
+                if shared.keep_executed {
+                    own.executed.push(ExecutedFragment { id, steps, placed: piece, member, run });
+                }
             }
         }
         let (plan, budget, cancel) = (spec.plan.clone(), shared.budget, cancel.clone());
@@ -370,6 +371,7 @@ struct Shared {
     received: AtomicU64,
     /// One for each question that is under way.
     turns: Semaphore,
+    keep_executed: bool,
 }
 
 /// Asks for one fragment.

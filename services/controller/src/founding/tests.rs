@@ -120,3 +120,18 @@ async fn the_bucket_is_looked_at_when_it_answers() {
     let error = watched(Arc::default(), &file).await.expect_err("an empty bucket").to_string();
     assert!(error.contains("test-bucket") && error.contains(&file.cluster.to_string()), "{error}");
 }
+
+/// What differs from try to try would be told anew each time.
+#[test]
+fn an_answer_in_xml_is_cut_down_to_code_and_message() {
+    let said = |text: &str| {
+        let source = text.to_string().into();
+        without_body(&object_store::Error::Generic { store: "S3", source })
+    };
+    let body = "<?xml version=\"1.0\"?><Error><Code>NoSuchBucket</Code><Message>It is not there</Message>\
+                <RequestId>4F7A</RequestId></Error>";
+    let cut = said(&format!("status 404: {body}"));
+    assert!(cut.ends_with("status 404: NoSuchBucket: It is not there"), "{cut}");
+    assert!(said("connection refused").ends_with("connection refused"));
+    assert!(said("<Error><Code>Slow</Code></Error>").ends_with("Slow: "));
+}

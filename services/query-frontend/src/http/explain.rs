@@ -37,9 +37,10 @@ pub(super) async fn explain(
     let explained = frontend.explain(&tenant, query, times, options, analyze).await;
     let mut explained = explained.map_err(refused)?;
     let remarks = remarks(explained.answer.as_mut());
-    let size = explained.query.plan_nodes().len()
-        + explained.fragments.iter().map(|one| sources_of(&one.placed.sources)).sum::<usize>();
-    Ok(success_of(size, remarks, move |json| explanation(json, &explained)))
+    let nodes = explained.query.plan_nodes();
+    let sources = explained.fragments.iter().map(|one| sources_of(&one.placed.sources));
+    let size = nodes.len() + sources.sum::<usize>();
+    Ok(success_of(size, remarks, move |json| explanation(json, &nodes, &explained)))
 }
 
 /// How much there is to write of the sources of a piece.
@@ -73,7 +74,7 @@ fn remarks(answer: Option<&mut Answer>) -> Remarks {
     Remarks { warnings, infos: std::mem::take(&mut answer.output.infos) }
 }
 
-fn explanation(json: &mut JsonWriter, explained: &Explanation) {
+fn explanation(json: &mut JsonWriter, nodes: &[PlanNode], explained: &Explanation) {
     let query = &explained.query;
     json.object(|json| {
         json.field("query", query.text());
@@ -83,7 +84,7 @@ fn explanation(json: &mut JsonWriter, explained: &Explanation) {
         // it.
         json.key("plan");
         json.array(|json| {
-            for (id, node) in query.plan_nodes().iter().enumerate() {
+            for (id, node) in nodes.iter().enumerate() {
                 plan_node(json, id, node, query.text());
             }
         });
