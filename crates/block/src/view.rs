@@ -94,7 +94,8 @@ impl View<'_> {
                 columns.push(LabelColumn { name, texts, number: 0, numbers });
             }
         }
-        Ok(LabelsView { columns, rest: self.rest()?, pairs: Vec::new(), numbers: Vec::new() })
+        let (pairs, numbers) = Default::default();
+        Ok(LabelsView { columns, rest: self.rest()?, pairs, numbers, last: None })
     }
 }
 
@@ -189,6 +190,8 @@ pub(crate) struct LabelsView<'a> {
     /// Those of one row.
     pairs: Vec<(&'a str, &'a str)>,
     numbers: Vec<u64>,
+    /// The last row whose labels all are in columns, and what it has.
+    last: Option<(usize, SeriesKey, Labels)>,
 }
 
 /// A column of one label.
@@ -215,6 +218,14 @@ impl LabelColumn<'_> {
 }
 
 impl LabelsView<'_> {
+    /// The labels of row `row` where they are those of the row before it, as with most rows: a series has several.
+    fn as_before(&self, row: usize, key: SeriesKey) -> Option<Labels> {
+        let (last, of, labels) = self.last.as_ref()?;
+        let same = |column: &LabelColumn<'_>| column.texts.key(row) == column.texts.key(*last);
+        let neighbours = *last + 1 == row && *of == key;
+        (neighbours && self.columns.iter().all(same)).then(|| labels.clone())
+    }
+
     /// The labels of row `row`, whose series has `key`. `None` where they are not a set.
     pub(crate) fn get(
         &mut self,
@@ -222,13 +233,20 @@ impl LabelsView<'_> {
         key: SeriesKey,
         pool: &mut LabelsPool,
     ) -> Option<Labels> {
+        let mut rest = self.rest.pairs(row).peekable();
+        let in_columns = rest.peek().is_none();
+        if in_columns && let Some(labels) = self.as_before(row, key) {
+            self.last.as_mut()?.0 = row;
+            return Some(labels);
+        }
+        self.last = None;
         let (pairs, numbers) = (&mut self.pairs, &mut self.numbers);
         pairs.clear();
         numbers.clear();
-        let mut rest = self.rest.pairs(row).peekable();
-        if rest.peek().is_none() {
+        if in_columns {
             self.columns.iter_mut().for_each(|column| column.push_numbers(row, pool, numbers));
             if let Some(known) = pool.numbered(key, numbers) {
+                self.last = Some((row, key, known.clone()));
                 return Some(known);
             }
         }
@@ -240,6 +258,8 @@ impl LabelsView<'_> {
             pairs.push((name, value));
         }
         pairs.extend(rest);
-        pool.from_sorted(key, pairs, numbers)
+        let labels = pool.from_sorted(key, pairs, numbers)?;
+        self.last = in_columns.then(|| (row, key, labels.clone()));
+        Some(labels)
     }
 }

@@ -17,8 +17,8 @@ use crate::live::SeriesStream;
 
 /// What one source has of a series.
 pub(crate) enum Part {
-    /// Of a live generation.
-    Decoded(SeriesSamples),
+    /// Of a live generation. Boxed, so that the many rows of blocks are small.
+    Decoded(Box<SeriesSamples>),
     /// Of a block.
     Encoded(SeriesPart),
 }
@@ -69,7 +69,7 @@ impl Part {
 
     fn decode(self) -> Result<SeriesSamples, ExecuteError> {
         Ok(match self {
-            Part::Decoded(series) => series,
+            Part::Decoded(series) => *series,
             Part::Encoded(part) => part.decode()?,
         })
     }
@@ -124,6 +124,8 @@ impl SeriesParts {
 /// The merged series of some sources, in the order (metric name, key, labels).
 pub(crate) struct MergedSeries {
     sources: Vec<Source>,
+    /// How many parts the last series had: the next one likely has as many.
+    parts: usize,
 }
 
 /// Where the parts of one source come from.
@@ -143,7 +145,7 @@ impl MergedSeries {
         let sources = streams.into_iter();
         let sources =
             sources.map(|stream| Source { stream, ready: VecDeque::new(), ended: false }).collect();
-        MergedSeries { sources }
+        MergedSeries { sources, parts: 1 }
     }
 
     /// The next series, until they have `samples_max` samples or more; `None` at the end.
@@ -161,35 +163,45 @@ impl MergedSeries {
     }
 
     async fn next_series(&mut self) -> Result<Option<SeriesParts>, ExecuteError> {
-        for source in &mut self.sources {
+        for source in self.sources.iter_mut().filter(|source| source.is_due()) {
             source.fill().await?;
         }
         let heads = self.sources.iter().filter_map(|source| source.ready.front());
         let Some(first) = heads.min_by(|a, b| order(a, b)) else { return Ok(None) };
         let (labels, key) = (first.labels().clone(), first.key());
-        let mut parts = Vec::new();
+        let mut parts = Vec::with_capacity(self.parts);
         for source in &mut self.sources {
             // A source may have it in several parts, one after the other.
             let same = |part: &mut Part| part.key() == key && *part.labels() == labels;
             while let Some(part) = source.ready.pop_front_if(same) {
                 parts.push(part);
-                source.fill().await?;
+                if source.is_due() {
+                    source.fill().await?;
+                }
             }
         }
+        self.parts = parts.len();
         Ok(Some(SeriesParts(parts)))
     }
 }
 
 impl Source {
+    /// Whether nothing is ready, and there may be more.
+    fn is_due(&self) -> bool {
+        self.ready.is_empty() && !self.ended
+    }
+
     async fn fill(&mut self) -> Result<(), ExecuteError> {
-        while self.ready.is_empty() && !self.ended {
+        while self.is_due() {
             match &mut self.stream {
                 PartStream::Block(stream) => match stream.next_batch().await? {
                     Some(batch) => self.ready.extend(batch.into_iter().map(Part::Encoded)),
                     None => self.ended = true,
                 },
                 PartStream::Live(stream) => match stream.next_batch().await? {
-                    Some(batch) => self.ready.extend(batch.into_iter().map(Part::Decoded)),
+                    Some(batch) => self
+                        .ready
+                        .extend(batch.into_iter().map(|series| Part::Decoded(Box::new(series)))),
                     None => self.ended = true,
                 },
             }

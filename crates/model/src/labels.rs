@@ -28,7 +28,7 @@ pub const METRIC_NAME: &str = "__name__";
 /// The sorted, duplicate-free set of labels that identifies a series. Cloning shares the storage.
 ///
 /// A label with an empty value is the same as no label at all, and is never stored.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Labels(Arc<str>);
 
 impl Labels {
@@ -131,6 +131,15 @@ impl Default for Labels {
         Labels::empty()
     }
 }
+
+impl PartialEq for Labels {
+    fn eq(&self, other: &Self) -> bool {
+        // Sets that are compared often share their storage, which `Arc` looks at for sized contents alone.
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for Labels {}
 
 impl Hash for Labels {
     fn hash<H: Hasher>(&self, state: &mut H) {

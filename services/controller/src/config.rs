@@ -7,6 +7,10 @@ use pando_cluster::{
     CompactionSettings, PlacementError, PlacementSettings, Presence, initial_shards,
 };
 
+/// The most shards that a cluster, and ranges that a tenant, begins with: each shard is a Raft group, and each range a
+/// piece of every query.
+pub(crate) const AT_FIRST_MAX: usize = 4_096;
+
 /// How a controller behaves. The values of the leading controller count.
 #[derive(Clone, Debug)]
 pub struct ControllerConfig {
@@ -16,9 +20,9 @@ pub struct ControllerConfig {
     pub own_address: String,
     /// Replicas of each shard, 1 or 3; `None`: as many as there are controllers.
     pub replication_factor: Option<usize>,
-    /// Open shards that a new cluster begins with, at least 1.
+    /// Open shards that a new cluster begins with, 1 to 4,096.
     pub shards: usize,
-    /// Key ranges that a new tenant begins with, at least 1.
+    /// Key ranges that a new tenant begins with, 1 to 4,096.
     pub tenant_ranges: usize,
     /// Limits of tenants without their own.
     pub limits: TenantLimits,
@@ -69,6 +73,11 @@ impl ControllerConfig {
             if value == 0 {
                 faults.push(format!("at least one is needed: setting={name}"));
             }
+            if value > AT_FIRST_MAX {
+                faults.push(format!(
+                    "too many to begin with: setting={name} given={value} max={AT_FIRST_MAX}"
+                ));
+            }
         }
         if self.member_lease >= self.member_timeout {
             let (lease, timeout) = (self.member_lease, self.member_timeout);
@@ -118,5 +127,40 @@ impl ControllerConfig {
     /// How blocks are merged.
     pub(crate) fn compaction(&self) -> CompactionSettings {
         CompactionSettings { quiet_ms: self.min_block_age_ms, ..CompactionSettings::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::fixture::config;
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        let own = "127.0.0.1:1".to_string();
+        let good = config(std::slice::from_ref(&own), &own);
+        assert_eq!(good.validate(), Vec::<String>::new());
+        let bad = ControllerConfig {
+            controllers: vec![own.clone(), own],
+            own_address: "127.0.0.1:2".to_string(),
+            replication_factor: Some(2),
+            shards: AT_FIRST_MAX + 1,
+            tenant_ranges: 0,
+            member_lease: good.member_timeout,
+            ..good
+        };
+        assert_eq!(
+            bad.validate(),
+            [
+                "there are one or three controllers: given=2",
+                "a controller is named twice: address=127.0.0.1:1",
+                "this member's gRPC address is not among the controllers: own=127.0.0.1:2 \
+                 controllers=127.0.0.1:1,127.0.0.1:1",
+                "a shard has one or three replicas: given=2",
+                "too many to begin with: setting=shards given=4097 max=4096",
+                "at least one is needed: setting=tenant ranges",
+                "lease is not shorter than timeout: lease=12s timeout=12s",
+            ]
+        );
     }
 }

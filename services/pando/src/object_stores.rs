@@ -118,26 +118,25 @@ pub(crate) fn open_url(url: &str) -> Result<(Arc<dyn ObjectStore>, object_store:
 
 fn parse(text: &str) -> Result<Store> {
     let file: File = serde_saphyr::from_str(text)?;
-    let (store, described): (Arc<dyn ObjectStore>, String) = match file.kind.to_uppercase().as_str()
-    {
-        "S3" => timed(s3(from_value(file.config)?)?),
-        "GCS" => timed(gcs(from_value(file.config)?)?),
-        "AZURE" => timed(azure(from_value(file.config)?)?),
+    let kind = file.kind.to_uppercase();
+    let (mut store, mut described): (Arc<dyn ObjectStore>, String) = match kind.as_str() {
+        "S3" => s3(from_value(file.config)?)?,
+        "GCS" => gcs(from_value(file.config)?)?,
+        "AZURE" => azure(from_value(file.config)?)?,
         "FILESYSTEM" => {
             let config: Filesystem = from_value(file.config)?;
             (local(Path::new(&config.directory))?, config.directory)
         }
         other => bail!("unknown store: type={other} known=S3, GCS, AZURE, FILESYSTEM"),
     };
-    if file.prefix.is_empty() {
-        return Ok(Store { store, shared: true, described });
+    if !file.prefix.is_empty() {
+        described = format!("{described}/{}", file.prefix);
+        store = Arc::new(PrefixStore::new(store, file.prefix));
     }
-    let described = format!("{described}/{}", file.prefix);
-    Ok(Store { store: Arc::new(PrefixStore::new(store, file.prefix)), shared: true, described })
-}
-
-fn timed((store, described): (Arc<dyn ObjectStore>, String)) -> (Arc<dyn ObjectStore>, String) {
-    (Arc::new(TimedStore::new(store, StoreTimes::default())), described)
+    if kind != "FILESYSTEM" {
+        store = Arc::new(TimedStore::new(store, &described, StoreTimes::default()));
+    }
+    Ok(Store { store, shared: true, described })
 }
 
 fn from_value<T: for<'a> Deserialize<'a>>(value: serde_json::Value) -> Result<T> {

@@ -36,16 +36,17 @@ impl StoreTimes {
     }
 }
 
-/// A store whose requests end in time.
+/// A store whose requests end in time, and which goes by the name that people know it by.
 #[derive(Debug)]
 pub(crate) struct TimedStore {
     below: Arc<dyn ObjectStore>,
+    name: String,
     times: StoreTimes,
 }
 
 impl TimedStore {
-    pub(crate) fn new(below: Arc<dyn ObjectStore>, times: StoreTimes) -> Self {
-        TimedStore { below, times }
+    pub(crate) fn new(below: Arc<dyn ObjectStore>, name: &str, times: StoreTimes) -> Self {
+        TimedStore { below, name: name.to_string(), times }
     }
 
     async fn answer<T>(&self, what: &Path, request: impl Future<Output = Result<T>>) -> Result<T> {
@@ -55,7 +56,7 @@ impl TimedStore {
 
 impl std::fmt::Display for TimedStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.below.fmt(f)
+        f.write_str(&self.name)
     }
 }
 
@@ -179,7 +180,7 @@ mod tests {
         };
         let below = Arc::new(ThrottledStore::new(InMemory::new(), config));
         let moment = Duration::from_millis(5);
-        TimedStore::new(below, StoreTimes { answer: moment, upload_per_mib: moment })
+        TimedStore::new(below, "stuck", StoreTimes { answer: moment, upload_per_mib: moment })
     }
 
     #[test]
@@ -205,7 +206,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_in_time_is_passed_on() {
-        let store = TimedStore::new(Arc::new(InMemory::new()), StoreTimes::default());
+        let store = TimedStore::new(Arc::new(InMemory::new()), "s3://b/p", StoreTimes::default());
+        assert_eq!(store.to_string(), "s3://b/p");
         let path = Path::from("a");
         store.put(&path, Bytes::from_static(b"xyz").into()).await.expect("stored");
         let whole = store.get(&path).await.expect("found").bytes().await.expect("whole");

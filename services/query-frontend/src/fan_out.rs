@@ -258,7 +258,9 @@ impl Frontend {
             self.metrics().stale.inc();
             tries.stale += 1;
             if tries.stale > STALE_TRIES_MAX {
-                return Err(unavailable(error));
+                let why = "a block that is gone each time has lost its object in the bucket";
+                let message = format!("{error}; planned {STALE_TRIES_MAX} times again: {why}");
+                return Err(FrontendError::Member { kind: ErrorKind::Unavailable, message });
             }
             // Usually the newer version is on its way. Where none comes, the member may have meant
             // itself.

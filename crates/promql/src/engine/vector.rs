@@ -37,6 +37,12 @@ impl StepVector {
         }
     }
 
+    /// Gives a series without steps so many of them, without any value.
+    pub(crate) fn make_room(&mut self, steps: usize) {
+        self.values = vec![0.0; steps];
+        self.present = Bitmap::zeros(steps);
+    }
+
     /// A series that has `value` at every step.
     pub fn constant(labels: Labels, value: f64, steps: usize) -> Self {
         StepVector {

@@ -1,5 +1,7 @@
 //! Test scripts as commands. Blocks are parted by blank lines; `#` begins a comment.
 
+use std::fmt;
+
 use pando_model::GoRegex;
 use pando_model::duration::parse_duration;
 use pando_model::number::parse_go_float;
@@ -65,6 +67,16 @@ impl TextTest {
             TextTest::Any => true,
             TextTest::Exact(wanted) => text == wanted,
             TextTest::Regex(regex) => regex.is_match(text),
+        }
+    }
+}
+
+impl fmt::Display for TextTest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TextTest::Any => f.write_str("any"),
+            TextTest::Exact(wanted) => write!(f, "{wanted:?}"),
+            TextTest::Regex(regex) => write!(f, "/{}/", regex.as_str()),
         }
     }
 }

@@ -158,3 +158,26 @@ fn the_later_line_of_a_series_in_a_load_is_the_series() {
     let report = run(&format!("{load}{evals}"), Engine::OF_SCRIPTS).expect("a script");
     assert_eq!((report.passed, report.failures.len()), (2, 0), "{:?}", report.failures);
 }
+
+/// Scripts of later versions than Prometheus 3.14.0 say where in the text an annotation points.
+#[test]
+fn the_place_of_an_annotation_may_be_left_out() {
+    let note = "PromQL info: metric might not be a counter, name does not end in \
+                _total/_sum/_count/_bucket: \"m\"";
+    let passes = |wanted: &str| {
+        let eval = format!("eval instant at 2m rate(m[2m])\n  expect info {wanted}\n  {{}} 0.1\n");
+        let text = format!("load 1m\n  m 0+6x5\n\n{eval}");
+        let report = run(&text, Engine::OF_SCRIPTS).expect("a script");
+        assert_eq!(report.passed + report.failures.len(), 1);
+        report.failures.first().map(|failure| failure.why.clone())
+    };
+    assert_eq!(passes(&format!("msg: {note} (1:6)")), None);
+    assert_eq!(passes(&format!("msg: {note}")), None);
+    assert_eq!(passes("regex: .*counter.*\"m\"$"), None);
+    let why = passes(&format!("msg: {note} (1:7)")).expect("another place");
+    assert!(
+        why.contains("missing info: ") && why.contains("(1:7)") && why.contains("(1:6)"),
+        "{why}"
+    );
+    assert!(passes("msg: PromQL info: metric might").is_some());
+}

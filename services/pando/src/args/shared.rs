@@ -99,7 +99,7 @@ pub(crate) struct StorageArgs {
 #[command(next_help_heading = "Object store")]
 pub(crate) struct StoreArgs {
     /// File with the object store's configuration in the form of Thanos' objstore.yml (type:, config:).
-    /// Absent: the folder `bucket` below the storage path.
+    /// Absent: the folder `bucket` below the storage path; with `pando block`, its argument is a file or a URL.
     #[arg(id = "objstore_config_file", long = "objstore.config-file")]
     pub(crate) config_file: Option<String>,
 }

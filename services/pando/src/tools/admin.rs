@@ -96,16 +96,20 @@ async fn cut_shard(
 async fn seal(target: &AdminTarget, split: bool) -> Result<()> {
     let (client, _) = connect(&target.door).await?;
     let routing = routing(&client, CatalogVersion(0)).await?;
-    let (mut out, mut failed) = (Output::stdout(), Vec::new());
+    let (mut out, mut failed, mut refused) = (Output::stdout(), Vec::new(), true);
     for shard in open_shards(&routing, target)? {
         match client.seal_shard(shard, split).await {
             Ok(answer) => out.line(sealed(shard, split, &answer.successors))?,
             // The others can be sealed all the same.
-            Err(status) => failed.push(format!("shard={shard}: {}", status.message())),
+            Err(status) => {
+                refused &= status.code() == tonic::Code::PermissionDenied;
+                failed.push(format!("shard={shard}: {}", status.message()));
+            }
         }
     }
     if !failed.is_empty() {
-        bail!("not known to be sealed, ask again: {}", failed.join("; "));
+        let what = if refused { "not sealed" } else { "not known to be sealed, ask again" };
+        bail!("{what}: {}", failed.join("; "));
     }
     Ok(())
 }

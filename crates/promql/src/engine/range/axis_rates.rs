@@ -12,6 +12,8 @@ pub(crate) struct AxisRates {
     /// The steps whose window has two samples or more.
     pub(super) present: Bitmap,
     windows: Vec<Window>,
+    /// How far each window reaches. Apart from it: few series ask.
+    reaches: Vec<Reach>,
     how: Extrapolation,
     range_ms: i64,
 }
@@ -24,7 +26,6 @@ struct Window {
     factor: f64,
     /// A first value below this part of the increase may begin in the window: the factor is another then.
     beginning: f64,
-    reach: Reach,
 }
 
 /// More than what is lost by rounding where [`Window::beginning`] is compared.
@@ -44,10 +45,12 @@ impl AxisRates {
     ) -> Self {
         let mut present = Bitmap::zeros(bounds.len());
         let mut windows = Vec::with_capacity(bounds.len());
+        let mut reaches = Vec::with_capacity(bounds.len());
         for (i, (bound, end_ms)) in bounds.iter().zip(steps.iter()).enumerate() {
             if bound.len() < 2 {
-                let (factor, beginning, reach) = (0.0, f64::NEG_INFINITY, Reach::default());
-                windows.push(Window { first: 0, last: 0, factor, beginning, reach });
+                let (factor, beginning) = (0.0, f64::NEG_INFINITY);
+                windows.push(Window { first: 0, last: 0, factor, beginning });
+                reaches.push(Reach::default());
                 continue;
             }
             present.set(i);
@@ -61,28 +64,28 @@ impl AxisRates {
                     true => reach.to_start / reach.sampled * ROUNDING,
                     false => f64::NEG_INFINITY,
                 },
-                reach,
             });
+            reaches.push(reach);
         }
-        AxisRates { present, windows, how, range_ms }
+        AxisRates { present, windows, reaches, how, range_ms }
     }
 
     /// One value per step of a series with `values`, one per time of the axis, that fall at `resets` (position, value
     /// before). Where a window has too few samples, it means nothing.
-    pub(super) fn write(&self, values: &[f64], resets: &[(u32, f64)], out: &mut [f64]) {
+    pub(super) fn values(&self, values: &[f64], resets: &[(u32, f64)]) -> Vec<f64> {
         if values.is_empty() {
-            return;
+            return vec![0.0; self.windows.len()];
         }
-        let windows = out.iter_mut().zip(&self.windows);
+        let windows = self.windows.iter().zip(&self.reaches);
         if resets.is_empty() {
-            windows.for_each(|(out, window)| {
+            let rate = |(window, reach): (&Window, &Reach)| {
                 let first = values[window.first as usize];
-                *out = self.rate(window, first, values[window.last as usize] - first);
-            });
-            return;
+                self.rate(window, reach, first, values[window.last as usize] - first)
+            };
+            return windows.map(rate).collect();
         }
         let mut from = 0;
-        for (out, window) in windows {
+        let rate = |(window, reach): (&Window, &Reach)| {
             let first = values[window.first as usize];
             let mut increase = values[window.last as usize] - first;
             // Windows without samples begin at 0, in between.
@@ -91,14 +94,16 @@ impl AxisRates {
             }
             let within = resets[from..].iter().take_while(|(at, _)| *at <= window.last);
             within.for_each(|(_, before)| increase += before);
-            *out = self.rate(window, first, increase);
-        }
+            self.rate(window, reach, first, increase)
+        };
+        windows.map(rate).collect()
     }
 
     #[inline]
-    fn rate(&self, window: &Window, first: f64, increase: f64) -> f64 {
-        if increase > 0.0 && first >= 0.0 && first <= window.beginning * increase {
-            let reach = window.reach.limited_by_zero(first, increase);
+    fn rate(&self, window: &Window, reach: &Reach, first: f64, increase: f64) -> f64 {
+        // Seldom so; the other two mostly are.
+        if first <= window.beginning * increase && increase > 0.0 && first >= 0.0 {
+            let reach = reach.limited_by_zero(first, increase);
             return increase * reach.factor(self.range_ms, self.how);
         }
         increase * window.factor
@@ -141,8 +146,8 @@ mod tests {
                 false => Vec::new(),
             };
             let rates = AxisRates::new(&times, &bounds, &steps, range, how);
-            let mut out = vec![0.0; steps.len()];
-            rates.write(&values, &resets, &mut out);
+            let out = rates.values(&values, &resets);
+            prop_assert_eq!(out.len(), steps.len());
             for (i, bound) in bounds.iter().enumerate() {
                 let window = FloatWindow {
                     times: &times[bound.lo()..bound.hi()],

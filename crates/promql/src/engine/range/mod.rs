@@ -214,7 +214,7 @@ impl RangeCall<'_> {
             true => super::names::drop_metadata_labels(&series.labels),
             false => series.labels.clone(),
         };
-        let mut out = StepVector::empty(labels, self.steps.len());
+        let mut out = StepVector::empty(labels, 0);
         out.drop_name = drops && self.names == Names::Delay;
         let samples = match (self.rules.starts, self.steady) {
             (true, _) => Samples::with_starts(series),

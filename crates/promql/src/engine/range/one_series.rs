@@ -28,7 +28,7 @@ pub(super) struct OneSeries<'a> {
 }
 
 impl OneSeries<'_> {
-    /// Sets the function's values.
+    /// Sets the function's values in `out`, which has no steps yet.
     pub(super) fn run(
         &self,
         windows: &mut WindowCache,
@@ -38,13 +38,16 @@ impl OneSeries<'_> {
     ) -> Result<(), QueryError> {
         let (steps, range_ms) = (self.call.steps, self.call.range_ms);
         if self.call.rules.edges != Edges::Plain {
+            out.make_room(steps.len());
             self.extended(windows, out, notes, ledger)?;
         } else if self.samples.histogram_times.is_empty() {
             if !self.rates(windows, out) {
+                out.make_room(steps.len());
                 let bounds = self.float_bounds(windows, steps, range_ms);
                 self.floats(&bounds, out, notes);
             }
         } else {
+            out.make_room(steps.len());
             let bounds = self.with_histograms(windows, out, notes, ledger)?;
             self.floats(&bounds, out, notes);
         }
@@ -66,7 +69,7 @@ impl OneSeries<'_> {
         let how = Extrapolation::of(function);
         let resets = if how.counter { self.samples.resets() } else { Vec::new() };
         let rates = windows.rates(&self.series.axis, self.call.steps, self.call.range_ms, how);
-        rates.write(&self.samples.values, &resets, &mut out.values);
+        out.values = rates.values(&self.samples.values, &resets);
         out.present.clone_from(&rates.present);
         true
     }
