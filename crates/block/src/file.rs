@@ -26,8 +26,8 @@ const BATCH_ROWS: usize = 1_024;
 /// such as a pod's name has as many values as there are series in a row group, and matchers are
 /// fastest on them.
 const DICTIONARY_BYTES_MAX: usize = 4 << 20;
-/// Encoded floats are left as they are where zstd would take less than this part of them away: pages are then read where
-/// they lie, and not copied to be decompressed.
+/// Encoded floats are left as they are where zstd would take less than this part of them away: pages are then read
+/// where they lie, and not copied to be decompressed.
 const VALUES_GAIN_MIN: f64 = 0.04;
 /// How much of them is compressed to find out, in so many places of the block.
 const TRIED_BYTES: usize = 64 << 10;

@@ -31,6 +31,7 @@ pub use error::QueryError;
 pub use fragment::{
     Aggregation, FragmentExecution, FragmentId, FragmentPlan, FragmentResult, FragmentSpec,
     FragmentStats, NoteSite, PartialBatch, PartialGroup, PartialMerge, PartialState, Read,
+    StepParts,
 };
 pub use local::{SeriesSource, evaluate_local, execute_local};
 pub use plan::PlanNode;

@@ -142,8 +142,10 @@ impl Frontend {
                 Ok(answers) => all.answers.extend(answers),
                 Err(error) if scope.partial && error.is_absence() => {
                     let (first, last) = (keys.first.0, keys.last.0);
+                    let (from, upto) = (scope.time.min_ms, scope.time.max_ms);
                     all.missing.push(format!(
-                        "partial response: keys {first:016x}..{last:016x} are missing: {error}"
+                        "partial response: keys {first:016x}..{last:016x} are missing, \
+                         from {from} to {upto} ms: {error}"
                     ));
                 }
                 Err(error) => return Err(error),

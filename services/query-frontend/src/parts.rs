@@ -6,8 +6,11 @@ use std::ops::Range;
 use pando_model::TimeRange;
 use pando_promql::{FragmentPlan, FragmentSpec, Read};
 
-/// The most parts of one fragment: longer ranges have longer ones.
+/// How many parts a fragment has at most, or one or two more: longer ranges have longer ones.
 const PARTS_MAX: i64 = 64;
+/// What is read for the first step of a part is read for the part before it as well: an interval is at least so many
+/// times as long.
+const WINDOWS_MIN: i64 = 4;
 
 /// A fragment over some of its steps.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,15 +23,18 @@ pub(crate) struct Part {
     pub(crate) time: TimeRange,
 }
 
-/// The parts of `fragment`: the steps of each are in one interval of `interval_ms`, the first of which began in 1970.
-/// One part where that is 0, and where samples are sent as they are.
+/// The parts of `fragment`: the steps of each are in one interval of `interval_ms` or a multiple of it, aligned to
+/// 1970. One part where that is 0, and where samples are sent as they are.
 pub(crate) fn parts(fragment: &FragmentSpec, interval_ms: i64) -> Vec<Part> {
     let steps = &fragment.plan.steps;
     let (first_ms, last_ms) = (steps.start_ms(), steps.last_ms());
     let mut interval_ms = interval_ms.max(0);
     if interval_ms > 0 {
+        let window_ms = first_ms.saturating_sub(fragment.plan.window().after_ms);
+        let longest = window_ms.saturating_mul(WINDOWS_MIN).max(0);
         let spans = last_ms.saturating_sub(first_ms) / interval_ms;
-        interval_ms = interval_ms.saturating_mul(spans / PARTS_MAX + 1);
+        let times = (spans / PARTS_MAX + 1).max((longest - 1).div_euclid(interval_ms) + 1);
+        interval_ms = interval_ms.saturating_mul(times);
     }
     let whole = Part { steps: 0..steps.len(), plan: fragment.plan.clone(), time: fragment.range };
     let of = |t_ms: i64| t_ms.div_euclid(interval_ms);
@@ -97,6 +103,14 @@ mod tests {
         assert_eq!(parts_of("m", days, 24 * HOUR).len(), 5);
         assert_eq!(parts_of("m", days, 0).len(), 1);
         assert_eq!(parts_of("quantile_over_time(2, m[5m])", days, 24 * HOUR).len(), 1);
+    }
+
+    #[test]
+    fn long_windows_are_not_read_again_and_again() {
+        let days = (0, 60 * 24 * HOUR, HOUR);
+        assert_eq!(parts_of("rate(m[6h])", days, 24 * HOUR).len(), 61);
+        assert_eq!(parts_of("rate(m[7h])", days, 24 * HOUR).len(), 31);
+        assert_eq!(parts_of("rate(m[30d])", days, 24 * HOUR).len(), 1);
     }
 
     #[test]

@@ -80,6 +80,16 @@ pub(crate) struct Wanted<'a> {
     pub(crate) interval_ms: i64,
 }
 
+impl Wanted<'_> {
+    /// The number of the interval that the time ends in.
+    fn interval(&self) -> i64 {
+        match self.interval_ms {
+            0 => 0,
+            interval_ms => self.time.max_ms.saturating_sub(1).div_euclid(interval_ms),
+        }
+    }
+}
+
 /// The fragments that together read every sample of `wanted` once. None where the tenant has no
 /// route.
 ///
@@ -122,11 +132,7 @@ fn fragment(
     let (old_bytes, young_bytes) = bytes_by_age(blocks, wanted);
     let own = sources.live.iter().find(|source| source.shard == open);
     let members = own.map(|source| in_turn(source, wanted.turn)).unwrap_or_default();
-    let interval = match wanted.interval_ms {
-        0 => 0,
-        interval_ms => wanted.time.max_ms.saturating_sub(1).div_euclid(interval_ms),
-    };
-    let ring = gateways.for_fragment(wanted.tenant, wanted.keys.first, interval);
+    let ring = gateways.for_fragment(wanted.tenant, wanted.keys.first, wanted.interval());
     let gateways = ring.iter().filter_map(|&node| placement(view, node)).collect::<Vec<_>>();
     let mut order = match old_bytes > young_bytes {
         true => [gateways, members].concat(),

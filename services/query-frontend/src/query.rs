@@ -8,24 +8,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use pando_catalog::CatalogView;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use pando_catalog::{CatalogView, Role};
 use pando_executor::{ExecutionStats, Sources, wire};
 use pando_model::{ErrorKind, TenantId};
 use pando_promql::{
     Budget, CancelFlag, FragmentId, FragmentPlan, FragmentResult, FragmentSpec, PartialBatch,
-    PartialMerge, Query, QueryError, QueryOutput, QueryParams, Steps,
+    PartialMerge, Query, QueryError, QueryOutput, QueryParams, StepParts, Steps,
 };
 use pando_proto::v1::executor_client::ExecutorClient;
 use pando_proto::v1::{self, FragmentRequest};
 use pando_rpc::{MESSAGE_BYTES_MAX, Peer};
-use tokio::sync::Semaphore;
 use tonic::{Request, Status};
 
 use crate::error::FrontendError;
 use crate::fan_out::{Answered, Question, Scope};
 use crate::frontend::Frontend;
-use crate::parts::parts;
+use crate::parts::{Part, parts};
 use crate::planner::{PlacedFragment, Placement};
+
+/// The most parts of a fragment, by steps, that are under way at the same time.
+const PARTS_IN_FLIGHT_MAX: usize = 16;
 
 /// What a caller may set for one query.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,8 +73,8 @@ pub struct Answer {
     pub series_read: u64,
     /// Samples that members read.
     pub samples_read: u64,
-    /// Where that is asked for, each fragment as it was executed, in the order of the query's fragments, of steps and of
-    /// keys.
+    /// Where that is asked for, each fragment as it was executed, in the order of the query's fragments, of steps and
+    /// of keys.
     pub executed: Vec<ExecutedFragment>,
 }
 
@@ -245,12 +248,8 @@ impl Frontend {
         options: QueryOptions,
         cancel: &CancelFlag,
     ) -> Result<Execution, FrontendError> {
-        let shared = Shared {
-            budget,
-            received: AtomicU64::new(0),
-            turns: Semaphore::new(self.config().fragments_in_flight_max),
-            keep_executed: options.keep_executed,
-        };
+        let keep_executed = options.keep_executed;
+        let shared = Shared { budget, received: AtomicU64::new(0), keep_executed };
         let partial = options.partial_response;
         let each = query
             .fragments()
@@ -277,20 +276,26 @@ impl Frontend {
         shared: &Shared,
         cancel: &CancelFlag,
     ) -> Result<(FragmentId, FragmentResult, Execution), FrontendError> {
-        let parts = parts(spec, self.config().split_interval_ms()).into_iter();
-        let each = parts.map(|part| async move {
+        let parts = parts(spec, self.config().split_interval_ms());
+        // Each member works on two parts at a time at the most, beside other queries.
+        let members = view.routing.nodes_with(Role::StoreGateway).count();
+        let in_flight = (2 * members).clamp(2, PARTS_IN_FLIGHT_MAX);
+        let each = parts.into_iter().map(|part| async move {
             let question = FragmentQuestion {
                 plan: part.plan.encode().into(),
                 raw: part.plan.raw().encode().into(),
                 shared,
             };
             let scope = Scope { tenant, time: part.time, partial };
-            Ok::<_, FrontendError>((part.steps, self.fan_out(view, scope, &question).await?))
+            let answers = self.fan_out(view, scope, &question).await?;
+            Ok::<_, FrontendError>((part, answers))
         });
-        let (mut own, mut batches) = (Execution::default(), Vec::new());
-        for (steps, answers) in try_join_all(each).await? {
+        let mut asked = stream::iter(each).buffered(in_flight);
+        let (mut own, mut received) = (Execution::default(), Vec::new());
+        while let Some((part, answers)) = asked.try_next().await? {
             self.metrics().fragments.inc_by(answers.answers.len() as u64);
             own.missing.extend(answers.missing);
+            let mut batches = Vec::new();
             for Answered { answer, piece, member, refusals, took } in answers.answers {
                 let run = FragmentRun {
                     refusals,
@@ -301,15 +306,16 @@ impl Frontend {
                 };
                 own.series_read += run.stats.series;
                 own.samples_read += run.stats.samples;
-                let (id, steps) = (spec.id, steps.clone());
-                batches.extend(answer.batches.into_iter().map(|batch| (steps.clone(), batch)));
+                batches.extend(answer.batches);
                 if shared.keep_executed {
+                    let (id, steps) = (spec.id, part.steps.clone());
                     own.executed.push(ExecutedFragment { id, steps, placed: piece, member, run });
                 }
             }
+            received.push((part, batches));
         }
         let (plan, budget, cancel) = (spec.plan.clone(), shared.budget, cancel.clone());
-        let result = blocking(move || merge(plan, batches, budget, cancel)).await?;
+        let result = blocking(move || merge(&plan, received, budget, cancel)).await?;
         Ok((spec.id, result, own))
     }
 }
@@ -330,16 +336,25 @@ fn log_failure(tenant: &TenantId, query: &str, error: &FrontendError) {
 /// Merges the batches of all executors in the order of steps and keys, so that equal answers are equal
 /// bit by bit.
 fn merge(
-    plan: FragmentPlan,
-    batches: Vec<(Range<usize>, Bytes)>,
+    plan: &FragmentPlan,
+    received: Vec<(Part, Vec<Bytes>)>,
     budget: Budget,
     cancel: CancelFlag,
 ) -> Result<FragmentResult, QueryError> {
-    let mut merge = PartialMerge::new(plan, budget, cancel);
-    for (steps, batch) in batches {
-        merge.push_part(steps, PartialBatch::decode(&batch)?)?;
+    let mut all = StepParts::new(plan, budget, cancel.clone());
+    let one = received.len() == 1;
+    for (part, batches) in received {
+        let mut merge = PartialMerge::new(part.plan, budget, cancel.clone());
+        for batch in batches {
+            merge.push(PartialBatch::decode(&batch)?)?;
+        }
+        let result = merge.finish()?;
+        if one {
+            return Ok(result);
+        }
+        all.push(part.steps.start, result)?;
     }
-    merge.finish()
+    Ok(all.finish())
 }
 
 /// Runs the engine where it blocks no socket.
@@ -369,8 +384,6 @@ struct Shared {
     budget: Budget,
     /// Encoded bytes that the whole query holds.
     received: AtomicU64,
-    /// One for each question that is under way.
-    turns: Semaphore,
     keep_executed: bool,
 }
 
@@ -394,8 +407,6 @@ impl Question for FragmentQuestion<'_> {
     type Answer = FragmentAnswer;
 
     async fn ask(&self, peer: Peer, sources: &Sources) -> Result<FragmentAnswer, Status> {
-        // It is never closed.
-        let _turn = self.shared.turns.acquire().await;
         match self.execute(peer.clone(), sources, &self.plan).await {
             Err(status) if pando_rpc::kind_of(&status) == ErrorKind::Unsupported => {
                 let answer = self.execute(peer, sources, &self.raw).await?;

@@ -10,7 +10,8 @@ use pando_model::{
 
 use super::support::*;
 use crate::{
-    BlockError, BlockReader, BlockWriter, FooterAt, inspect_block, locate_footer, verify_block,
+    BlockError, BlockOptions, BlockReader, BlockWriter, FooterAt, inspect_block, locate_footer,
+    verify_block,
 };
 
 fn histogram(count: f64) -> SampleValue {
@@ -401,4 +402,38 @@ fn inspection_names_tenants_and_columns() {
     {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
+}
+
+/// Bytes of the values in the file, and before compression.
+fn value_bytes(value: impl Fn(u64, u64) -> f64) -> (u64, u64) {
+    let tenant = tenant("a");
+    let mut all: Vec<_> = (0..200u64)
+        .map(|n| {
+            let labels = [("__name__", "m"), ("n", &*format!("{n}"))];
+            series(&tenant, &labels, (0..120u64).map(|i| (i as i64 * 100, value(n, i))))
+        })
+        .collect();
+    all.sort_by_key(|(_, series)| series.key);
+    let usual = BlockOptions::new(BlockId(1), options(1).source, 0);
+    let block = build(usual, &all);
+    let text = inspect_block(&open(&block));
+    let line = text.lines().find_map(|line| line.strip_prefix("  values bytes "));
+    let mut words = line.expect("the column").split(' ').map(|word| word.parse::<u64>());
+    let bytes = words.next().and_then(Result::ok).expect("bytes");
+    let plain = words.nth(1).and_then(Result::ok).expect("bytes before");
+    assert!(all_rows(&block).iter().map(|row| row.samples.len()).sum::<usize>() == 200 * 120);
+    (bytes, plain)
+}
+
+#[test]
+fn values_are_compressed_where_that_makes_them_smaller() {
+    let random = |seed: u64| {
+        let bits = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let bits = (bits ^ (bits >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        f64::from_bits(0x3ff0 << 48 | (bits ^ (bits >> 32)) >> 12)
+    };
+    let (bytes, plain) = value_bytes(|n, i| random(n * 1_000 + i + 1));
+    assert_eq!(bytes, plain, "noise is left as it is");
+    let (bytes, plain) = value_bytes(|_, i| random(i + 1));
+    assert!(bytes * 2 < plain, "what repeats is compressed: {bytes} {plain}");
 }

@@ -223,7 +223,7 @@ impl Moments {
         let delta = other.mean - self.mean;
         self.mean += delta * (other.count / count);
         self.squares.add(other.squares.value());
-        self.squares.add(delta * delta * (self.count * other.count / count));
+        self.squares.add(delta * (delta * (self.count * other.count / count)));
         self.count = count;
     }
 

@@ -181,18 +181,20 @@ proptest! {
             let raw = merged(&plan, &plan.raw(), &parts).expect("raw");
             assert_same(&whole, &raw, &context);
             // Split by steps.
-            let mut by_steps =
-                PartialMerge::new(plan.clone(), Budget::default(), CancelFlag::new());
+            let mut by_steps = StepParts::new(&plan, Budget::default(), CancelFlag::new());
             for (at, count) in [(0, first), (first, plan.steps.len() - first)] {
                 let part = plan.with_steps(at, count).expect("steps");
+                let mut merge =
+                    PartialMerge::new(part.clone(), Budget::default(), CancelFlag::new());
                 // An executor is handed what it asks for and nothing else.
                 let read = execute(&part.raw(), all.clone()).expect("raw");
                 let read = read.into_iter().flat_map(|batch| batch.raw).collect();
                 for batch in execute(&part, read).expect("part") {
-                    by_steps.push_part(at..at + count, batch).expect("fits");
+                    merge.push(batch).expect("fits");
                 }
+                by_steps.push(at, merge.finish().expect("a part")).expect("fits");
             }
-            assert_same(&whole, &by_steps.finish().expect("steps"), &context);
+            assert_same(&whole, &by_steps.finish(), &context);
         }
     }
 

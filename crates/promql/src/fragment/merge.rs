@@ -1,7 +1,6 @@
 //! `PartialMerge`: the partial results of one fragment from many executors become one result.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::collections::BTreeSet;
 
 use pando_model::{JoinedAxes, Labels, SeriesSamples};
 use rapidhash::RapidHashSet;
@@ -9,7 +8,7 @@ use rapidhash::RapidHashSet;
 use super::execution::{FragmentExecution, HASH_BYTES, add_note, series_bytes};
 use super::partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
 use super::plan::{FragmentPlan, Read};
-use crate::annotations::Note;
+use crate::annotations::{NOTES_MAX, Note};
 use crate::budget::{Budget, CancelFlag, Ledger};
 use crate::engine::aggregate::Aggregator;
 use crate::engine::labelset::LabelSetIndex;
@@ -35,6 +34,7 @@ impl FragmentResult {
     /// The parts of it that the uses of each aggregation need.
     pub(crate) fn apart(self) -> Vec<FragmentOutput> {
         let FragmentResult { series, raw, notes, step_samples } = self;
+        let notes_cut = notes.len() >= NOTES_MAX;
         let of = |number: u32| {
             let own = |(site, _): &&(NoteSite, Note)| match site {
                 NoteSite::Function => true,
@@ -48,6 +48,7 @@ impl FragmentResult {
                 series,
                 raw: Vec::new(),
                 notes: of(number),
+                notes_cut,
                 step_samples: step_samples.clone(),
             })
             .collect();
@@ -64,6 +65,8 @@ pub(crate) struct FragmentOutput {
     pub(crate) series: Vec<StepVector>,
     pub(crate) raw: Vec<SeriesSamples>,
     pub(crate) notes: Vec<(NoteSite, Note)>,
+    /// Whether there are, or may have been, more of the fragment's.
+    pub(crate) notes_cut: bool,
     pub(crate) step_samples: StepSamples,
 }
 
@@ -75,10 +78,9 @@ pub struct PartialMerge {
     cancel: CancelFlag,
     ledger: Ledger,
     output: Output,
-    /// Raw series, of a raw fragment or of executors that could not run the plan: those of each part of the steps, by its
-    /// first one and their number.
-    raw: BTreeMap<(usize, usize), RawSeries>,
-    hashes: RapidHashSet<(usize, u64)>,
+    /// Raw series, of a raw fragment or of executors that could not run the plan.
+    raw: RawSeries,
+    hashes: RapidHashSet<u64>,
     notes: BTreeSet<(NoteSite, Note)>,
     step_samples: StepSamples,
 }
@@ -117,7 +119,7 @@ impl RawSeries {
 
 enum Output {
     Aggregated(Vec<Aggregator>),
-    Series { index: LabelSetIndex, series: Vec<StepVector>, seen: RapidHashSet<(usize, Labels)> },
+    Series { index: LabelSetIndex, series: Vec<StepVector>, seen: RapidHashSet<Labels> },
 }
 
 impl PartialMerge {
@@ -139,7 +141,7 @@ impl PartialMerge {
             cancel: cancel.clone(),
             ledger: Ledger::new(budget, cancel),
             output,
-            raw: BTreeMap::new(),
+            raw: RawSeries::default(),
             hashes: RapidHashSet::default(),
             notes: BTreeSet::new(),
         }
@@ -150,51 +152,28 @@ impl PartialMerge {
     /// # Errors
     /// A budget, cancellation, "same labelset", or a batch that does not fit the plan.
     pub fn push(&mut self, batch: PartialBatch) -> Result<(), QueryError> {
-        self.push_part(0..self.plan.steps.len(), batch)
-    }
-
-    /// Adds a batch of an executor that ran the plan with the part `steps` of its steps alone
-    /// ([`FragmentPlan::with_steps`]), or the raw form of that. All executors are asked for the same parts.
-    ///
-    /// # Errors
-    /// As [`PartialMerge::push`].
-    pub fn push_part(
-        &mut self,
-        steps: Range<usize>,
-        batch: PartialBatch,
-    ) -> Result<(), QueryError> {
-        let first_step = steps.start;
         self.ledger.check_cancel()?;
         for (site, note) in batch.notes {
             add_note(&mut self.notes, site, note);
         }
-        let counted = self.step_samples.iter_mut().skip(first_step);
+        let counted = self.step_samples.iter_mut();
         counted.zip(&batch.step_samples).for_each(|(all, more)| *all = all.saturating_add(*more));
         self.ledger.hold(0, batch.label_hashes.len().saturating_mul(HASH_BYTES))?;
         for hash in batch.label_hashes {
-            if !self.hashes.insert((first_step, hash)) {
+            if !self.hashes.insert(hash) {
                 return Err(same_labelset());
             }
         }
-        if !batch.raw.is_empty() {
-            // Samples that are asked for are one result; what stands for a part's result is evaluated part by part.
-            let part = match self.plan.read {
-                Read::Raw { .. } => (0, self.plan.steps.len()),
-                _ => (first_step, steps.len()),
-            };
-            let raw = self.raw.entry(part).or_default();
-            for series in batch.raw {
-                raw.push(series, &mut self.ledger)?;
-            }
+        for series in batch.raw {
+            self.raw.push(series, &mut self.ledger)?;
         }
         for group in batch.groups {
-            let group = group.widened(first_step, self.plan.steps.len())?;
-            self.push_group(first_step, group)?;
+            self.push_group(group)?;
         }
         Ok(())
     }
 
-    fn push_group(&mut self, first_step: usize, group: PartialGroup) -> Result<(), QueryError> {
+    fn push_group(&mut self, group: PartialGroup) -> Result<(), QueryError> {
         let (kept, index, seen) = match &mut self.output {
             Output::Aggregated(aggregators) => {
                 let number = group.aggregation;
@@ -211,9 +190,14 @@ impl PartialMerge {
             let why = "aggregated state for a plan without aggregation".to_string();
             return Err(QueryError::Corrupt { what: "partial batch", why });
         };
+        let steps = self.plan.steps.len();
+        if vector.values.len() != steps {
+            let why = format!("steps={} plan_steps={steps}", vector.values.len());
+            return Err(QueryError::Corrupt { what: "partial batch", why });
+        }
         self.ledger.hold(vector.samples(), vector.bytes())?;
         let named = !self.plan.drops_name() || self.plan.delayed_name_removal;
-        if !named && !seen.insert((first_step, vector.labels.clone())) {
+        if !named && !seen.insert(vector.labels.clone()) {
             return Err(same_labelset());
         }
         let at = index.position(&vector.labels);
@@ -234,22 +218,15 @@ impl PartialMerge {
     /// # Errors
     /// As [`PartialMerge::push`].
     pub fn finish(mut self) -> Result<FragmentResult, QueryError> {
-        let mut raw = Vec::new();
-        for ((first, count), series) in std::mem::take(&mut self.raw) {
-            if matches!(self.plan.read, Read::Raw { .. }) {
-                raw = series.joined();
-                continue;
-            }
-            let plan = self.plan.with_steps(first, count).ok_or_else(|| QueryError::Corrupt {
-                what: "partial batch",
-                why: format!("steps={first}+{count} plan_steps={}", self.plan.steps.len()),
-            })?;
-            let held = series.held;
-            let mut execution = FragmentExecution::new(plan, self.budget, self.cancel.clone());
-            execution.push_batch(series.joined())?;
+        let held = self.raw.held;
+        let mut raw = std::mem::take(&mut self.raw).joined();
+        if !raw.is_empty() && !matches!(self.plan.read, Read::Raw { .. }) {
+            let mut execution =
+                FragmentExecution::new(self.plan.clone(), self.budget, self.cancel.clone());
+            execution.push_batch(std::mem::take(&mut raw))?;
             self.ledger.release(held.0, held.1);
             for batch in execution.finish()? {
-                self.push_part(first..first + count, batch)?;
+                self.push(batch)?;
             }
         }
         let series = match self.output {
@@ -272,69 +249,5 @@ impl PartialMerge {
         };
         let notes = self.notes.into_iter().collect();
         Ok(FragmentResult { series, raw, notes, step_samples: self.step_samples })
-    }
-}
-
-impl PartialGroup {
-    /// The group with its state moved to `first_step` of `steps` steps.
-    fn widened(self, first_step: usize, steps: usize) -> Result<PartialGroup, QueryError> {
-        let len = match &self.state {
-            PartialState::Values(v) => v.values.len(),
-            PartialState::Sum { sum, .. } => sum.len(),
-            PartialState::Avg { value, .. } => value.len(),
-            PartialState::Count { count } | PartialState::Spread { count, .. } => count.len(),
-        };
-        if (first_step, len) == (0, steps) {
-            return Ok(self);
-        }
-        if first_step.checked_add(len).is_none_or(|end| end > steps) {
-            let why = format!("steps={len} first_step={first_step} plan_steps={steps}");
-            return Err(QueryError::Corrupt { what: "partial batch", why });
-        }
-        let column = |values: Vec<f64>| {
-            let mut out = vec![0.0; steps];
-            out[first_step..first_step + values.len().min(len)]
-                .copy_from_slice(&values[..values.len().min(len)]);
-            out
-        };
-        let bits = |map: &crate::engine::bitmap::Bitmap| {
-            let mut out = crate::engine::bitmap::Bitmap::zeros(steps);
-            map.iter().for_each(|i| out.set(first_step + i));
-            out
-        };
-        let state = match self.state {
-            PartialState::Values(v) => {
-                let shift = |(i, h)| (i + first_step as u32, h);
-                PartialState::Values(StepVector {
-                    present: bits(&v.present),
-                    values: column(v.values),
-                    histograms: v.histograms.into_iter().map(shift).collect(),
-                    labels: v.labels,
-                    drop_name: v.drop_name,
-                })
-            }
-            PartialState::Sum { sum, compensation, present, histograms } => PartialState::Sum {
-                sum: column(sum),
-                compensation: column(compensation),
-                present: bits(&present),
-                histograms: histograms.shifted(first_step as u32),
-            },
-            PartialState::Avg { value, compensation, count, incremental, histograms } => {
-                PartialState::Avg {
-                    value: column(value),
-                    compensation: column(compensation),
-                    count: column(count),
-                    incremental: bits(&incremental),
-                    histograms: histograms.shifted(first_step as u32),
-                }
-            }
-            PartialState::Count { count } => PartialState::Count { count: column(count) },
-            PartialState::Spread { mean, squares, count } => PartialState::Spread {
-                mean: column(mean),
-                squares: column(squares),
-                count: column(count),
-            },
-        };
-        Ok(PartialGroup { state, ..self })
     }
 }

@@ -5,6 +5,7 @@ mod execution;
 mod merge;
 mod partial;
 mod plan;
+mod step_parts;
 mod wire;
 mod words;
 
@@ -15,6 +16,7 @@ pub use merge::{FragmentResult, PartialMerge};
 pub use partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
 pub(crate) use plan::AGGREGATIONS_MAX;
 pub use plan::{Aggregation, AggregationParam, FragmentId, FragmentPlan, FragmentSpec, Read};
+pub use step_parts::StepParts;
 pub use wire::WIRE_VERSION;
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ impl FragmentPlan {
     }
 
     /// The plan for the steps `first..first + count` only; `None` where the plan does not have them. Results
-    /// of parts go to `PartialMerge::push_part`.
+    /// of parts go to `StepParts`.
     pub fn with_steps(&self, first: usize, count: usize) -> Option<FragmentPlan> {
         let end = first.checked_add(count)?;
         if count == 0 || end > self.steps.len() {

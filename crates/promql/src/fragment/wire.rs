@@ -17,8 +17,8 @@
 //! Version 2 computes with native histograms, which version 1 refuses to, and has the reads 5 to 8: ranges by
 //! rules, smoothed values, start timestamps, times of samples. Messages are written in the lowest version that has
 //! all that they say: a plan that version 1 cannot read, or whose answer over histograms it does not know, is of
-//! version 2, and so is a batch with such an answer. Version 3 has the aggregations from 9 on. Raw series are the same in
-//! all.
+//! version 2, and so is a batch with such an answer. Version 3 has the aggregations from 9 on, and several over one
+//! scan. Raw series are the same in all.
 
 mod batch;
 mod histograms;

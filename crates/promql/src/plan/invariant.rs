@@ -2,14 +2,16 @@
 
 use crate::syntax::ast::{Expr, ExprKind};
 
-/// Functions whose value depends on the step whatever their arguments are.
-const OF_THE_STEP: [&str; 15] = [
+/// Functions whose value depends on the step whatever their arguments are. Where `info` reads its info series at the
+/// evaluation time, it is one of them; else its first argument and they are evaluated once, each for itself.
+const OF_THE_STEP: [&str; 16] = [
     "day_of_month",
     "day_of_week",
     "day_of_year",
     "days_in_month",
     "end",
     "hour",
+    "info",
     "minute",
     "month",
     "predict_linear",
@@ -71,6 +73,7 @@ mod tests {
             ("hour(m @ 5)", false),
             ("abs(-(m @ 5))", true),
             ("time()", false),
+            ("info(m @ 5)", false),
         ] {
             let expr = crate::parse(text, &syntax).expect(text);
             assert_eq!(is_step_invariant(&expr), invariant, "{text}");

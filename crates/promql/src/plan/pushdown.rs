@@ -133,8 +133,8 @@ impl Builder<'_> {
     }
 }
 
-/// The parameter of an aggregation where the data is; `None` where it has to be judged here. Executors neither warn about
-/// their parameters nor refuse them, and have one for all steps.
+/// The parameter of an aggregation where the data is; `None` where it has to be judged here. Executors neither warn
+/// about their parameters nor refuse them, and have one for all steps.
 fn pushed_param(op: AggregateOp, param: Option<&Node>) -> Option<AggregationParam> {
     use AggregateOp as A;
     match (op, param) {

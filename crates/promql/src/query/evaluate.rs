@@ -7,7 +7,7 @@ use pando_model::{Labels, SeriesSamples};
 use super::columns::{matrix, matrix_at_edges, matrix_of_samples};
 use super::output::{QueryOutput, QueryStats, QueryValue, VectorSample};
 use super::{Query, QueryParams};
-use crate::annotations::{Annotations, NOTES_MAX, Note};
+use crate::annotations::{Annotations, Note};
 use crate::budget::{Budget, CancelFlag, Held, Ledger};
 use crate::engine::binary::{self, Operator, Side, Style};
 use crate::engine::functions::{self, Context, Value, scalar_bytes};
@@ -161,9 +161,7 @@ impl Evaluator<'_> {
             self.results.get(&place).cloned()
         };
         let result = result.unwrap_or_default();
-        if result.notes.len() >= NOTES_MAX {
-            self.annotations.is_cut = true;
-        }
+        self.annotations.is_cut |= result.notes_cut;
         for (site, note) in &result.notes {
             let pos = match site {
                 NoteSite::Function => leaf.function_pos,

@@ -195,10 +195,10 @@ pub(crate) struct ControllerArgs {
     /// Replicas of each shard: 1 or 3. Default: as many as there are controllers.
     #[arg(long = "controller.replication-factor")]
     pub(crate) replication_factor: Option<usize>,
-    /// Open shards that a new cluster begins with.
+    /// Open shards that a new cluster begins with, at most 4096.
     #[arg(long = "controller.shards", default_value_t = 1)]
     pub(crate) shards: usize,
-    /// Key ranges that a new tenant begins with.
+    /// Key ranges that a new tenant begins with, at most 4096.
     #[arg(long = "controller.tenant-ranges", default_value_t = 1)]
     pub(crate) tenant_ranges: usize,
     /// How often the bucket is searched for blocks of uploads that died, which are deleted when they are three

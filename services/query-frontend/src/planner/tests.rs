@@ -294,3 +294,27 @@ proptest! {
         prop_assert_eq!(next, None);
     }
 }
+
+/// Of many intervals each has a gateway of its own, and the same one each time.
+#[test]
+fn intervals_are_spread_over_gateways() {
+    const DAY_MS: i64 = 24 * 3_600_000;
+    let mut cluster = Cluster::with_ingesters(0);
+    for id in 1..=4 {
+        cluster.join_node(id, &format!("g{id}:1"), &[Role::Ingester, Role::StoreGateway]);
+    }
+    cluster.open(&[&[1]]);
+    cluster.assign("a", &[(u64::MAX, 1)]);
+    let a = tenant("a");
+    let first = |day: i64, interval_ms: i64| {
+        let view = cluster.view();
+        let gateways = GatewayRing::new(view.routing.nodes().values().map(|node| &**node));
+        let time = TimeRange { min_ms: day * DAY_MS - 300_000, max_ms: (day + 1) * DAY_MS };
+        let interval = Wanted { time, interval_ms, ..all(&a) }.interval();
+        gateways.for_fragment(&a, SeriesKey(0), interval)[0]
+    };
+    let days = |interval_ms| (0..30).map(|day| first(day, interval_ms)).collect::<BTreeSet<_>>();
+    assert_eq!(days(DAY_MS).len(), 4);
+    assert_eq!(days(0).len(), 1);
+    assert!((0..30).all(|day| first(day, DAY_MS) == first(day, DAY_MS)));
+}

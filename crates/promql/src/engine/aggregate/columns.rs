@@ -1,5 +1,5 @@
-//! `Columns`: the state of one group for `sum`, `avg`, `min`, `max`, `count`, `group`, `stddev` and `stdvar`, and of one
-//! value for `count_values`.
+//! `Columns`: the state of one group for `sum`, `avg`, `min`, `max`, `count`, `group`, `stddev` and `stdvar`, and of
+//! one value for `count_values`.
 
 use pando_model::Labels;
 
@@ -99,10 +99,20 @@ impl Columns {
         Ok(())
     }
 
-    /// Counts one more value at step `i`.
-    pub(super) fn count(&mut self, i: usize) {
-        if let Columns::Count { count } = self {
-            count[i] += 1.0;
+    /// Counts one more value at step `i`; whether it is the first one there.
+    pub(super) fn count(&mut self, i: usize) -> bool {
+        let Columns::Count { count } = self else { return false };
+        count[i] += 1.0;
+        count[i] == 1.0
+    }
+
+    /// At how many steps `state` has the first values.
+    pub(super) fn new_counts(&self, state: &PartialState) -> usize {
+        match (self, state) {
+            (Columns::Count { count }, PartialState::Count { count: more }) => {
+                count.iter().zip(more).filter(|(own, more)| **own == 0.0 && **more > 0.0).count()
+            }
+            _ => 0,
         }
     }
 

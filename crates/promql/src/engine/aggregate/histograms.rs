@@ -157,12 +157,6 @@ impl HistogramColumn {
         self.states.keys().next_back().copied()
     }
 
-    /// The same at steps later by `first_step`.
-    pub(crate) fn shifted(self, first_step: u32) -> Self {
-        let later = |(step, state): (u32, HistogramState)| (step.saturating_add(first_step), state);
-        HistogramColumn { states: self.states.into_iter().map(later).collect(), ..self }
-    }
-
     /// Adds the histograms of a series; `average` for a mean that never overflows.
     pub(super) fn add(
         &mut self,

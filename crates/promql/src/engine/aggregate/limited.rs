@@ -10,7 +10,7 @@ use pando_model::Labels;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::budget::Ledger;
-use crate::engine::vector::StepVector;
+use crate::engine::vector::{StepVector, same_labelset};
 use crate::error::QueryError;
 use crate::fragment::{Aggregation, AggregationParam};
 
@@ -47,7 +47,7 @@ impl Limited {
         Limited { rule, steps, series: BTreeMap::new(), choose_at: SERIES_MIN }
     }
 
-    /// Adds one series, or a part of one. What is kept of it is held in `ledger`.
+    /// Adds one series. What is kept of it is held in `ledger`.
     pub(super) fn add(
         &mut self,
         series: &StepVector,
@@ -58,11 +58,11 @@ impl Limited {
         {
             return Ok(());
         }
-        ledger.hold(series.samples(), series.bytes() + series.labels.heap_bytes())?;
-        if let Some(known) = self.series.get_mut(&series.labels) {
-            known.absorb(series.clone());
-            return Ok(());
+        // Names were dropped, and two series have become one.
+        if self.series.contains_key(&series.labels) {
+            return Err(same_labelset());
         }
+        ledger.hold(series.samples(), series.bytes() + series.labels.heap_bytes())?;
         self.series.insert(series.labels.clone(), series.clone());
         if self.series.len() >= self.choose_at {
             self.choose(ledger);

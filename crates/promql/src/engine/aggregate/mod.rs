@@ -69,7 +69,9 @@ impl GroupState {
             A::LimitK | A::LimitRatio => GroupState::Limited(Limited::new(aggregation, steps)),
             A::Quantile => GroupState::Gathered(Gathered::default()),
             op => {
-                ledger.hold(steps, Columns::empty_bytes(op, steps))?;
+                // Of a value few steps have any.
+                let samples = if op == A::CountValues { 0 } else { steps };
+                ledger.hold(samples, Columns::empty_bytes(op, steps))?;
                 GroupState::Columns(Columns::new(op, steps))
             }
         })
@@ -148,7 +150,7 @@ impl Aggregator {
         ledger: &mut Ledger,
     ) -> Result<(), QueryError> {
         // Values often stay as they are from step to step.
-        let mut last: Option<(SampleValue, usize)> = None;
+        let (mut last, mut counted): (Option<(SampleValue, usize)>, usize) = (None, 0);
         for i in series.presence().iter() {
             let Some(value) = series.value(i) else { continue };
             let at = match last.take() {
@@ -163,11 +165,11 @@ impl Aggregator {
             let group = &mut self.groups[at];
             group.drop_name |= series.drop_name;
             if let GroupState::Columns(columns) = &mut group.state {
-                columns.count(i);
+                counted += usize::from(columns.count(i));
             }
             last = Some((value, at));
         }
-        Ok(())
+        ledger.hold(counted, 0)
     }
 
     /// Says that histograms are ignored, where they are.
@@ -206,6 +208,9 @@ impl Aggregator {
         match (&mut group.state, partial.state) {
             (GroupState::Columns(columns), state) => {
                 group.drop_name |= partial.drop_name;
+                if self.aggregation.op == AggregateOp::CountValues {
+                    ledger.hold(columns.new_counts(&state), 0)?;
+                }
                 if !columns.merge(state, ledger)? {
                     return Err(wrong());
                 }

@@ -55,17 +55,19 @@ fn through_raw(plan: &FragmentPlan, parts: &[Vec<SeriesSamples>]) -> FragmentRes
 }
 
 fn by_steps(plan: &FragmentPlan, all: &[SeriesSamples], first: usize) -> FragmentResult {
-    let mut merge = PartialMerge::new(plan.clone(), Budget::default(), CancelFlag::new());
+    let mut parts = StepParts::new(plan, Budget::default(), CancelFlag::new());
     for (at, count) in [(0, first), (first, plan.steps.len() - first)] {
         let part = plan.with_steps(at, count).expect("steps");
+        let mut merge = PartialMerge::new(part.clone(), Budget::default(), CancelFlag::new());
         // An executor is handed what it asks for and nothing else.
         let window = part.raw();
         let read = run(&window, all.to_vec()).expect("raw").into_iter().flat_map(|b| b.raw);
         for batch in run(&part, read.collect()).expect("part") {
-            merge.push_part(at..at + count, batch).expect("fits");
+            merge.push(batch).expect("fits");
         }
+        parts.push(at, merge.finish().expect("a part")).expect("fits");
     }
-    merge.finish().expect("steps")
+    parts.finish()
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     Budget, CancelFlag, FragmentExecution, FragmentPlan, FragmentResult, FragmentSpec,
-    PartialBatch, PartialMerge, Query, QueryError, QueryOutput, SeriesSource,
+    PartialBatch, PartialMerge, Query, QueryError, QueryOutput, Read, SeriesSource, StepParts,
 };
 use pando_model::{ErrorKind, Matcher, STALE_NAN, SeriesSamples, TimeRange};
 
@@ -88,17 +88,25 @@ impl Cluster {
     fn fragment(&mut self, spec: &FragmentSpec) -> Result<FragmentResult, QueryError> {
         let plan = &spec.plan;
         let steps = plan.steps.len();
-        let cut = if self.halves && steps > 1 { 1 + self.chance.below(steps - 1) } else { steps };
-        let mut merge = PartialMerge::new(plan.clone(), Budget::default(), CancelFlag::new());
+        // Samples are asked for as a whole.
+        let whole = !self.halves || steps == 1 || matches!(plan.read, Read::Raw { .. });
+        let cut = if whole { steps } else { 1 + self.chance.below(steps - 1) };
+        let mut parts = StepParts::new(plan, Budget::default(), CancelFlag::new());
         for (first, count) in [(0, cut), (cut, steps - cut)] {
             let Some(part) = plan.with_steps(first, count) else { continue };
+            let mut merge = PartialMerge::new(part.clone(), Budget::default(), CancelFlag::new());
             for executor in &self.executors {
                 for bytes in executor.answer(&part, first == 0)? {
-                    merge.push_part(first..first + count, PartialBatch::decode(&bytes)?)?;
+                    merge.push(PartialBatch::decode(&bytes)?)?;
                 }
             }
+            let result = merge.finish()?;
+            if whole {
+                return Ok(result);
+            }
+            parts.push(first, result)?;
         }
-        merge.finish()
+        Ok(parts.finish())
     }
 }
 

@@ -96,7 +96,7 @@ async fn a_run_is_shown_with_what_each_fragment_came_to() {
     };
     let peak_samples = answer.output.stats.peak_samples;
     let mut json = JsonWriter::new();
-    explanation(&mut json, &explained);
+    explanation(&mut json, &explained.query.plan_nodes(), &explained);
     let sums = concat!(
         r#""series":2,"samples":120,"bytesRead":1000,"bytesFetched":600,"fetches":2,"#,
         r#""cacheHits":{"footers":1,"ranges":3,"folder":0},"batches":0,"partials":0"#,
