@@ -30,7 +30,7 @@ struct Difference {
 /// No release orders or hashes alike.
 const NEVER: (u32, u32) = (u32::MAX, 0);
 
-const DIFFERENCES: [Difference; 21] = [
+const DIFFERENCES: [Difference; 22] = [
     // Earlier releases sort in vain without a word.
     Difference {
         name: "sorting warns where it is without effect",
@@ -38,8 +38,9 @@ const DIFFERENCES: [Difference; 21] = [
         holds: |seen| {
             let sorts = |e: &Expr| matches!(&e.kind, ExprKind::Call(c) if c.function.name.starts_with("sort"));
             let other = |text: &&String| !text.contains("sort is ineffective for range queries");
+            let subquery = |e: &Expr| matches!(e.kind, ExprKind::Subquery(_));
             any(seen.tree, &sorts)
-                && !seen.params.instant
+                && (!seen.params.instant || any(seen.tree, &subquery))
                 && seen.is_alike_but_for_notes()
                 && seen.ours.infos == seen.theirs.infos
                 && seen.ours.warnings.iter().filter(other).eq(&seen.theirs.warnings)
@@ -218,8 +219,8 @@ const DIFFERENCES: [Difference; 21] = [
                 && metrics(&seen.ours.data) != metrics(&seen.theirs.data)
         },
     },
-    // Where there is no name, or none any more, earlier releases give one all the same; of observations that are NaN
-    // they speak at the quantile.
+    // Where there is no name, or none any more, earlier releases give one all the same, and so may say the same of
+    // several; of observations that are NaN they speak at the quantile, and of lifted buckets without how and when.
     Difference {
         name: "notes do not name what has no name",
         mended: (3, 14),
@@ -228,16 +229,32 @@ const DIFFERENCES: [Difference; 21] = [
                 let (before, after) = text.split_once(" for metric name \"").unwrap_or((text, ""));
                 let after = after.split_once('"').map_or("", |(_, after)| after);
                 let text = format!("{before}{after}");
+                let text = match (text.find(", from buckets "), text.rfind(" (")) {
+                    (Some(how), Some(place)) => format!("{}{}", &text[..how], &text[place..]),
+                    _ => text,
+                };
                 let nan = text.contains("has NaN observations");
                 let place = if nan { text.rfind(" (") } else { None };
                 text[..place.unwrap_or(text.len())].to_string()
             };
-            let same = |ours: &[String], theirs: &[String]| {
-                ours.iter().map(shown).eq(theirs.iter().map(shown))
-            };
+            let all = |texts: &[String]| texts.iter().map(shown).collect::<BTreeSet<_>>();
+            let same = |ours: &[String], theirs: &[String]| all(ours) == all(theirs);
             seen.is_alike_but_for_notes()
                 && same(&seen.ours.infos, &seen.theirs.infos)
                 && same(&seen.ours.warnings, &seen.theirs.warnings)
+        },
+    },
+    // Earlier releases point at the parentheses around an aggregation's argument.
+    Difference {
+        name: "notes of aggregations point into parentheses",
+        mended: (3, 14),
+        holds: |seen| {
+            let place = |text: &String| text[..text.rfind(" (").unwrap_or(text.len())].to_string();
+            let all = |texts: &[String]| texts.iter().map(place).collect::<BTreeSet<_>>();
+            matches!(&seen.tree.unwrapped().kind, ExprKind::Aggregate(a) if matches!(a.expr.kind, ExprKind::Paren(_)))
+                && seen.is_alike_but_for_notes()
+                && all(&seen.ours.infos) == all(&seen.theirs.infos)
+                && all(&seen.ours.warnings) == all(&seen.theirs.warnings)
         },
     },
     // A sum of floats and of histograms that do not fit together is nothing; which of both is said first, and the other
