@@ -37,7 +37,7 @@ const SOURCE_SAMPLES_MIN: usize = 1 << 10;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExecutorLimits {
     /// Fragments and lookups that run at the same time; more wait. Default: 32, so that all
-    /// queries of one frontend (20) may run over the shards of a member.
+    /// queries of one frontend (20) may run at a member, and some of them in two parts by steps.
     pub fragments_max: usize,
     /// How long one waits for its turn before it is refused. Default: 30 s.
     pub patience: Duration,

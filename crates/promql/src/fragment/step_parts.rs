@@ -1,7 +1,7 @@
 //! `StepParts`: the results of a fragment over parts of its steps become one result.
 //!
-//! Each part is merged by itself ([`super::PartialMerge`]), so that a part costs its own steps alone; what it comes to is
-//! final, and only has to be put in its place.
+//! Each part is merged by itself ([`super::PartialMerge`]), so that a part costs its own steps alone; what it comes to
+//! is final, and only has to be put in its place.
 
 use std::collections::BTreeSet;
 

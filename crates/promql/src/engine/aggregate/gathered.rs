@@ -14,7 +14,7 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// Adds one more column with the labels of the group, to one that has no step in common with it where that is
-    /// found at once: parts of a query by steps, or series that follow each other. What is kept is held in `ledger`.
+    /// found at once, as with series that follow each other. What is kept is held in `ledger`.
     pub(super) fn add(
         &mut self,
         column: StepVector,
