@@ -28,6 +28,7 @@ fn plan(read: Read, op: Option<AggregateOp>, steps: i64) -> FragmentPlan {
         delayed_name_removal: false,
         count_samples: false,
         statistics: false,
+        hints_back_ms: 0,
     }
 }
 

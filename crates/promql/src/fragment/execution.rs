@@ -137,7 +137,7 @@ impl FragmentExecution {
     fn push_series(&mut self, mut series: SeriesSamples, steady: bool) -> Result<(), QueryError> {
         self.ledger.check_cancel()?;
         if self.plan.statistics {
-            drop_buckets(&mut series.histograms);
+            drop_buckets(&mut series, self.plan.hints_back_ms);
         }
         if let Output::Raw(kept) = &mut self.output {
             if let Some(part) = within(series, &self.plan) {

@@ -80,6 +80,7 @@ fn plans() -> Vec<FragmentPlan> {
                     aggregations: aggregation.iter().cloned().collect(),
                     delayed_name_removal: false,
                     statistics,
+                    hints_back_ms: if statistics { 20_000 } else { 0 },
                     count_samples: false,
                 });
             }
@@ -113,6 +114,7 @@ fn ruled_plans() -> Vec<FragmentPlan> {
         read,
         aggregations,
         statistics: false,
+        hints_back_ms: 0,
         count_samples: false,
         ..plans().swap_remove(0)
     };

@@ -145,6 +145,10 @@ pub struct FragmentPlan {
     /// Whether of histograms only count, sum and counter resets are needed: buckets are dropped as they are read.
     /// An executor that does not know of it keeps them, which does no harm.
     pub statistics: bool,
+    /// How old a histogram may be, ms, for the next one to be compared with it: whether that follows a reset. Samples
+    /// are read so much farther back, so that it does not depend on where a query begins. 0 where only histograms of
+    /// one window are compared, however old. An executor that does not know of it finds out less of the first ones.
+    pub hints_back_ms: i64,
     /// Whether the samples that each step looks at are counted. An executor that does not know of it counts none.
     pub count_samples: bool,
 }
@@ -162,6 +166,12 @@ impl FragmentPlan {
             }
             Read::Raw { window_ms } => (*window_ms, 0),
         };
+        let hints_back_ms = match self.read {
+            // Of another plan, whose window it has.
+            Read::Raw { .. } => 0,
+            _ => self.hints_back_ms,
+        };
+        let back_ms = back_ms.saturating_add(hints_back_ms);
         Window {
             after_ms: self.steps.start_ms().saturating_sub(back_ms),
             upto_ms: self.steps.last_ms().saturating_add(ahead_ms),
@@ -208,6 +218,7 @@ impl FragmentPlan {
             aggregations: _,
             delayed_name_removal,
             statistics,
+            hints_back_ms,
             count_samples,
         } = self;
         *matchers == other.matchers
@@ -215,6 +226,7 @@ impl FragmentPlan {
             && *read == other.read
             && *delayed_name_removal == other.delayed_name_removal
             && *statistics == other.statistics
+            && *hints_back_ms == other.hints_back_ms
             && *count_samples == other.count_samples
     }
 

@@ -141,6 +141,7 @@ mod tests {
             aggregations: Vec::new(),
             delayed_name_removal: false,
             statistics: false,
+            hints_back_ms: 0,
             count_samples: false,
         }
     }

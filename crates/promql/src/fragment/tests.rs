@@ -126,6 +126,7 @@ fn plan(read: Read, aggregation: Option<Aggregation>) -> FragmentPlan {
         aggregations: aggregation.into_iter().collect(),
         delayed_name_removal: false,
         statistics: false,
+        hints_back_ms: 0,
         count_samples: false,
     }
 }
@@ -350,6 +351,23 @@ fn plans_say_which_samples_they_need() {
     assert_eq!((b.range.min_ms, b.range.max_ms), (-199_999, 100_001));
     assert!(!rate.plan.aggregations.is_empty());
     assert_eq!(b.plan.steps.len(), 1);
+}
+
+#[test]
+fn what_is_read_for_hints_is_said_once() {
+    let query = Query::parse(
+        "histogram_count(sum_over_time(h[2m])) + histogram_count(rate(h[2m]))",
+        QueryParams { lookback_ms: 90_000, ..QueryParams::instant(600_000) },
+    )
+    .expect("a query");
+    let [sum, rate] = query.fragments() else { panic!("two fragments") };
+    assert_eq!((sum.range.min_ms, rate.range.min_ms), (390_001, 480_001));
+    for plan in [&sum.plan, &rate.plan, &sum.plan.raw()] {
+        assert_eq!(FragmentPlan::decode(&plan.encode()).as_ref(), Ok(plan));
+    }
+    assert_eq!(sum.plan.raw().window(), sum.plan.window());
+    let broken = FragmentPlan { hints_back_ms: -1, ..sum.plan.clone() };
+    assert!(matches!(FragmentPlan::decode(&broken.encode()), Err(QueryError::Corrupt { .. })));
 }
 
 /// Plans and results travel between members of two versions. A changed hash is a changed format: it

@@ -3,7 +3,7 @@
 use pando_model::{Labels, METRIC_NAME, MatchOp, Matcher, Window};
 
 use super::invariant::is_step_invariant;
-use super::statistics::{asks_for_statistics, passes_statistics};
+use super::statistics::{asks_for_statistics, needs_hints, passes_statistics};
 use super::{
     AggregateNode, BinaryNode, CallNode, Leaf, Node, Plan, RangeNode, RangeSource, SubqueryNode,
 };
@@ -54,7 +54,9 @@ impl Builder<'_> {
                 let when = self.when(&matrix.selector, steps)?;
                 let window_ms = self.positive(&matrix.range)?;
                 let rules = RangeRules { edges: self.edges(&matrix.selector), starts: false };
-                let plan = self.raw_plan(&matrix.selector, when.steps, window_ms, rules);
+                let (range_ms, function) = (window_ms, RangeFunction::Last);
+                let read = Read::Range { range_ms, rules, function, args: Vec::new() };
+                let plan = self.fragment_plan(&matrix.selector, when.steps, read).raw();
                 let leaf = self.leaf(plan, expr.pos, expr.pos)?;
                 let upto_ms = when.steps.last_ms();
                 let window = Window { after_ms: upto_ms.saturating_sub(window_ms), upto_ms };
@@ -225,7 +227,8 @@ impl Builder<'_> {
                 rules = self.range_rules(&matrix.selector, function, call)?;
                 let when = self.when(&matrix.selector, steps)?;
                 let range_ms = self.positive(&matrix.range)?;
-                let plan = self.raw_plan(&matrix.selector, when.steps, range_ms, rules);
+                let read = Read::Range { range_ms, rules, function, args: Vec::new() };
+                let plan = self.fragment_plan(&matrix.selector, when.steps, read).raw();
                 let leaf = self.leaf(plan, range.pos, range.pos)?;
                 (RangeSource::Raw(leaf.fragment), range_ms, when.steps)
             }
@@ -336,25 +339,13 @@ impl Builder<'_> {
         Ok(self.fragment_plan(selector, when.steps, read))
     }
 
-    /// The plan that reads the samples which a range function at `steps` needs.
-    fn raw_plan(
-        &self,
-        selector: &VectorSelector,
-        steps: Steps,
-        range_ms: i64,
-        rules: RangeRules,
-    ) -> FragmentPlan {
-        let (function, args) = (RangeFunction::Last, Vec::new());
-        let read = Read::Range { range_ms, rules, function, args };
-        self.fragment_plan(selector, steps, read).raw()
-    }
-
     pub(super) fn fragment_plan(
         &self,
         selector: &VectorSelector,
         steps: Steps,
         read: Read,
     ) -> FragmentPlan {
+        let hints = self.statistics && needs_hints(&read);
         FragmentPlan {
             matchers: selector.matchers.clone(),
             steps,
@@ -362,6 +353,7 @@ impl Builder<'_> {
             aggregations: Vec::new(),
             delayed_name_removal: self.params.features.delayed_name_removal,
             statistics: self.statistics,
+            hints_back_ms: if hints { self.params.lookback_ms } else { 0 },
             count_samples: self.params.count_samples,
         }
     }

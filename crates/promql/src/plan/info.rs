@@ -87,6 +87,7 @@ impl Builder<'_> {
             aggregations: Vec::new(),
             delayed_name_removal: self.params.features.delayed_name_removal,
             statistics: false,
+            hints_back_ms: 0,
             count_samples: self.params.count_samples,
         };
         let info = Node::Fragment(self.leaf(plan, base.pos, base.pos)?);

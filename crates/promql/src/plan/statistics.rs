@@ -1,6 +1,7 @@
 //! Where counts and sums of histograms are all that is asked for, so that their buckets need not be read.
 
 use crate::engine::range::RangeFunction;
+use crate::fragment::Read;
 use crate::syntax::ast::AggregateOp;
 use crate::syntax::{Expr, ExprKind};
 
@@ -28,6 +29,19 @@ pub(super) fn passes_statistics(expr: &Expr) -> bool {
                     | Some(R::Sum | R::Avg | R::Last | R::First)
             );
             computes && matches!(range, Some(ExprKind::Matrix(_)))
+        }
+        _ => false,
+    }
+}
+
+/// Whether it matters for what is made of `read` which of its first histograms follow a reset. Rates compare the samples
+/// that they have.
+pub(super) fn needs_hints(read: &Read) -> bool {
+    use RangeFunction as R;
+    match read {
+        Read::Instant { timestamp, .. } => !timestamp,
+        Read::Range { function, .. } => {
+            matches!(function, R::Sum | R::Avg | R::Last | R::First)
         }
         _ => false,
     }

@@ -292,6 +292,32 @@ fn counts_and_sums_of_histograms_need_no_buckets() {
     assert_eq!(statistics("histogram_count(h) / histogram_quantile(0.5, h)"), [true, false]);
 }
 
+/// The first histogram of the range follows no reset, the second does: the first has that of the one before the range.
+#[test]
+fn resets_at_the_first_sample_of_a_range_are_known() {
+    let mut source = MemorySource::new();
+    let labels = Labels::from_pairs([("__name__", "h")]);
+    for (minute, count) in [(8, 5.0), (9, 6.0), (10, 7.0), (11, 2.0)] {
+        let histogram = Histogram { count, sum: 1.0, ..Histogram::default() };
+        source.add(&labels, minute * 60_000, SampleValue::Histogram(Arc::new(histogram)));
+    }
+    for function in ["sum_over_time", "avg_over_time"] {
+        let warned = |of: &str, minute: i64| {
+            let text = format!("{of}{function}(h[2m]))");
+            let answer = ask(&text, QueryParams::instant(minute * 60_000), &source).expect(&text);
+            answer.warnings.iter().any(|text| text.contains("conflicting counter resets"))
+        };
+        assert!(warned("histogram_count(", 11), "{function}");
+        assert!(!warned("histogram_count(", 10), "{function}");
+        // An older one is not compared, wherever the query begins.
+        let far = QueryParams { lookback_ms: 59_999, ..QueryParams::instant(660_000) };
+        let text = format!("histogram_count({function}(h[2m]))");
+        assert_eq!(ask(&text, far, &source).expect(&text).warnings, Vec::<String>::new());
+        // With buckets nothing is found out, as in Prometheus.
+        assert!(!warned("histogram_quantile(0.5, ", 11), "{function}");
+    }
+}
+
 #[test]
 fn comparisons_of_duplicates_fail_only_where_something_is_compared() {
     let mut source = source(&[("dup", "a", 1.0, 0.0), ("dup", "b", 1.0, 0.0)]);

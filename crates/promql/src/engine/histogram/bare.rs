@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
-use pando_model::{Histogram, ResetHint};
+use pando_model::{Histogram, ResetHint, SeriesSamples};
 
 use super::is_reset;
 
 /// Drops the buckets of a series' histograms. Resets, which show in the buckets too, are found out before and noted
-/// as hints, where none is given.
-pub(crate) fn drop_buckets(histograms: &mut [(u32, Arc<Histogram>)]) {
-    let mut before: Option<Arc<Histogram>> = None;
-    for (_, h) in histograms {
-        let hint = match (h.reset_hint, &before) {
-            (ResetHint::Unknown, Some(before)) if is_reset(h, before) => ResetHint::Reset,
-            (ResetHint::Unknown, Some(_)) => ResetHint::NotReset,
-            (hint, _) => hint,
-        };
+/// as hints, where none is given: by the histogram before, if it is not more than `within_ms` older or that is 0.
+pub(crate) fn drop_buckets(series: &mut SeriesSamples, within_ms: i64) {
+    let mut before: Option<(i64, Arc<Histogram>)> = None;
+    for (at, h) in &mut series.histograms {
+        let t = series.axis[*at as usize];
+        let near = |then: i64| within_ms == 0 || t.saturating_sub(then) <= within_ms;
+        let hint =
+            match (h.reset_hint, &before) {
+                (ResetHint::Unknown, Some((then, before))) if near(*then) => {
+                    if is_reset(h, before) { ResetHint::Reset } else { ResetHint::NotReset }
+                }
+                (hint, _) => hint,
+            };
         let bare = Histogram {
             integer: h.integer,
             // Exponential and custom buckets are still not to be mixed.
@@ -27,7 +31,7 @@ pub(crate) fn drop_buckets(histograms: &mut [(u32, Arc<Histogram>)]) {
         };
         let whole = std::mem::replace(h, Arc::new(bare));
         if !whole.is_stale() {
-            before = Some(whole);
+            before = Some((t, whole));
         }
     }
 }

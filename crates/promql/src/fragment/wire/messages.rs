@@ -40,6 +40,9 @@ pub(super) struct PlanMessage {
     /// A hint: who does not know it counts nothing.
     #[prost(bool, tag = "16")]
     pub(super) count_samples: bool,
+    /// A hint: who does not know it knows of fewer resets.
+    #[prost(sint64, tag = "17")]
+    pub(super) hints_back_ms: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

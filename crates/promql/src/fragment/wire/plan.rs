@@ -110,6 +110,7 @@ impl FragmentPlan {
             lookback_ms,
             start_timestamps: rules.starts,
             count_samples: self.count_samples,
+            hints_back_ms: self.hints_back_ms,
         };
         message.encode_to_vec()
     }
@@ -177,7 +178,11 @@ impl FragmentPlan {
             return Err(corrupt(format!("aggregations={got} aggregations_max={max}")));
         }
         let aggregations = messages.into_iter().map(aggregation).collect::<Result<_, _>>()?;
-        let PlanMessage { delayed_name_removal, statistics, count_samples, .. } = message;
+        let PlanMessage { delayed_name_removal, statistics, count_samples, hints_back_ms, .. } =
+            message;
+        if hints_back_ms < 0 {
+            return Err(corrupt(format!("hints_back_ms={hints_back_ms}")));
+        }
         Ok(FragmentPlan {
             matchers,
             steps,
@@ -185,6 +190,7 @@ impl FragmentPlan {
             aggregations,
             delayed_name_removal,
             statistics,
+            hints_back_ms,
             count_samples,
         })
     }
