@@ -18,14 +18,12 @@ use crate::block_store::BlockStore;
 use crate::block_stream::{BlockStream, Held};
 use crate::error::ExecuteError;
 use crate::execution_stats::ExecutionStats;
+use crate::lanes::{Lanes, blocking};
 use crate::live::{self, LiveShards};
 use crate::lookup::{self, Found, Lookup};
-use crate::merge::{MergedSeries, PartStream};
+use crate::merge::{MergedSeries, PartStream, SeriesParts};
 use crate::sources::{LiveSource, Sources};
 
-/// Samples of one batch that is handed to the engine: some MiB, so that many fragments fit into memory, and so many
-/// that waking another thread for them costs little.
-const BATCH_SAMPLES: usize = 1 << 20;
 /// Samples that one source hands over at a time, where there are few; and all blocks of a fragment
 /// together, where there are many.
 const SOURCE_SAMPLES: usize = 64 << 10;
@@ -43,11 +41,32 @@ pub struct ExecutorLimits {
     pub patience: Duration,
     /// Blocks of one fragment that are opened at the same time. Default: 8.
     pub opens_max: usize,
+    /// Threads that work for fragments beside one for each of them. Default: as many as there are processors, without
+    /// the one that reads.
+    pub lanes_max: usize,
+    /// Samples of one batch that is handed to the engine. Default: 1 Mi, which are some MiB, so that many fragments fit
+    /// into memory, and so many that waking another thread for them costs little.
+    pub batch_samples: usize,
 }
 
 impl Default for ExecutorLimits {
     fn default() -> Self {
-        ExecutorLimits { fragments_max: 32, patience: Duration::from_secs(30), opens_max: 8 }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        ExecutorLimits {
+            fragments_max: 32,
+            patience: Duration::from_secs(30),
+            opens_max: 8,
+            lanes_max: processors - 1,
+            batch_samples: 1 << 20,
+        }
+    }
+}
+
+impl ExecutorLimits {
+    /// Of fragments, and of further threads.
+    fn semaphores(self) -> (Arc<Semaphore>, Arc<Semaphore>) {
+        let of = |permits| Arc::new(Semaphore::new(permits));
+        (of(self.fragments_max), of(self.lanes_max))
     }
 }
 
@@ -60,6 +79,7 @@ pub struct Executor {
     clock: SharedClock,
     limits: ExecutorLimits,
     turns: Arc<Semaphore>,
+    lanes: Arc<Semaphore>,
 }
 
 impl Executor {
@@ -71,14 +91,15 @@ impl Executor {
         clock: SharedClock,
     ) -> Self {
         let limits = ExecutorLimits::default();
-        let turns = Arc::new(Semaphore::new(limits.fragments_max));
-        Executor { blocks, live, channels, clock, limits, turns }
+        let (turns, lanes) = limits.semaphores();
+        Executor { blocks, live, channels, clock, limits, turns, lanes }
     }
 
     /// The same with other limits.
     #[must_use]
     pub fn with_limits(self, limits: ExecutorLimits) -> Self {
-        Executor { limits, turns: Arc::new(Semaphore::new(limits.fragments_max)), ..self }
+        let (turns, lanes) = limits.semaphores();
+        Executor { limits, turns, lanes, ..self }
     }
 
     /// Waits for a turn.
@@ -116,22 +137,16 @@ impl Executor {
         let held = Held { bytes: Arc::default(), bytes_max: budget.bytes_max };
         let streams = self.open(sources, wanted, held, &reads).await?;
         let mut merged = MergedSeries::new(streams);
-        let mut execution = FragmentExecution::new(plan, budget, cancel.clone());
-        let mut axes = JoinedAxes::default();
-        while let Some(batch) = merged.next_batch(BATCH_SAMPLES).await? {
+        let begin = || FragmentExecution::new(plan.clone(), budget, cancel.clone());
+        let mut lanes = Lanes::new(self.lanes.clone(), |all: &mut FragmentExecution, later| {
+            Ok(all.absorb(later)?)
+        });
+        while let Some(batch) = merged.next_batch(self.limits.batch_samples).await? {
             cancel.check()?;
-            // The engine works for milliseconds at a time: not on a thread that serves sockets.
-            (execution, axes) = blocking(move || {
-                for parts in batch {
-                    // One at a time: its samples stay in the processor's cache until it is done.
-                    if let Some((series, steady)) = parts.join(&mut axes)? {
-                        execution.push(series, steady)?;
-                    }
-                }
-                Ok((execution, axes))
-            })
-            .await?;
+            let execution = begin();
+            lanes.begin(move || run(execution, batch)).await?;
         }
+        let execution = lanes.finish().await?.unwrap_or_else(begin);
         let read = execution.stats();
         let (mut batches, mut partials) = (0, 0);
         for batch in blocking(move || Ok(execution.finish()?)).await? {
@@ -267,14 +282,19 @@ async fn some_at_once<T>(
     Ok(results)
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ExecuteError> + Send + 'static,
-) -> Result<T, ExecuteError> {
-    let stopped = |_| ExecuteError::Live {
-        kind: ErrorKind::Internal,
-        message: "the engine stopped with a fault of its own".to_string(),
-    };
-    tokio::task::spawn_blocking(work).await.map_err(stopped)?
+/// Runs `execution` over a batch. The engine works for milliseconds at a time: not on a thread that serves sockets.
+fn run(
+    mut execution: FragmentExecution,
+    batch: Vec<SeriesParts>,
+) -> Result<FragmentExecution, ExecuteError> {
+    let mut axes = JoinedAxes::default();
+    for parts in batch {
+        // One at a time: its samples stay in the processor's cache until it is done.
+        if let Some((series, steady)) = parts.join(&mut axes)? {
+            execution.push(series, steady)?;
+        }
+    }
+    Ok(execution)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod error;
 mod execution_stats;
 mod executor;
 mod grpc;
+mod lanes;
 mod live;
 mod lookup;
 mod merge;

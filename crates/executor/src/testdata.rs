@@ -38,6 +38,26 @@ pub(crate) fn holding(id: u128, values: &[f64]) -> BuiltBlock {
     writer.finish().expect("a block")
 }
 
+/// A block with three samples of each of `count` series, whose sums depend on their order.
+pub(crate) fn several(id: u128, count: usize) -> BuiltBlock {
+    let source = BlockSource::Generation(GenerationId { shard: ShardId(1), cut: Cut(id as u64) });
+    let mut writer = BlockWriter::new(BlockOptions::new(BlockId(id), source, 0));
+    let tenant = TenantId::default_tenant();
+    let series = |i: usize| {
+        let labels = Labels::from_pairs([("__name__", "m".to_string()), ("i", i.to_string())]);
+        let key = SeriesKey::of(&tenant, &labels);
+        let value =
+            |t: i64| (t, SampleValue::Float((i as f64 + 0.1) * 1e15_f64.powi(i as i32 % 2)));
+        SeriesSamples::from_values(labels, key, (1_000..1_003).map(value))
+    };
+    let mut all: Vec<SeriesSamples> = (0..count).map(series).collect();
+    all.sort_by_key(|series| series.key);
+    for series in all {
+        writer.push(&tenant, series, None).expect("in order");
+    }
+    writer.finish().expect("a block")
+}
+
 /// All keys of `blocks`.
 pub(crate) fn sources(blocks: Vec<BlockRecord>) -> Sources {
     Sources {

@@ -124,6 +124,11 @@ impl Ledger {
         self.held.subtract(samples, bytes);
     }
 
+    /// Takes what `other` holds, too, or refuses.
+    pub(crate) fn take_over(&mut self, other: &Ledger) -> Result<(), QueryError> {
+        self.hold(other.held.samples as usize, other.held.bytes as usize)
+    }
+
     /// Takes in what waits for its use, or refuses.
     pub(crate) fn hold_input(&mut self, samples: usize, bytes: usize) -> Result<(), QueryError> {
         self.inputs.add(samples, bytes);

@@ -11,7 +11,7 @@ use pando_runtime::ManualClock;
 use super::*;
 use crate::block_store::BlockStoreConfig;
 use crate::live::NoLiveShards;
-use crate::testdata::{CountingStore, built, holding, put, sources};
+use crate::testdata::{CountingStore, built, holding, put, several, sources};
 
 fn executor(store: Arc<dyn object_store::ObjectStore>, limits: ExecutorLimits) -> Executor {
     let blocks = BlockStore::new(store, &BlockStoreConfig::default());
@@ -168,4 +168,35 @@ async fn each_fragment_counts_its_own_reads_by_where_they_came_from() {
     let kept = reads(&on(blocks, ExecutorLimits::default())).await;
     assert_eq!((kept.fetches, kept.bytes_fetched, kept.range_hits), (0, 0, 0));
     assert_eq!((kept.folder_hits, kept.bytes_read), (first.fetches, first.bytes_read));
+}
+
+/// Batches of one series each, worked on by one thread or several: the same bytes come out.
+#[tokio::test]
+async fn an_answer_does_not_depend_on_the_number_of_threads() {
+    let (store, block) = (Arc::new(CountingStore::default()), several(1, 9));
+    put(store.as_ref(), block.record.id, block.bytes.clone()).await;
+    let sources = sources(vec![block.record.clone()]);
+    let mut answers = Vec::new();
+    for lanes_max in [0, 1, 4] {
+        let limits = ExecutorLimits { lanes_max, batch_samples: 1, ..ExecutorLimits::default() };
+        let (out, mut batches) = mpsc::channel(16);
+        let stats = executor(store.clone(), limits)
+            .execute(&sources, plan(), Budget::default(), CancelFlag::new(), &out)
+            .await
+            .expect("read");
+        assert_eq!((stats.series, stats.samples, stats.partials), (9, 27, 1));
+        drop(out);
+        let mut answer = Vec::new();
+        while let Some(batch) = batches.recv().await {
+            answer.push(batch.encode());
+        }
+        answers.push(answer);
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
+    let small = Budget { series_max: 8, ..Budget::default() };
+    let (out, _batches) = mpsc::channel(16);
+    let limits = ExecutorLimits { lanes_max: 4, batch_samples: 1, ..ExecutorLimits::default() };
+    let executor = executor(store, limits);
+    let error = executor.execute(&sources, plan(), small, CancelFlag::new(), &out).await;
+    assert!(error.expect_err("nine").to_string().contains("series_max=8"));
 }

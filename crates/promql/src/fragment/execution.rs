@@ -137,7 +137,8 @@ impl FragmentExecution {
     fn push_series(&mut self, mut series: SeriesSamples, steady: bool) -> Result<(), QueryError> {
         self.ledger.check_cancel()?;
         if self.plan.statistics {
-            drop_buckets(&mut series, self.plan.hints_back_ms);
+            let within_ms = Some(self.plan.hints_back_ms).filter(|back_ms| *back_ms > 0);
+            drop_buckets(&mut series, within_ms);
         }
         if let Output::Raw(kept) = &mut self.output {
             if let Some(part) = within(series, &self.plan) {
@@ -241,6 +242,52 @@ impl FragmentExecution {
             // Counted by whoever evaluates them.
             Read::Raw { .. } => {}
         }
+    }
+
+    /// Takes in what another execution of the plan has read: other series, later in the order of keys. That two halves
+    /// come together makes an answer that neither depends on how many threads there are nor on which of them was done
+    /// first. Each has had the whole budget for itself; here they share it.
+    ///
+    /// # Errors
+    /// A budget, cancellation, or two series that became one by losing their names.
+    pub fn absorb(&mut self, later: FragmentExecution) -> Result<(), QueryError> {
+        let FragmentExecution { output, hashes, notes, stats, step_samples, mut ledger, .. } =
+            later;
+        self.stats.series += stats.series;
+        self.stats.samples += stats.samples;
+        self.ledger.check_series(self.stats.series)?;
+        match (&mut self.output, output) {
+            (Output::Aggregated(all), Output::Aggregated(more)) => {
+                for ((number, into), mut from) in (0..).zip(all).zip(more) {
+                    into.notes.append(&mut from.notes);
+                    for group in from.into_partials(number, &mut ledger)? {
+                        into.merge(group, &mut self.ledger)?;
+                    }
+                }
+            }
+            (Output::Series(all), Output::Series(mut more)) => {
+                self.ledger.take_over(&ledger)?;
+                all.append(&mut more);
+            }
+            (Output::Raw(all), Output::Raw(mut more)) => {
+                self.ledger.take_over(&ledger)?;
+                all.append(&mut more);
+            }
+            _ => return Err(QueryError::Internal("executions of two plans".to_string())),
+        }
+        self.ledger.peak_samples = self.ledger.peak_samples.max(ledger.peak_samples);
+        for hash in hashes.into_iter().flatten() {
+            self.ledger.hold(0, HASH_BYTES)?;
+            if !self.hashes.get_or_insert_default().insert(hash) {
+                return Err(same_labelset());
+            }
+        }
+        for (site, note) in notes {
+            add_note(&mut self.notes, site, note);
+        }
+        let counted = self.step_samples.iter_mut();
+        counted.zip(&step_samples).for_each(|(all, more)| *all = all.saturating_add(*more));
+        Ok(())
     }
 
     /// The result as batches of bounded size, groups in the order of their labels. Never empty: the last batch

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pando_model::{Labels, Matcher, STALE_NAN, SampleValue, SeriesKey, SeriesSamples};
 use proptest::prelude::*;
 
+use super::tests::absorbed;
 use super::*;
 use crate::budget::{Budget, CancelFlag};
 use crate::engine::histogram::testdata::{anything, close, custom, exponential};
@@ -179,6 +180,7 @@ proptest! {
             let context = format!("{plan:?}");
             let whole = merged(&plan, &plan, std::slice::from_ref(&all)).expect("whole");
             assert_same(&whole, &merged(&plan, &plan, &parts).expect("split"), &context);
+            assert_same(&whole, &absorbed(&plan, &parts).expect("absorbed"), &context);
             // Executors that only know how to read.
             let raw = merged(&plan, &plan.raw(), &parts).expect("raw");
             assert_same(&whole, &raw, &context);

@@ -37,6 +37,27 @@ fn run(plan: &FragmentPlan, series: Vec<SeriesSamples>) -> Result<Vec<PartialBat
     execution.finish()
 }
 
+/// Executes `plan` over every part on its own, at one executor.
+pub(super) fn absorbed(
+    plan: &FragmentPlan,
+    parts: &[Vec<SeriesSamples>],
+) -> Result<FragmentResult, QueryError> {
+    let begin = || FragmentExecution::new(plan.clone(), Budget::default(), CancelFlag::new());
+    let mut all = begin();
+    for part in parts {
+        let mut execution = begin();
+        execution.push_batch(part.clone())?;
+        all.absorb(execution)?;
+    }
+    let samples = parts.iter().flatten().map(SeriesSamples::len).sum::<usize>();
+    assert_eq!(all.stats().samples, samples as u64);
+    let mut merge = PartialMerge::new(plan.clone(), Budget::default(), CancelFlag::new());
+    for batch in all.finish()? {
+        merge.push(PartialBatch::decode(&batch.encode())?)?;
+    }
+    merge.finish()
+}
+
 /// Executes `plan` over every part on its own, through the wire, and merges.
 fn merged(plan: &FragmentPlan, parts: &[Vec<SeriesSamples>]) -> Result<FragmentResult, QueryError> {
     let mut merge = PartialMerge::new(plan.clone(), Budget::default(), CancelFlag::new());
@@ -173,6 +194,7 @@ proptest! {
                 };
                 let whole = merged(&plan, std::slice::from_ref(&all)).expect("whole");
                 same(&whole, &merged(&plan, &parts).expect("split"));
+                same(&whole, &absorbed(&plan, &parts).expect("absorbed"));
                 // Executors that only know how to read.
                 let mut raw = PartialMerge::new(plan.clone(), Budget::default(), CancelFlag::new());
                 for part in &parts {
@@ -271,12 +293,13 @@ fn equal_label_sets_are_found_across_executors() {
         let plan =
             FragmentPlan { matchers: matchers.clone(), ..plan(reads()[2].clone(), aggregation) };
         for parts in [vec![vec![a.clone(), b.clone()]], vec![vec![a.clone()], vec![b.clone()]]] {
-            let error = merged(&plan, &parts).expect_err("a collision");
-            assert_eq!(
-                error.to_string(),
-                "vector cannot contain metrics with the same labelset",
-                "{plan:?}"
-            );
+            for answer in [merged(&plan, &parts), absorbed(&plan, &parts)] {
+                assert_eq!(
+                    answer.expect_err("a collision").to_string(),
+                    "vector cannot contain metrics with the same labelset",
+                    "{plan:?}"
+                );
+            }
         }
     }
 }
@@ -354,19 +377,30 @@ fn plans_say_which_samples_they_need() {
 }
 
 #[test]
-fn what_is_read_for_hints_is_said_once() {
-    let query = Query::parse(
-        "histogram_count(sum_over_time(h[2m])) + histogram_count(rate(h[2m]))",
-        QueryParams { lookback_ms: 90_000, ..QueryParams::instant(600_000) },
-    )
-    .expect("a query");
-    let [sum, rate] = query.fragments() else { panic!("two fragments") };
-    assert_eq!((sum.range.min_ms, rate.range.min_ms), (390_001, 480_001));
-    for plan in [&sum.plan, &rate.plan, &sum.plan.raw()] {
-        assert_eq!(FragmentPlan::decode(&plan.encode()).as_ref(), Ok(plan));
+fn what_is_read_for_hints_is_read_where_sums_ask() {
+    let spec = |text: &str| {
+        let params = QueryParams { lookback_ms: 90_000, ..QueryParams::instant(600_000) };
+        let query = Query::parse(text, params).expect(text);
+        let [spec] = query.fragments() else { panic!("{text}: one fragment") };
+        spec.clone()
+    };
+    for (text, min_ms) in [
+        ("histogram_count(sum_over_time(h[2m]))", 390_001),
+        ("histogram_avg(sum(last_over_time(h[2m])))", 390_001),
+        ("histogram_sum(-avg(h))", 420_001),
+        ("histogram_count(last_over_time(h[2m]))", 480_001),
+        ("histogram_count(sum(rate(h[2m])))", 480_001),
+        ("sum(histogram_count(h))", 510_001),
+        ("sum(h)", 510_001),
+    ] {
+        let FragmentSpec { plan, range, .. } = spec(text);
+        assert_eq!(range.min_ms, min_ms, "{text}");
+        assert_eq!(plan.raw().window(), plan.window(), "{text}");
+        for plan in [plan.raw(), plan] {
+            assert_eq!(FragmentPlan::decode(&plan.encode()), Ok(plan), "{text}");
+        }
     }
-    assert_eq!(sum.plan.raw().window(), sum.plan.window());
-    let broken = FragmentPlan { hints_back_ms: -1, ..sum.plan.clone() };
+    let broken = FragmentPlan { hints_back_ms: -1, ..spec("m").plan };
     assert!(matches!(FragmentPlan::decode(&broken.encode()), Err(QueryError::Corrupt { .. })));
 }
 

@@ -3,7 +3,7 @@
 use pando_model::{Labels, METRIC_NAME, MatchOp, Matcher, Window};
 
 use super::invariant::is_step_invariant;
-use super::statistics::{asks_for_statistics, needs_hints, passes_statistics};
+use super::statistics::{asks_for_statistics, needs_hints, passes_statistics, sums_series};
 use super::{
     AggregateNode, BinaryNode, CallNode, Leaf, Node, Plan, RangeNode, RangeSource, SubqueryNode,
 };
@@ -25,7 +25,7 @@ const GRID_STEPS_MAX: usize = 10_000_000;
 /// Plans `expr`, which was read from `text`.
 pub(crate) fn build(expr: &Expr, text: &str, params: &QueryParams) -> Result<Plan, QueryError> {
     let (fragments, uses) = Default::default();
-    let mut builder = Builder { text, params, statistics: false, fragments, uses };
+    let mut builder = Builder { text, params, statistics: false, summed: false, fragments, uses };
     let root = builder.root(expr)?;
     Ok(Plan { root, fragments: builder.fragments, uses: builder.uses })
 }
@@ -35,6 +35,8 @@ pub(super) struct Builder<'a> {
     pub(super) params: &'a QueryParams,
     /// Whether what is planned is asked for counts and sums of histograms only.
     statistics: bool,
+    /// Whether histograms of several series are added on the way there.
+    summed: bool,
     fragments: Vec<FragmentSpec>,
     uses: Vec<Vec<u32>>,
 }
@@ -75,10 +77,12 @@ impl Builder<'_> {
         if steps.len() > 1 && is_step_invariant(expr) {
             return self.node(expr, steps.first()).map(Node::once);
         }
-        let around = self.statistics;
-        self.statistics = asks_for_statistics(expr) || (around && passes_statistics(expr));
+        let (around, summed) = (self.statistics, self.summed);
+        let passes = around && passes_statistics(expr);
+        self.statistics = passes || asks_for_statistics(expr);
+        self.summed = passes && (summed || sums_series(expr));
         let node = self.node_within(expr, steps);
-        self.statistics = around;
+        (self.statistics, self.summed) = (around, summed);
         node.map(|node| node.at(expr.pos))
     }
 
@@ -345,7 +349,7 @@ impl Builder<'_> {
         steps: Steps,
         read: Read,
     ) -> FragmentPlan {
-        let hints = self.statistics && needs_hints(&read);
+        let hints = self.statistics && needs_hints(&read, self.summed);
         FragmentPlan {
             matchers: selector.matchers.clone(),
             steps,

@@ -17,9 +17,7 @@ pub(super) fn passes_statistics(expr: &Expr) -> bool {
     use RangeFunction as R;
     match &expr.kind {
         ExprKind::Paren(_) | ExprKind::Unary(..) | ExprKind::Vector(_) => true,
-        ExprKind::Aggregate(aggregate) => {
-            matches!(aggregate.op, AggregateOp::Sum | AggregateOp::Avg)
-        }
+        ExprKind::Aggregate(_) => sums_series(expr),
         ExprKind::Call(call) => {
             let range = call.args.first().map(|arg| &arg.unwrapped().kind);
             let function = RangeFunction::from_name(call.function.name);
@@ -34,15 +32,24 @@ pub(super) fn passes_statistics(expr: &Expr) -> bool {
     }
 }
 
-/// Whether it matters for what is made of `read` which of its first histograms follow a reset. Rates compare the samples
-/// that they have.
-pub(super) fn needs_hints(read: &Read) -> bool {
+/// Whether `expr` adds histograms of several series, so that it matters which of them follow a reset.
+pub(super) fn sums_series(expr: &Expr) -> bool {
+    let ExprKind::Aggregate(aggregate) = &expr.kind else { return false };
+    matches!(aggregate.op, AggregateOp::Sum | AggregateOp::Avg)
+}
+
+/// Whether it matters which of the first histograms of `read` follow a reset, where series are `summed` or not. Rates
+/// compare the samples that they have.
+pub(super) fn needs_hints(read: &Read, summed: bool) -> bool {
     use RangeFunction as R;
     match read {
-        Read::Instant { timestamp, .. } => !timestamp,
-        Read::Range { function, .. } => {
-            matches!(function, R::Sum | R::Avg | R::Last | R::First)
-        }
-        _ => false,
+        Read::Instant { timestamp, .. } => summed && !timestamp,
+        Read::Range { function: R::Sum | R::Avg, .. } => true,
+        Read::Range { function: R::Last | R::First, .. } => summed,
+        Read::Range { .. }
+        | Read::Raw { .. }
+        | Read::Smoothed { .. }
+        | Read::StartTimestamp { .. }
+        | Read::SampleTime { .. } => false,
     }
 }

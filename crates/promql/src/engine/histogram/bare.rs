@@ -7,12 +7,12 @@ use pando_model::{Histogram, ResetHint, SeriesSamples};
 use super::is_reset;
 
 /// Drops the buckets of a series' histograms. Resets, which show in the buckets too, are found out before and noted
-/// as hints, where none is given: by the histogram before, if it is not more than `within_ms` older or that is 0.
-pub(crate) fn drop_buckets(series: &mut SeriesSamples, within_ms: i64) {
+/// as hints, where none is given: by the histogram before, of `within_ms` at most where there is such a bound.
+pub(crate) fn drop_buckets(series: &mut SeriesSamples, within_ms: Option<i64>) {
     let mut before: Option<(i64, Arc<Histogram>)> = None;
     for (at, h) in &mut series.histograms {
         let t = series.axis[*at as usize];
-        let near = |then: i64| within_ms == 0 || t.saturating_sub(then) <= within_ms;
+        let near = |then: i64| within_ms.is_none_or(|most| t.saturating_sub(then) <= most);
         let hint =
             match (h.reset_hint, &before) {
                 (ResetHint::Unknown, Some((then, before))) if near(*then) => {
