@@ -12,6 +12,7 @@ mod grpc;
 mod live;
 mod lookup;
 mod merge;
+mod metrics;
 mod sources;
 #[cfg(test)]
 mod testdata;
