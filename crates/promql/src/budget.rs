@@ -9,7 +9,7 @@ use crate::fragment::FragmentResult;
 /// Prometheus' default for samples in memory.
 pub const SAMPLES_MAX: u64 = 50_000_000;
 
-/// Limits of one query, and of each fragment at an executor. Samples and bytes are what is held in memory at one moment.
+/// Limits of one query, and of each fragment at an executor. Samples and bytes are what memory holds at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Samples and step values. Default 50 million, as in Prometheus.
@@ -100,8 +100,8 @@ impl Held {
     }
 }
 
-/// What works for one query side by side holds together: the merges of its fragments, and what they have come to. Clones
-/// share it.
+/// What one query holds in several places: in merges of its fragments, side by side, and in what they have come to.
+/// Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Pool(Arc<Pooled>);
 
