@@ -1,5 +1,6 @@
 //! What a cluster's catalog says, read as its members read it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -64,6 +65,32 @@ impl CatalogNow {
             let open = Self::of(cluster).await?.shards(ShardStage::Open);
             ensure!(open >= count, "open={open} wanted={count}");
             Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Gives the shards of the member that joined first, which may be all, to others, too: successors go where least
+    /// is. At least `count` are open then, at several members.
+    ///
+    /// # Errors
+    /// They never are.
+    pub async fn spread(cluster: &Cluster, count: usize) -> Result<()> {
+        Self::has_shards_at(cluster, count, 1).await?;
+        for shard in ["--shard=1", "--shard=2"] {
+            cluster.admin(&["seal", shard]).await?;
+        }
+        Self::has_shards_at(cluster, count, 2).await
+    }
+
+    async fn has_shards_at(cluster: &Cluster, count: usize, members_min: usize) -> Result<()> {
+        eventually("shards are open", || async {
+            let now = CatalogNow::of(cluster).await?;
+            let shards = now.routing.shards().values();
+            let open = shards.filter(|shard| shard.stage == ShardStage::Open);
+            let members: BTreeSet<_> = open.flat_map(|shard| shard.members.clone()).collect();
+            // Rounded up for each member that is there at the founding.
+            let all = now.shards(ShardStage::Open) >= count;
+            Ok((all && members.len() >= members_min).then_some(()))
         })
         .await
     }

@@ -5,6 +5,7 @@ mod suite {
     mod azure;
     mod bad_input;
     mod bench_tiny;
+    mod canceled;
     mod chart;
     mod demo;
     mod demo_path;

@@ -7,7 +7,7 @@ use pando_promql::fragment::FragmentPlan;
 use pando_promql::{Budget, CancelFlag};
 use pando_proto::v1::executor_server::Executor as Service;
 use pando_proto::v1::{FragmentBatch, FragmentRequest, LookupBatch, LookupRequest};
-use pando_runtime::Tasks;
+use pando_runtime::{MetricsRegistry, Tasks};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
@@ -15,6 +15,8 @@ use tonic::{Request, Response, Status};
 
 use crate::error::ExecuteError;
 use crate::executor::Executor;
+use crate::metrics::{ExecutorMetrics, Running};
+use crate::sources::Sources;
 use crate::wire;
 
 /// Batches that wait for a slow reader.
@@ -24,12 +26,13 @@ const QUEUE_MAX: usize = 2;
 pub struct ExecutorService {
     executor: Executor,
     tasks: Tasks,
+    metrics: ExecutorMetrics,
 }
 
 impl ExecutorService {
     /// Serves fragments with `executor`.
-    pub fn new(executor: Executor, tasks: Tasks) -> Self {
-        ExecutorService { executor, tasks }
+    pub fn new(executor: Executor, tasks: Tasks, metrics: &MetricsRegistry) -> Self {
+        ExecutorService { executor, tasks, metrics: ExecutorMetrics::new(metrics) }
     }
 }
 
@@ -53,12 +56,13 @@ impl Service for ExecutorService {
             bytes_max: budget.bytes_max,
         });
         let (answers_out, answers) = mpsc::channel(QUEUE_MAX);
-        let executor = self.executor.clone();
+        let (executor, running) = (self.executor.clone(), self.metrics.begin());
         self.tasks.spawn_until_stopped("fragment", async move {
             let cancel = CancelFlag::new();
             // When the caller goes away, this task ends and the engine is told.
             let _canceled = CancelOnDrop(cancel.clone());
-            let run = run(executor, sources, plan, budget, cancel, &answers_out);
+            let execution = Execution { sources, plan, budget, cancel, running };
+            let run = run(executor, execution, &answers_out);
             tokio::select! {
                 () = run => {}
                 () = answers_out.closed() => {}
@@ -81,14 +85,21 @@ impl Service for ExecutorService {
     }
 }
 
-async fn run(
-    executor: Executor,
-    sources: crate::sources::Sources,
+/// What is executed, and how.
+struct Execution {
+    sources: Sources,
     plan: FragmentPlan,
     budget: Budget,
     cancel: CancelFlag,
+    running: Running,
+}
+
+async fn run(
+    executor: Executor,
+    execution: Execution,
     answers: &mpsc::Sender<Result<FragmentBatch, Status>>,
 ) {
+    let Execution { sources, plan, budget, cancel, running } = execution;
     let (batches_out, batches) = mpsc::channel(QUEUE_MAX);
     let execute = async {
         let result = executor.execute(&sources, plan, budget, cancel, &batches_out).await;
@@ -105,6 +116,7 @@ async fn run(
         }
     };
     let (result, ()) = futures::future::join(execute, forward).await;
+    running.ended(&result);
     let last = match result {
         // Statistics come last, and only with a whole answer: without them the answer is cut short (INV-6).
         Ok(stats) => Ok(FragmentBatch {

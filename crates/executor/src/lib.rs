@@ -13,6 +13,7 @@ mod lanes;
 mod live;
 mod lookup;
 mod merge;
+mod metrics;
 mod sources;
 #[cfg(test)]
 mod testdata;

@@ -1,19 +1,20 @@
 //! `Budget`: what one query or fragment may use, and the flag that ends it early.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::QueryError;
+use crate::fragment::FragmentResult;
 
 /// Prometheus' default for samples in memory.
 pub const SAMPLES_MAX: u64 = 50_000_000;
 
-/// Limits of one query or fragment. Each is on what is held in memory at one moment.
+/// Limits of one query, and of each fragment at an executor. Samples and bytes are what memory holds at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Samples and step values. Default 50 million, as in Prometheus.
     pub samples_max: u64,
-    /// Series read by one fragment. Default 10 million.
+    /// Series that are read. Default 10 million.
     pub series_max: u64,
     /// Bytes of samples, step columns and labels. Default 2 GiB.
     pub bytes_max: u64,
@@ -92,6 +93,50 @@ impl Held {
         self.samples = self.samples.saturating_sub(samples as u64);
         self.bytes = self.bytes.saturating_sub(bytes as u64);
     }
+
+    fn plus(self, other: Held) -> Held {
+        let samples = self.samples.saturating_add(other.samples);
+        Held { samples, bytes: self.bytes.saturating_add(other.bytes) }
+    }
+}
+
+/// What one query holds in several places: in merges of its fragments, side by side, and in what they have come to.
+/// Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Pool(Arc<Pooled>);
+
+#[derive(Debug, Default)]
+struct Pooled {
+    samples: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Pool {
+    /// A pool that nothing is held in.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Holds `result` for as long as the pool is there.
+    pub fn keep(&self, result: &FragmentResult) {
+        let mut held = Held::default();
+        let (samples, bytes) = result.size();
+        held.add(samples, bytes);
+        self.exchange(Held::default(), held);
+    }
+
+    /// Replaces `before` by `now`: all that is held then.
+    fn exchange(&self, before: Held, now: Held) -> Held {
+        // Differences wrap around like the counters do.
+        let exchange = |all: &AtomicU64, before: u64, now: u64| {
+            let more = now.wrapping_sub(before);
+            all.fetch_add(more, Ordering::Relaxed).wrapping_add(more)
+        };
+        Held {
+            samples: exchange(&self.0.samples, before.samples, now.samples),
+            bytes: exchange(&self.0.bytes, before.bytes, now.bytes),
+        }
+    }
 }
 
 /// What is held at the moment, under a budget. Ask it before anything is allocated that grows with the steps, the
@@ -104,13 +149,27 @@ pub(crate) struct Ledger {
     held: Held,
     /// What came from elsewhere and waits for its use: it does not go with a [`Ledger::mark`].
     inputs: Held,
+    /// Where others hold something under the same budget, and what the pool knows of this ledger.
+    pool: Option<(Pool, Held)>,
     pub(crate) peak_samples: u64,
 }
 
 impl Ledger {
     pub(crate) fn new(budget: Budget, cancel: CancelFlag) -> Self {
         let (held, inputs) = Default::default();
-        Ledger { budget, cancel, held, inputs, peak_samples: 0 }
+        Ledger { budget, cancel, held, inputs, pool: None, peak_samples: 0 }
+    }
+
+    /// The same, with its budget shared by all that is in `pool`, until it is dropped.
+    pub(crate) fn in_pool(mut self, pool: &Pool) -> Self {
+        self.pool = Some((pool.clone(), Held::default()));
+        self.tell_pool();
+        self
+    }
+
+    /// The pool that it is in.
+    pub(crate) fn pool(&self) -> Option<&Pool> {
+        self.pool.as_ref().map(|(pool, _)| pool)
     }
 
     /// Takes `samples` of `bytes` into memory, or refuses.
@@ -122,6 +181,7 @@ impl Ledger {
     /// Gives back what was held.
     pub(crate) fn release(&mut self, samples: usize, bytes: usize) {
         self.held.subtract(samples, bytes);
+        self.tell_pool();
     }
 
     /// Takes what `other` holds, too, or refuses.
@@ -138,6 +198,7 @@ impl Ledger {
     /// Gives back what waited for its use.
     pub(crate) fn release_input(&mut self, samples: usize, bytes: usize) {
         self.inputs.subtract(samples, bytes);
+        self.tell_pool();
     }
 
     /// What the work in progress holds, for [`Ledger::back_to`].
@@ -148,12 +209,21 @@ impl Ledger {
     /// Gives back whatever was held since `mark`.
     pub(crate) fn back_to(&mut self, mark: Held) {
         self.held = mark;
+        self.tell_pool();
+    }
+
+    /// What it holds, and others with it in its pool.
+    fn tell_pool(&mut self) -> Held {
+        let own = self.held.plus(self.inputs);
+        match &mut self.pool {
+            Some((pool, known)) => pool.exchange(std::mem::replace(known, own), own),
+            None => own,
+        }
     }
 
     fn check(&mut self) -> Result<(), QueryError> {
         self.cancel.check()?;
-        let samples = self.held.samples.saturating_add(self.inputs.samples);
-        let bytes = self.held.bytes.saturating_add(self.inputs.bytes);
+        let Held { samples, bytes } = self.tell_pool();
         self.peak_samples = self.peak_samples.max(samples);
         if samples > self.budget.samples_max {
             return Err(QueryError::Samples { samples_max: self.budget.samples_max });
@@ -164,7 +234,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Refuses where one fragment has read more series than it may.
+    /// Refuses where more series have been read than may be.
     pub(crate) fn check_series(&self, series: u64) -> Result<(), QueryError> {
         if series > self.budget.series_max {
             return Err(QueryError::Budget { what: "series", limit: self.budget.series_max });
@@ -179,6 +249,14 @@ impl Ledger {
     /// The flag, for loops that only end early: who called them has to check it.
     pub(crate) fn cancel_flag(&self) -> CancelFlag {
         self.cancel.clone()
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        if let Some((pool, known)) = &self.pool {
+            pool.exchange(*known, Held::default());
+        }
     }
 }
 
@@ -214,5 +292,34 @@ mod tests {
         ledger.back_to(mark);
         ledger.hold(10, 0).expect("nothing else is held");
         assert_eq!(ledger.peak_samples, 11);
+    }
+
+    #[test]
+    fn ledgers_of_one_pool_share_a_budget() {
+        let budget = Budget { samples_max: 10, bytes_max: 100, ..Budget::default() };
+        let pool = Pool::new();
+        let ledger = || Ledger::new(budget, CancelFlag::new()).in_pool(&pool);
+        let (mut one, mut other) = (ledger(), ledger());
+        one.hold(6, 60).expect("within");
+        let mark = other.mark();
+        assert_eq!(other.hold(5, 0), Err(QueryError::Samples { samples_max: 10 }));
+        other.back_to(mark);
+        other.hold_input(4, 40).expect("within");
+        let bytes = one.hold(0, 1).expect_err("too many bytes");
+        assert_eq!(bytes.to_string(), "query exceeds its budget: bytes_max=100");
+        one.release(6, 61);
+        other.hold(6, 60).expect("what was released can be held by others");
+        drop(other);
+        one.hold(10, 100).expect("so can what is dropped");
+        // What a result holds stays.
+        drop(one);
+        let kept = FragmentResult { step_samples: vec![0; 10], ..FragmentResult::default() };
+        pool.keep(&kept);
+        ledger().hold(10, 20).expect("within");
+        assert_eq!(
+            ledger().hold(0, 21),
+            Err(QueryError::Budget { what: "bytes", limit: 100 }),
+            "the result has 80 bytes"
+        );
     }
 }

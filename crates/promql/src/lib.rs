@@ -24,7 +24,7 @@ pub mod syntax;
 pub mod testing;
 
 pub use annotations::{HistogramOperation, Note};
-pub use budget::{Budget, CancelFlag, SAMPLES_MAX};
+pub use budget::{Budget, CancelFlag, Pool, SAMPLES_MAX};
 pub use engine::aggregate::HistogramColumn;
 pub use engine::range::{Edges, RangeFunction, RangeRules};
 pub use error::QueryError;

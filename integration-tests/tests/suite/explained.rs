@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use pando_catalog::ShardStage;
 use pando_integration_tests::catalog::CatalogNow;
 use pando_integration_tests::cluster::Cluster;
 use pando_integration_tests::writer::{Writer, Written};
@@ -32,7 +31,7 @@ struct Explained {
 impl Explained {
     async fn begin() -> Result<Self> {
         let cluster = Cluster::three_equals(&FLAGS).await?;
-        spread(&cluster).await?;
+        CatalogNow::spread(&cluster, RANGES).await?;
         let writer = Writer::new(&cluster.url("all-0", ""), "default");
         let end_ms = now_ms();
         let mut samples = Vec::new();
@@ -95,28 +94,6 @@ impl Explained {
         ensure!(!calls.is_empty(), "no member has {CALLS}");
         Ok(calls.iter().sum())
     }
-}
-
-/// Gives the shards of the member that joined first, which may be all, to others, too: successors go where least is.
-async fn spread(cluster: &Cluster) -> Result<()> {
-    open_shards_at(cluster, 1).await?;
-    for shard in ["--shard=1", "--shard=2"] {
-        cluster.admin(&["seal", shard]).await?;
-    }
-    open_shards_at(cluster, 2).await
-}
-
-/// Waits until all shards are open, at that many members or more.
-async fn open_shards_at(cluster: &Cluster, members_min: usize) -> Result<()> {
-    eventually("shards are open", || async {
-        let now = CatalogNow::of(cluster).await?;
-        let open = now.routing.shards().values().filter(|shard| shard.stage == ShardStage::Open);
-        let members: BTreeSet<_> = open.flat_map(|shard| shard.members.clone()).collect();
-        // Rounded up for each member that is there at the founding.
-        let all = now.shards(ShardStage::Open) >= RANGES;
-        Ok((all && members.len() >= members_min).then_some(()))
-    })
-    .await
 }
 
 fn pieces(explained: &Value) -> Vec<&Value> {

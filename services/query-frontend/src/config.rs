@@ -17,7 +17,7 @@ pub struct FrontendConfig {
     /// Bytes that a query may hold in memory, and as many encoded ones that it may have received
     /// (default 2 GiB).
     pub bytes_max: u64,
-    /// Series that one fragment may read (default 10 million).
+    /// Series that a query may read, those of all its fragments added up (default 10 million).
     pub series_max: u64,
     /// How old the latest sample may be, ms (`--query.lookback-delta`, default 5 min).
     pub lookback_ms: i64,
@@ -31,7 +31,8 @@ pub struct FrontendConfig {
     pub split_interval: Duration,
     /// Whether functions and aggregations run where the data is (default true).
     pub push_down: bool,
-    /// Fragments of one query that are under way at the same time (default 64).
+    /// Calls of one query, or of one lookup, that members are asked at the same time (default 64): a call for each part
+    /// by steps and each range of keys of a fragment.
     pub fragments_in_flight_max: usize,
     /// How long a query goes on looking for members that answer, while leaders change (default 10
     /// s).

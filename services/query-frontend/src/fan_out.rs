@@ -19,6 +19,7 @@ use pando_catalog::CatalogView;
 use pando_executor::Sources;
 use pando_model::{CatalogVersion, ErrorKind, KeyRange, TenantId, TimeRange};
 use pando_rpc::Peer;
+use tokio::sync::SemaphorePermit;
 use tonic::Status;
 
 use crate::error::FrontendError;
@@ -38,6 +39,11 @@ const REFUSALS_MAX: usize = 16;
 pub(crate) trait Question: Sync {
     /// A whole answer.
     type Answer: Send;
+
+    /// Waits until a member may be asked. Where one request has several questions, all of them share its turns.
+    fn turn(&self) -> impl Future<Output = Option<SemaphorePermit<'_>>> + Send {
+        async { None }
+    }
 
     /// Asks one member. An answer that is cut short is an error of kind `Unavailable`.
     fn ask(
@@ -213,6 +219,7 @@ impl Frontend {
         piece: &PlacedFragment,
         refusals: &mut Vec<String>,
     ) -> Result<(Placement, Q::Answer, Duration), FrontendError> {
+        let _turn = question.turn().await;
         let mut last = None;
         for member in self.in_order(piece) {
             let began = self.clock().monotonic();

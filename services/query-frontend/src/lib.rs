@@ -17,6 +17,7 @@ mod error;
 mod exemplars;
 mod explain;
 mod fan_out;
+mod fragment_question;
 mod frontend;
 mod gate;
 mod http;
@@ -28,6 +29,7 @@ mod newest_version;
 mod parts;
 mod planner;
 mod query;
+mod query_budget;
 mod status_info;
 mod suspects;
 

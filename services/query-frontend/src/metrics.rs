@@ -115,20 +115,12 @@ impl FrontendMetrics {
         ActiveQuery(self.active.clone())
     }
 
-    pub(crate) fn query_ended(&self, took: Duration, result: &Result<Answer, FrontendError>) {
-        let outcome = match result {
-            Ok(_) => "success",
-            Err(error) => match error.kind() {
-                ErrorKind::Timeout => "timeout",
-                ErrorKind::Canceled => "canceled",
-                ErrorKind::LimitExceeded => "limit",
-                ErrorKind::Invalid | ErrorKind::Execution => "refused",
-                ErrorKind::Unavailable | ErrorKind::Stale => "unavailable",
-                _ => "internal",
-            },
-        };
-        self.queries.get_or_create(&Outcome { outcome }).inc();
-        self.query_seconds.observe(took.as_secs_f64());
+    /// A query begins.
+    pub(crate) fn query_begun<'a>(&'a self, clock: &'a SharedClock) -> BegunQuery<'a> {
+        BegunQuery { metrics: self, clock, began: clock.monotonic(), outcome: "canceled" }
+    }
+
+    fn timed(&self, result: &Result<Answer, FrontendError>) {
         if let Ok(answer) = result {
             self.series_read.inc_by(answer.series_read);
             self.samples_read.inc_by(answer.samples_read);
@@ -146,6 +138,40 @@ impl FrontendMetrics {
     pub(crate) fn request_ended(&self, handler: &'static str, code: u16, took: Duration) {
         self.requests.get_or_create(&HandlerCode { handler, code }).inc();
         self.request_seconds.get_or_create(&Handler { handler }).observe(took.as_secs_f64());
+    }
+}
+
+/// A query that has begun. Whoever asked may leave before it ends: then this is dropped, and the query was canceled.
+pub(crate) struct BegunQuery<'a> {
+    metrics: &'a FrontendMetrics,
+    clock: &'a SharedClock,
+    began: Duration,
+    outcome: &'static str,
+}
+
+impl BegunQuery<'_> {
+    /// The query has ended.
+    pub(crate) fn ended(mut self, result: &Result<Answer, FrontendError>) {
+        self.outcome = match result {
+            Ok(_) => "success",
+            Err(error) => match error.kind() {
+                ErrorKind::Timeout => "timeout",
+                ErrorKind::Canceled => "canceled",
+                ErrorKind::LimitExceeded => "limit",
+                ErrorKind::Invalid | ErrorKind::Execution => "refused",
+                ErrorKind::Unavailable | ErrorKind::Stale => "unavailable",
+                _ => "internal",
+            },
+        };
+        self.metrics.timed(result);
+    }
+}
+
+impl Drop for BegunQuery<'_> {
+    fn drop(&mut self) {
+        let took = self.clock.monotonic().saturating_sub(self.began);
+        self.metrics.queries.get_or_create(&Outcome { outcome: self.outcome }).inc();
+        self.metrics.query_seconds.observe(took.as_secs_f64());
     }
 }
 

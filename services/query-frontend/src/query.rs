@@ -3,29 +3,27 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use pando_catalog::{CatalogView, Role};
-use pando_executor::{ExecutionStats, Sources, wire};
+use pando_executor::ExecutionStats;
 use pando_model::{ErrorKind, TenantId};
 use pando_promql::{
     Budget, CancelFlag, FragmentId, FragmentPlan, FragmentResult, FragmentSpec, PartialBatch,
-    PartialMerge, Query, QueryError, QueryOutput, QueryParams, StepParts, Steps,
+    PartialMerge, Pool, Query, QueryError, QueryOutput, QueryParams, StepParts, Steps,
 };
-use pando_proto::v1::executor_client::ExecutorClient;
-use pando_proto::v1::{self, FragmentRequest};
-use pando_rpc::{MESSAGE_BYTES_MAX, Peer};
-use tonic::{Request, Status};
 
 use crate::error::FrontendError;
-use crate::fan_out::{Answered, Question, Scope};
+use crate::fan_out::{Answered, Scope};
+use crate::fragment_question::FragmentQuestion;
 use crate::frontend::Frontend;
 use crate::parts::{Part, parts};
 use crate::planner::{PlacedFragment, Placement};
+use crate::query_budget::{FragmentSeries, QueryBudget};
 
 /// The most parts of a fragment, by steps, that are under way at the same time.
 const PARTS_IN_FLIGHT_MAX: usize = 16;
@@ -173,15 +171,14 @@ impl Frontend {
         options: QueryOptions,
     ) -> Result<Answer, FrontendError> {
         let cancel = CancelOnDrop(CancelFlag::new());
-        let began = self.clock().monotonic();
+        let begun = self.metrics().query_begun(self.clock());
         let stage = Stage::default();
         let run = self.run(tenant, query.clone(), options, cancel.0.clone(), &stage);
         let result = match tokio::time::timeout(self.timeout(options), run).await {
             Ok(result) => result,
             Err(_) => Err(FrontendError::Timeout { stage: stage.name() }),
         };
-        let took = self.clock().monotonic().saturating_sub(began);
-        self.metrics().query_ended(took, &result);
+        begun.ended(&result);
         if let Err(error) = &result {
             log_failure(tenant, query.text(), error);
         }
@@ -248,13 +245,11 @@ impl Frontend {
         options: QueryOptions,
         cancel: &CancelFlag,
     ) -> Result<Execution, FrontendError> {
-        let keep_executed = options.keep_executed;
-        let shared = Shared { budget, received: AtomicU64::new(0), keep_executed };
-        let partial = options.partial_response;
+        let budget = QueryBudget::new(budget, self.config().fragments_in_flight_max);
         let each = query
             .fragments()
             .iter()
-            .map(|spec| self.execute_one(view, (tenant, partial), spec, &shared, cancel));
+            .map(|spec| self.execute_one(view, (tenant, options), spec, &budget, cancel));
         let mut all = Execution::default();
         for (id, result, one) in try_join_all(each).await? {
             all.results.insert(id, result);
@@ -271,21 +266,18 @@ impl Frontend {
     async fn execute_one(
         &self,
         view: &CatalogView,
-        (tenant, partial): (&TenantId, bool),
+        (tenant, options): (&TenantId, QueryOptions),
         spec: &FragmentSpec,
-        shared: &Shared,
+        budget: &QueryBudget,
         cancel: &CancelFlag,
     ) -> Result<(FragmentId, FragmentResult, Execution), FrontendError> {
         let parts = parts(spec, self.config().split_interval_ms());
         // Each member works on two parts at a time at the most, beside other queries.
         let members = view.routing.nodes_with(Role::StoreGateway).count();
         let in_flight = (2 * members).clamp(2, PARTS_IN_FLIGHT_MAX);
+        let (series, partial) = (&FragmentSeries::default(), options.partial_response);
         let each = parts.into_iter().map(|part| async move {
-            let question = FragmentQuestion {
-                plan: part.plan.encode().into(),
-                raw: part.plan.raw().encode().into(),
-                shared,
-            };
+            let question = FragmentQuestion::new(&part.plan, budget, series);
             let scope = Scope { tenant, time: part.time, partial };
             let answers = self.fan_out(view, scope, &question).await?;
             Ok::<_, FrontendError>((part, answers))
@@ -307,15 +299,16 @@ impl Frontend {
                 own.series_read += run.stats.series;
                 own.samples_read += run.stats.samples;
                 batches.extend(answer.batches);
-                if shared.keep_executed {
+                if options.keep_executed {
                     let (id, steps) = (spec.id, part.steps.clone());
                     own.executed.push(ExecutedFragment { id, steps, placed: piece, member, run });
                 }
             }
             received.push((part, batches));
         }
-        let (plan, budget, cancel) = (spec.plan.clone(), shared.budget, cancel.clone());
-        let result = blocking(move || merge(&plan, received, budget, cancel)).await?;
+        let (plan, cancel) = (spec.plan.clone(), cancel.clone());
+        let (limits, pool) = (budget.limits, budget.held.clone());
+        let result = blocking(move || merge(&plan, received, (limits, &pool), cancel)).await?;
         Ok((spec.id, result, own))
     }
 }
@@ -334,27 +327,30 @@ fn log_failure(tenant: &TenantId, query: &str, error: &FrontendError) {
 }
 
 /// Merges the batches of all executors in the order of steps and keys, so that equal answers are equal
-/// bit by bit.
+/// bit by bit. What it holds is held in the pool of the query, and so is what it comes to.
 fn merge(
     plan: &FragmentPlan,
     received: Vec<(Part, Vec<Bytes>)>,
-    budget: Budget,
+    (limits, pool): (Budget, &Pool),
     cancel: CancelFlag,
 ) -> Result<FragmentResult, QueryError> {
-    let mut all = StepParts::new(plan, budget, cancel.clone());
+    let mut all = StepParts::new(plan, limits, cancel.clone()).in_pool(pool);
     let one = received.len() == 1;
     for (part, batches) in received {
-        let mut merge = PartialMerge::new(part.plan, budget, cancel.clone());
+        let mut merge = PartialMerge::new(part.plan, limits, cancel.clone()).in_pool(pool);
         for batch in batches {
             merge.push(PartialBatch::decode(&batch)?)?;
         }
         let result = merge.finish()?;
         if one {
+            pool.keep(&result);
             return Ok(result);
         }
         all.push(part.steps.start, result)?;
     }
-    Ok(all.finish())
+    let result = all.finish();
+    pool.keep(&result);
+    Ok(result)
 }
 
 /// Runs the engine where it blocks no socket.
@@ -377,113 +373,6 @@ struct Execution {
     executed: Vec<ExecutedFragment>,
     series_read: u64,
     samples_read: u64,
-}
-
-/// What all questions of a query share.
-struct Shared {
-    budget: Budget,
-    /// Encoded bytes that the whole query holds.
-    received: AtomicU64,
-    keep_executed: bool,
-}
-
-/// Asks for one fragment.
-struct FragmentQuestion<'a> {
-    plan: Bytes,
-    /// The same without functions and aggregations, for members that do not know a node of the plan.
-    raw: Bytes,
-    shared: &'a Shared,
-}
-
-/// A fragment's batches, encoded: decoded ones take many times their space.
-struct FragmentAnswer {
-    batches: Vec<Bytes>,
-    stats: ExecutionStats,
-    /// Whether raw series were asked for in the end.
-    raw: bool,
-}
-
-impl Question for FragmentQuestion<'_> {
-    type Answer = FragmentAnswer;
-
-    async fn ask(&self, peer: Peer, sources: &Sources) -> Result<FragmentAnswer, Status> {
-        match self.execute(peer.clone(), sources, &self.plan).await {
-            Err(status) if pando_rpc::kind_of(&status) == ErrorKind::Unsupported => {
-                let answer = self.execute(peer, sources, &self.raw).await?;
-                Ok(FragmentAnswer { raw: true, ..answer })
-            }
-            answered => answered,
-        }
-    }
-}
-
-impl FragmentQuestion<'_> {
-    async fn execute(
-        &self,
-        peer: Peer,
-        sources: &Sources,
-        plan: &Bytes,
-    ) -> Result<FragmentAnswer, Status> {
-        let mut client = ExecutorClient::new(peer)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let Shared { budget, received, .. } = self.shared;
-        let bytes_max = budget.bytes_max;
-        let budget = v1::Budget {
-            samples_max: budget.samples_max,
-            bytes_max,
-            series_max: budget.series_max,
-        };
-        let request = FragmentRequest {
-            sources: Some(wire::sources_to_proto(sources)),
-            plan: plan.clone(),
-            budget: Some(budget),
-        };
-        let mut stream = client.execute(Request::new(request)).await?.into_inner();
-        let mut held = Held { bytes: 0, received };
-        let mut batches = Vec::new();
-        while let Some(message) = stream.message().await? {
-            if !message.batch.is_empty() {
-                held.add(message.batch.len() as u64, bytes_max)?;
-                batches.push(message.batch);
-            }
-            if let Some(stats) = message.stats {
-                held.keep();
-                let stats = wire::stats_from_proto(&stats);
-                return Ok(FragmentAnswer { batches, stats, raw: false });
-            }
-        }
-        // INV-6: the last message carries statistics; without it nobody knows what is missing.
-        Err(Status::unavailable("answer of a fragment is cut short"))
-    }
-}
-
-/// Bytes of one try: they are given back unless its answer is kept.
-struct Held<'a> {
-    bytes: u64,
-    received: &'a AtomicU64,
-}
-
-impl Held<'_> {
-    fn add(&mut self, bytes: u64, bytes_max: u64) -> Result<(), Status> {
-        self.bytes += bytes;
-        let all = self.received.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if all > bytes_max {
-            let error = QueryError::Budget { what: "bytes", limit: bytes_max };
-            return Err(pando_rpc::status(error.kind(), error));
-        }
-        Ok(())
-    }
-
-    fn keep(&mut self) {
-        self.bytes = 0;
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.received.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
 }
 
 /// Where a query is, for the text of its timeout.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,7 +20,7 @@ use pando_model::{
     GenerationId, KeyRange, Labels, Matcher, NodeId, SeriesKey, SeriesSamples, ShardId, TenantId,
     TenantSpan, TimeRange,
 };
-use pando_promql::{Budget, CancelFlag, FragmentExecution, FragmentPlan};
+use pando_promql::{Budget, CancelFlag, FragmentExecution, FragmentPlan, QueryError};
 use pando_proto::v1::agent_server::{Agent as AgentRpc, AgentServer};
 use pando_proto::v1::executor_server::{Executor as ExecutorRpc, ExecutorServer};
 use pando_proto::v1::live_server::{Live as LiveRpc, LiveServer};
@@ -241,6 +241,8 @@ pub(crate) struct FakeMember {
     pub(crate) calls: Mutex<Vec<v1::Sources>>,
     /// Calls whose caller is still there.
     pub(crate) held: Arc<()>,
+    /// Calls that a budget was too small for.
+    pub(crate) refused: AtomicUsize,
 }
 
 /// The exemplars of every series.
@@ -296,15 +298,17 @@ impl FakeMember {
         self.series.iter().filter(wanted).cloned().collect()
     }
 
-    fn answer(&self, request: &FragmentRequest) -> Vec<FragmentBatch> {
+    fn answer(&self, request: &FragmentRequest) -> Result<Vec<FragmentBatch>, QueryError> {
         let plan = FragmentPlan::decode(&request.plan).expect("a plan");
         let sources = request.sources.as_ref().expect("sources");
         let keys = keys(sources.first_key, sources.last_key);
         let series = self.selected(keys, &plan.matchers);
-        let mut execution = FragmentExecution::new(plan, Budget::default(), CancelFlag::new());
-        execution.push_batch(series).expect("within the budget");
+        let v1::Budget { samples_max, bytes_max, series_max } = request.budget.expect("a budget");
+        let budget = Budget { samples_max, series_max, bytes_max };
+        let mut execution = FragmentExecution::new(plan, budget, CancelFlag::new());
+        execution.push_batch(series)?;
         let stats = execution.stats();
-        let batches = execution.finish().expect("a result");
+        let batches = execution.finish()?;
         let stats = v1::QueryStats {
             series: stats.series,
             samples: stats.samples,
@@ -318,7 +322,7 @@ impl FakeMember {
         };
         let last = FragmentBatch { batch: Bytes::new(), stats: Some(stats) };
         let each = batches.iter().map(|b| FragmentBatch { batch: b.encode().into(), stats: None });
-        each.chain([last]).collect()
+        Ok(each.chain([last]).collect())
     }
 }
 
@@ -335,7 +339,11 @@ impl ExecutorRpc for FakeMember {
         let request = request.into_inner();
         self.calls.lock().push(request.sources.clone().expect("sources"));
         let act = self.script.lock().pop_front();
-        let mut messages = self.answer(&request);
+        let answer = self.answer(&request);
+        let mut messages = answer.map_err(|error| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            pando_rpc::status(error.kind(), error)
+        })?;
         match act {
             Some(Act::Refuse(kind, message)) => return Err(pando_rpc::status(kind, message)),
             Some(Act::CutShort) => {
@@ -460,12 +468,25 @@ pub(crate) fn frontend(catalog: Arc<FakeCatalog>) -> Arc<Frontend> {
 
 /// The same with its metrics.
 pub(crate) fn frontend_with(catalog: Arc<FakeCatalog>, metrics: &MetricsRegistry) -> Arc<Frontend> {
-    let config = FrontendConfig {
+    frontend_of(hasty(), catalog, metrics)
+}
+
+/// A configuration that gives up quickly.
+pub(crate) fn hasty() -> FrontendConfig {
+    FrontendConfig {
         members_patience: Duration::from_millis(300),
         pin_patience: Duration::from_secs(2),
         form_timeout: Duration::from_millis(300),
         ..FrontendConfig::default()
-    };
+    }
+}
+
+/// A frontend with this configuration.
+pub(crate) fn frontend_of(
+    config: FrontendConfig,
+    catalog: Arc<FakeCatalog>,
+    metrics: &MetricsRegistry,
+) -> Arc<Frontend> {
     let identity = Identity::new(NodeId(1_000));
     identity.set_cluster(CLUSTER);
     let channels = Channels::new(identity, None);

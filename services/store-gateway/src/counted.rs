@@ -108,7 +108,7 @@ mod tests {
         let channels = Channels::new(Identity::new(NodeId(1)), None);
         let clock = SystemClock::shared();
         let executor = Executor::new(blocks, Arc::new(NoLiveShards), channels, clock);
-        let service = ExecutorService::new(executor, Tasks::new());
+        let service = ExecutorService::new(executor, Tasks::new(), &registry);
         let counted = Counted::new(service, GatewayMetrics::new(&registry));
 
         let nonsense = FragmentRequest::default();

@@ -12,18 +12,21 @@ use crate::metrics::GatewayMetrics;
 pub struct StoreGateway {
     executor: Executor,
     tasks: Tasks,
+    registry: MetricsRegistry,
     metrics: GatewayMetrics,
 }
 
 impl StoreGateway {
     /// A gateway that serves `executor`.
     pub fn new(executor: Executor, tasks: &Tasks, metrics: &MetricsRegistry) -> Self {
-        StoreGateway { executor, tasks: tasks.clone(), metrics: GatewayMetrics::new(metrics) }
+        let (tasks, registry) = (tasks.clone(), metrics.clone());
+        StoreGateway { executor, tasks, registry, metrics: GatewayMetrics::new(metrics) }
     }
 
     /// Adds the service of this role: Executor.
     pub fn services(&self, server: &GrpcServer) {
-        let executor = ExecutorService::new(self.executor.clone(), self.tasks.clone());
+        let (executor, tasks) = (self.executor.clone(), self.tasks.clone());
+        let executor = ExecutorService::new(executor, tasks, &self.registry);
         let counted = Counted::new(executor, self.metrics.clone());
         server.add(limited!(ExecutorServer::new(counted)));
     }

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
 use super::plan::{Aggregation, FragmentPlan, Read};
 use crate::annotations::{NOTES_MAX, Note};
-use crate::budget::{Budget, CancelFlag, Ledger};
+use crate::budget::{Budget, CancelFlag, Ledger, Pool};
 use crate::engine::aggregate::Aggregator;
 use crate::engine::histogram::drop_buckets;
 use crate::engine::names::{drop_metadata_labels, is_metadata_label};
@@ -85,6 +85,11 @@ impl FragmentExecution {
             notes: BTreeSet::new(),
             stats: FragmentStats::default(),
         }
+    }
+
+    /// The same, with its budget shared by all that is in `pool`.
+    pub(super) fn in_pool(self, pool: &Pool) -> Self {
+        FragmentExecution { ledger: self.ledger.in_pool(pool), ..self }
     }
 
     /// The plan in execution.

@@ -9,11 +9,11 @@ use super::execution::{FragmentExecution, HASH_BYTES, add_note, series_bytes};
 use super::partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
 use super::plan::{FragmentPlan, Read};
 use crate::annotations::{NOTES_MAX, Note};
-use crate::budget::{Budget, CancelFlag, Ledger};
+use crate::budget::{Budget, CancelFlag, Ledger, Pool};
 use crate::engine::aggregate::Aggregator;
 use crate::engine::labelset::LabelSetIndex;
 use crate::engine::queryable::StepSamples;
-use crate::engine::vector::{StepVector, same_labelset};
+use crate::engine::vector::{StepVector, same_labelset, size_of_vector};
 use crate::error::QueryError;
 
 /// The merged result of one fragment: what [`crate::Query::evaluate`] takes.
@@ -31,6 +31,14 @@ pub struct FragmentResult {
 }
 
 impl FragmentResult {
+    /// Its samples and bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let columns = self.series.iter().map(|series| size_of_vector(series));
+        let raw = self.raw.iter().map(|series| (series.len(), series_bytes(series)));
+        let counts = (0, size_of_val(&self.step_samples[..]));
+        columns.chain(raw).fold(counts, |all, one| (all.0 + one.0, all.1 + one.1))
+    }
+
     /// The parts of it that the uses of each aggregation need.
     pub(crate) fn apart(self) -> Vec<FragmentOutput> {
         let FragmentResult { series, raw, notes, step_samples } = self;
@@ -147,6 +155,12 @@ impl PartialMerge {
         }
     }
 
+    /// The same, with its budget shared by all that is in `pool`.
+    #[must_use]
+    pub fn in_pool(self, pool: &Pool) -> Self {
+        PartialMerge { ledger: self.ledger.in_pool(pool), ..self }
+    }
+
     /// Adds a batch of an executor that ran the whole plan (or its [`FragmentPlan::raw`] form).
     ///
     /// # Errors
@@ -223,8 +237,12 @@ impl PartialMerge {
         if !raw.is_empty() && !matches!(self.plan.read, Read::Raw { .. }) {
             let mut execution =
                 FragmentExecution::new(self.plan.clone(), self.budget, self.cancel.clone());
-            execution.push_batch(std::mem::take(&mut raw))?;
+            if let Some(pool) = self.ledger.pool() {
+                execution = execution.in_pool(pool);
+            }
+            // The execution holds the batch that it is given.
             self.ledger.release(held.0, held.1);
+            execution.push_batch(std::mem::take(&mut raw))?;
             for batch in execution.finish()? {
                 self.push(batch)?;
             }

@@ -13,7 +13,7 @@ use super::merge::FragmentResult;
 use super::partial::NoteSite;
 use super::plan::FragmentPlan;
 use crate::annotations::Note;
-use crate::budget::{Budget, CancelFlag, Ledger};
+use crate::budget::{Budget, CancelFlag, Ledger, Pool};
 use crate::engine::queryable::StepSamples;
 use crate::engine::vector::{StepVector, column_bytes};
 use crate::error::QueryError;
@@ -48,6 +48,12 @@ impl StepParts {
             notes: BTreeSet::new(),
             step_samples: Vec::new(),
         }
+    }
+
+    /// The same, with its budget shared by all that is in `pool`.
+    #[must_use]
+    pub fn in_pool(self, pool: &Pool) -> Self {
+        StepParts { ledger: self.ledger.in_pool(pool), ..self }
     }
 
     /// Adds the merged result of the steps from number `first_step` on, which are later than those before.

@@ -21,6 +21,9 @@ use crate::syntax::{Expr, ExprKind, PosRange, quote};
 
 /// The most steps of a subquery's grid; more could never be held within any budget.
 const GRID_STEPS_MAX: usize = 10_000_000;
+/// The most fragments of a query: a few more than selectors that the longest chain of operators has. Arguments of
+/// functions, which need no operator, branch: a short text can have thousands of selectors.
+const FRAGMENTS_MAX: usize = 512;
 
 /// Plans `expr`, which was read from `text`.
 pub(crate) fn build(expr: &Expr, text: &str, params: &QueryParams) -> Result<Plan, QueryError> {
@@ -370,14 +373,14 @@ impl Builder<'_> {
         function_pos: PosRange,
         aggregation_pos: PosRange,
     ) -> Result<Leaf, QueryError> {
-        let (at, aggregation) = self.registered(plan);
+        let (at, aggregation) = self.registered(plan)?;
         self.uses[at][aggregation] += 1;
         let (fragment, aggregation) = (FragmentId(at as u32), aggregation as u32);
         Ok(Leaf { fragment, aggregation, function_pos, aggregation_pos, pos: aggregation_pos })
     }
 
     /// The fragment of `plan`, and which of its aggregations that of `plan` is.
-    fn registered(&mut self, mut plan: FragmentPlan) -> (usize, usize) {
+    fn registered(&mut self, mut plan: FragmentPlan) -> Result<(usize, usize), QueryError> {
         let wanted = plan.aggregations.pop();
         let of_wanted = |known: &FragmentPlan| match &wanted {
             None => known.aggregations.is_empty().then_some(0),
@@ -392,6 +395,10 @@ impl Builder<'_> {
         let found = known.find_map(|(at, known)| Some((at, of_wanted(&known.plan)?)));
         let (at, aggregation) = found.unwrap_or((self.fragments.len(), 0));
         if at == self.fragments.len() {
+            if at == FRAGMENTS_MAX {
+                let (what, limit) = ("query_fragments", FRAGMENTS_MAX as u64);
+                return Err(QueryError::Budget { what, limit });
+            }
             let (id, range) = (FragmentId(at as u32), plan.time_range());
             self.fragments.push(FragmentSpec { id, plan, range });
             self.uses.push(Vec::new());
@@ -400,7 +407,7 @@ impl Builder<'_> {
             self.fragments[at].plan.aggregations.extend(wanted);
             self.uses[at].push(0);
         }
-        (at, aggregation)
+        Ok((at, aggregation))
     }
 
     /// The rules by which `function`, called as `call`, reads ranges of `selector`.

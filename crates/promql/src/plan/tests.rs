@@ -1,14 +1,46 @@
 //! How much is planned: each part of a query once.
 
 use super::{Plan, build};
+use crate::error::QueryError;
 use crate::fragment::FragmentSpec;
 use crate::query::QueryParams;
-use crate::syntax::{SyntaxFeatures, parse};
+use crate::syntax::{OPERATORS_MAX, SyntaxFeatures, parse};
 
 fn plan(text: &str, push_down: bool) -> Plan {
+    try_plan(text, push_down).expect(text)
+}
+
+fn try_plan(text: &str, push_down: bool) -> Result<Plan, QueryError> {
     let params = QueryParams { push_down, ..QueryParams::instant(0) };
     let expr = parse(text, &SyntaxFeatures::default()).expect(text);
-    build(&expr, text, &params).expect(text)
+    build(&expr, text, &params)
+}
+
+/// `clamp` of `clamp` and so on, with a selector of its own at each of the 3^depth ends.
+fn clamps(depth: u32, selectors: &mut u32) -> String {
+    if depth == 0 {
+        *selectors += 1;
+        return format!("m{selectors}");
+    }
+    let [a, b, c] = [0; 3].map(|_| clamps(depth - 1, selectors));
+    format!("clamp({a},scalar({b}),scalar({c}))")
+}
+
+/// Arguments branch without operators.
+#[test]
+fn fragments_of_a_query_are_limited() {
+    for push_down in [false, true] {
+        assert_eq!(plan(&clamps(5, &mut 0), push_down).fragments.len(), 243);
+        let text = clamps(6, &mut 0);
+        assert!(text.len() < 20_000, "a text that is no longer than others");
+        let error = try_plan(&text, push_down).expect_err("729 fragments");
+        assert_eq!(error.to_string(), "query exceeds its budget: query_fragments_max=512");
+        assert_eq!(error.kind(), pando_model::ErrorKind::LimitExceeded);
+    }
+    // The longest chain of operators has fewer, and what reads the same is one.
+    let chain: Vec<String> = (0..=OPERATORS_MAX).map(|i| format!("m{i}")).collect();
+    assert_eq!(plan(&chain.join(" or "), true).fragments.len(), OPERATORS_MAX + 1);
+    assert_eq!(plan(&clamps(6, &mut 0).replace(char::is_numeric, ""), true).fragments.len(), 1);
 }
 
 /// Planning an argument to find out whether it is a number would double the work for each call around it.

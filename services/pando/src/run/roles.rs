@@ -303,7 +303,7 @@ impl Roles<'_> {
         if self.plan.store_gateway {
             StoreGateway::new(executor, &base.tasks, &base.metrics).services(&base.grpc);
         } else {
-            let service = ExecutorService::new(executor, base.tasks.clone());
+            let service = ExecutorService::new(executor, base.tasks.clone(), &base.metrics);
             base.grpc.add(limited!(ExecutorServer::new(service)));
         }
         Ok(())

@@ -10,17 +10,23 @@ use http_body_util::BodyExt as _;
 use pando_runtime::Tasks;
 use tower::ServiceExt as _;
 
+use crate::FrontendConfig;
 use crate::frontend::Frontend;
-use crate::testdata::{Cluster, FakeCatalog, FakeMember, frontend};
+use crate::testdata::{Cluster, FakeCatalog, FakeMember, frontend, frontend_of, hasty};
 
-async fn served(tasks: &Tasks) -> Arc<Frontend> {
+/// One member with three series.
+async fn catalog(tasks: &Tasks) -> Arc<FakeCatalog> {
     let member = FakeMember::with_series(&[("m", "a"), ("m", "b"), ("n", "c")]);
     let address = member.serve(1, tasks).await;
     let mut cluster = Cluster::with_ingesters(0);
     cluster.join_node(1, &address, &[pando_catalog::Role::Ingester]);
     cluster.open(&[&[1]]);
     cluster.assign("default", &[(u64::MAX, 1)]);
-    frontend(FakeCatalog::new(cluster.view()))
+    FakeCatalog::new(cluster.view())
+}
+
+async fn served(tasks: &Tasks) -> Arc<Frontend> {
+    frontend(catalog(tasks).await)
 }
 
 async fn send(frontend: &Arc<Frontend>, request: Request<Body>) -> Response<Body> {
@@ -143,6 +149,45 @@ async fn queries_are_answered_byte_by_byte() {
     ];
     for (path, code, body) in cases {
         assert_eq!(get(&frontend, path).await, (code, body.to_string()), "{path}");
+    }
+}
+
+/// A limit that was met is named, with its value, as Prometheus does it where it has the same.
+#[tokio::test]
+async fn budgets_that_are_spent_are_named() {
+    fn clamps(depth: u32, selectors: &mut u32) -> String {
+        if depth == 0 {
+            *selectors += 1;
+            return format!("m{selectors}");
+        }
+        let [a, b, c] = [0; 3].map(|_| clamps(depth - 1, selectors));
+        format!("clamp({a},scalar({b}),scalar({c}))")
+    }
+    let many = clamps(6, &mut 0);
+    let samples = "query processing would load too many samples into memory in query execution";
+    let cases = [
+        (
+            FrontendConfig { samples_max: 119, ..hasty() },
+            "m",
+            format!("{samples}: samples_max=119"),
+        ),
+        (FrontendConfig { bytes_max: 10, ..hasty() }, "m", "bytes_max=10".to_string()),
+        (FrontendConfig { series_max: 1, ..hasty() }, "m", "series_max=1".to_string()),
+        // By the frontend: no fragment has more.
+        (FrontendConfig { series_max: 2, ..hasty() }, "m%2Bn", "series_max=2".to_string()),
+        (hasty(), many.as_str(), "query_fragments_max=512".to_string()),
+    ];
+    let tasks = Tasks::new();
+    let catalog = catalog(&tasks).await;
+    for (config, query, text) in cases {
+        let frontend = frontend_of(config, catalog.clone(), &pando_runtime::MetricsRegistry::new());
+        let (code, body) = get(&frontend, &format!("/api/v1/query?time=59&query={query}")).await;
+        let text = match text.starts_with(samples) {
+            true => text,
+            false => format!("query exceeds its budget: {text}"),
+        };
+        let expected = format!(r#"{{"status":"error","errorType":"execution","error":"{text}"}}"#);
+        assert_eq!((code, body), (422, expected), "{query}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Queries against members that do as they are told.
 
+mod budgets;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -281,25 +283,4 @@ async fn a_full_gate_makes_queries_wait_until_their_time_is_up() {
     assert!(
         frontend.query_instant(&default_tenant(), "1", 0, QueryOptions::default()).await.is_ok()
     );
-}
-
-#[tokio::test]
-async fn what_is_received_is_limited() {
-    let tasks = Tasks::new();
-    let (_, catalog, _member) = one_member(&tasks).await;
-    let mut config = crate::FrontendConfig { bytes_max: 10, ..crate::FrontendConfig::default() };
-    config.members_patience = Duration::ZERO;
-    let identity = pando_rpc::Identity::new(pando_model::NodeId(5));
-    identity.set_cluster(crate::testdata::CLUSTER);
-    let frontend = Frontend::new(
-        config,
-        catalog,
-        pando_rpc::Channels::new(identity, None),
-        pando_runtime::SystemClock::shared(),
-        &pando_runtime::MetricsRegistry::new(),
-        crate::StatusInfo::default(),
-    );
-    let error = ask(&frontend, "m").await.expect_err("too much");
-    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
-    assert_eq!(error.to_string(), "query exceeds its budget: bytes_max=10");
 }
