@@ -8,7 +8,7 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use pando_block::SharedLabels;
 use pando_model::{BlockRecord, ErrorKind, JoinedAxes, Matcher, TimeRange};
 use pando_promql::fragment::{FragmentExecution, FragmentPlan, PartialBatch};
-use pando_promql::{Budget, CancelFlag, QueryError};
+use pando_promql::{Budget, CancelFlag, Pool, QueryError};
 use pando_rpc::Channels;
 use pando_runtime::SharedClock;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
@@ -137,7 +137,8 @@ impl Executor {
         let held = Held { bytes: Arc::default(), bytes_max: budget.bytes_max };
         let streams = self.open(sources, wanted, held, &reads).await?;
         let mut merged = MergedSeries::new(streams);
-        let begin = || FragmentExecution::new(plan.clone(), budget, cancel.clone());
+        let pool = Pool::new();
+        let begin = || FragmentExecution::new(plan.clone(), budget, cancel.clone()).in_pool(&pool);
         let mut lanes = Lanes::new(self.lanes.clone(), |all: &mut FragmentExecution, later| {
             Ok(all.absorb(later)?)
         });

@@ -184,9 +184,12 @@ impl Ledger {
         self.tell_pool();
     }
 
-    /// Takes what `other` holds, too, or refuses.
-    pub(crate) fn take_over(&mut self, other: &Ledger) -> Result<(), QueryError> {
-        self.hold(other.held.samples as usize, other.held.bytes as usize)
+    /// Takes over what `other` holds, or refuses.
+    pub(crate) fn take_over(&mut self, other: &mut Ledger) -> Result<(), QueryError> {
+        let held = other.mark();
+        other.back_to(Held::default());
+        self.held = self.held.plus(held);
+        self.check()
     }
 
     /// Takes in what waits for its use, or refuses.

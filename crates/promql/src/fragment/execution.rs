@@ -88,7 +88,8 @@ impl FragmentExecution {
     }
 
     /// The same, with its budget shared by all that is in `pool`.
-    pub(super) fn in_pool(self, pool: &Pool) -> Self {
+    #[must_use]
+    pub fn in_pool(self, pool: &Pool) -> Self {
         FragmentExecution { ledger: self.ledger.in_pool(pool), ..self }
     }
 
@@ -251,7 +252,7 @@ impl FragmentExecution {
 
     /// Takes in what another execution of the plan has read: other series, later in the order of keys. That two halves
     /// come together makes an answer that neither depends on how many threads there are nor on which of them was done
-    /// first. Each has had the whole budget for itself; here they share it.
+    /// first. They share a budget while both are there only in one pool.
     ///
     /// # Errors
     /// A budget, cancellation, or two series that became one by losing their names.
@@ -271,11 +272,11 @@ impl FragmentExecution {
                 }
             }
             (Output::Series(all), Output::Series(mut more)) => {
-                self.ledger.take_over(&ledger)?;
+                self.ledger.take_over(&mut ledger)?;
                 all.append(&mut more);
             }
             (Output::Raw(all), Output::Raw(mut more)) => {
-                self.ledger.take_over(&ledger)?;
+                self.ledger.take_over(&mut ledger)?;
                 all.append(&mut more);
             }
             _ => return Err(QueryError::Internal("executions of two plans".to_string())),
