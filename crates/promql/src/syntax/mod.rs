@@ -9,6 +9,7 @@ pub mod functions;
 mod lexer;
 mod parser;
 pub mod position;
+mod printed;
 mod printer;
 mod strings;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use ast::{Expr, ExprKind, ValueType};
 pub use error::ParseError;
 pub(crate) use parser::parse_series;
 pub use position::{LineColumn, PosRange};
+pub use printed::Printed;
 pub(crate) use printer::LabelList;
 pub(crate) use strings::{quote, unquote};
 
