@@ -151,9 +151,13 @@ impl<'a> Checks<'a, '_> {
         let steps = args.iter().take(typed).enumerate().flat_map(|(i, arg)| {
             let wanted = function.args[i.min(function.args.len() - 1)];
             let expect = Step::Expect(arg, wanted, Context::Call(function.name));
-            // The second argument of `info` may match everything: it only restricts a join.
             let is_join = join.is_some_and(|join| std::ptr::eq(join, arg));
-            if is_join { vec![] } else { vec![Step::Enter(arg), expect] }
+            match &arg.kind {
+                // It may match everything: it only restricts a join.
+                ExprKind::Vector(_) if is_join => vec![],
+                _ if is_join => vec![Step::Enter(arg)],
+                _ => vec![Step::Enter(arg), expect],
+            }
         });
         self.then(steps);
     }

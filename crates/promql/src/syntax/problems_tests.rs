@@ -13,7 +13,7 @@ fn problems(text: &str) -> (Vec<String>, String) {
 
 #[test]
 fn every_problem_is_reported_at_its_place_and_the_first_is_the_one_of_prometheus() {
-    let cases: [(&str, usize, &[&str]); 8] = [
+    let cases: [(&str, usize, &[&str]); 9] = [
         (
             "sum(1)\n  + rate(foo)\n  + (foo and 1)",
             0,
@@ -86,6 +86,16 @@ fn every_problem_is_reported_at_its_place_and_the_first_is_the_one_of_prometheus
                 "1:13: parse error: expected 2 argument(s) in call to \"max_of\", got 1",
                 "1:25: parse error: binary expression must contain only scalar and instant vector types",
                 "1:31: parse error: anchored modifier is experimental and not enabled",
+            ],
+        ),
+        (
+            "vector(1) + info({}, abs(1))",
+            0,
+            &[
+                "1:13: parse error: function \"info\" is not enabled",
+                "1:18: parse error: vector selector must contain at least one non-empty matcher",
+                "1:22: parse error: expected label selectors only",
+                "1:26: parse error: expected type instant vector in call to \"abs\", got scalar",
             ],
         ),
         (
