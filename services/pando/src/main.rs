@@ -57,6 +57,7 @@ fn run(command: &Command, flags: Flags) -> Result<ExitCode> {
         }
         match command {
             Command::Check(CheckCommand::Config { file }) => tools::check::config(file),
+            Command::Check(CheckCommand::Query { expression }) => tools::check::query(expression),
             Command::Query(command) => tools::query::run(command).await,
             Command::Block(command) => tools::block::run(command).await,
             Command::Admin(command) => tools::admin::run(command).await,

@@ -19,11 +19,23 @@ pub struct Function {
     pub experimental: bool,
 }
 
+impl Function {
+    /// Whether it is [`REFUSED`].
+    pub(super) fn is_refused(&self) -> bool {
+        self.name.is_empty()
+    }
+}
+
 impl PartialEq for Function {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
     }
 }
+
+/// Stands in the tree of a text that is refused, where something was written that has no meaning: its arguments are
+/// what there is of it, its type is not known. No tree with it leaves the parser.
+pub(super) static REFUSED: Function =
+    Function { name: "", args: &[], variadic: 0, returns: V, experimental: false };
 
 /// The function called `name`.
 pub fn function(name: &str) -> Option<&'static Function> {

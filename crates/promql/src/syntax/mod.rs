@@ -9,16 +9,20 @@ pub mod functions;
 mod lexer;
 mod parser;
 pub mod position;
+mod printed;
 mod printer;
+#[cfg(test)]
+mod problems_tests;
 mod strings;
 #[cfg(test)]
 mod tests;
 mod token;
 
 pub use ast::{Expr, ExprKind, ValueType};
-pub use error::ParseError;
+pub use error::{PROBLEMS_MAX, ParseError};
 pub(crate) use parser::parse_series;
 pub use position::{LineColumn, PosRange};
+pub use printed::Printed;
 pub(crate) use printer::LabelList;
 pub(crate) use strings::{quote, unquote};
 
@@ -47,7 +51,8 @@ pub struct SyntaxFeatures {
 /// Reads `text` as a PromQL expression. Linear in the text's length.
 ///
 /// # Errors
-/// The first fault, with its place.
+/// All problems that can be told apart, each with its place. A text that the grammar cannot go on with is read no further,
+/// and its types are not checked.
 pub fn parse(text: &str, features: &SyntaxFeatures) -> Result<Expr, ParseError> {
     parser::parse(text, features)
 }

@@ -6,49 +6,101 @@ use pando_model::labels::{is_legacy_label_name, is_legacy_metric_name};
 use pando_model::number::{go_float, go_quote, push_plain_float};
 
 use super::ast::{
-    Aggregate, AtModifier, Binary, BinaryOp, Cardinality, Duration, DurationKind, Expr, ExprKind,
-    Matching, Number, UnaryOp, VectorSelector,
+    Aggregate, AtModifier, BinaryOp, Cardinality, Duration, DurationKind, Expr, ExprKind, Matching,
+    MatrixSelector, Number, Subquery, UnaryOp, VectorSelector,
 };
 use super::parser::is_reserved;
 use super::strings::quote;
 use pando_model::duration::format_duration;
 
+/// Where printed expressions go. It may want to know which part stands where.
+pub(super) trait Output<'a>: fmt::Write {
+    /// `expr` begins here.
+    fn begin(&mut self, _expr: &'a Expr) {}
+
+    /// What began last and has not ended yet ends here.
+    fn end(&mut self) {}
+}
+
+impl Output<'_> for fmt::Formatter<'_> {}
+
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            ExprKind::Number(n) => write!(f, "{n}"),
-            ExprKind::String(s) => f.write_str(&go_quote(s)),
-            ExprKind::Bytes(s) => f.write_str(&quote(s)),
-            ExprKind::Paren(inner) => write!(f, "({inner})"),
-            ExprKind::Unary(op, inner) => write!(f, "{}{inner}", op.as_str()),
-            ExprKind::Binary(binary) => write!(f, "{binary}"),
-            ExprKind::Aggregate(aggregate) => write!(f, "{aggregate}"),
-            ExprKind::Call(call) => {
-                write!(f, "{}(", call.function.name)?;
-                comma_separated(f, call.args.iter())?;
-                f.write_str(")")
-            }
-            ExprKind::Vector(selector) => {
-                write_selector(f, selector)?;
-                write_extended(f, selector)?;
-                write_modifiers(f, selector.at, selector.offset.as_ref())
-            }
-            ExprKind::Matrix(m) => {
-                write_selector(f, &m.selector)?;
-                write!(f, "[{}]", m.range)?;
-                write_extended(f, &m.selector)?;
-                write_modifiers(f, m.selector.at, m.selector.offset.as_ref())
-            }
-            ExprKind::Subquery(s) => {
-                write!(f, "{}[{}:", s.expr, s.range)?;
-                if let Some(step) = &s.step {
-                    write!(f, "{step}")?;
-                }
-                f.write_str("]")?;
-                write_modifiers(f, s.at, s.offset.as_ref())
-            }
+        print(f, self)
+    }
+}
+
+/// Writes `expr` to `out`, on one line.
+pub(super) fn print<'a>(out: &mut dyn Output<'a>, expr: &'a Expr) -> fmt::Result {
+    if let ExprKind::Binary(_) = &expr.kind {
+        return print_chain(out, expr);
+    }
+    out.begin(expr);
+    match &expr.kind {
+        ExprKind::Number(n) => write!(out, "{n}")?,
+        ExprKind::String(s) => out.write_str(&go_quote(s))?,
+        ExprKind::Bytes(s) => out.write_str(&quote(s))?,
+        ExprKind::Paren(inner) => print_list(out, [&**inner])?,
+        ExprKind::Unary(op, inner) => {
+            out.write_str(op.as_str())?;
+            print(out, inner)?;
+        }
+        ExprKind::Binary(_) => {}
+        ExprKind::Aggregate(aggregate) => {
+            write_head(out, aggregate)?;
+            print_list(out, aggregate.param.iter().chain([&aggregate.expr]))?;
+        }
+        ExprKind::Call(call) => {
+            out.write_str(call.function.name)?;
+            print_list(out, &call.args)?;
+        }
+        ExprKind::Vector(selector) => write_vector(out, selector)?,
+        ExprKind::Matrix(m) => write_matrix(out, m)?,
+        ExprKind::Subquery(s) => {
+            print(out, &s.expr)?;
+            write_window(out, s)?;
         }
     }
+    out.end();
+    Ok(())
+}
+
+/// Expressions in parentheses.
+fn print_list<'a>(
+    out: &mut dyn Output<'a>,
+    exprs: impl IntoIterator<Item = &'a Expr>,
+) -> fmt::Result {
+    out.write_char('(')?;
+    for (i, expr) in exprs.into_iter().enumerate() {
+        out.write_str(if i > 0 { ", " } else { "" })?;
+        print(out, expr)?;
+    }
+    out.write_char(')')
+}
+
+/// A chain of operators is a left-deep tree: walk down the left, then print on the way up.
+fn print_chain<'a>(out: &mut dyn Output<'a>, whole: &'a Expr) -> fmt::Result {
+    let (mut chain, mut first) = (Vec::new(), whole);
+    while let ExprKind::Binary(binary) = &first.kind {
+        out.begin(first);
+        chain.push(binary);
+        first = &binary.lhs;
+    }
+    match (&first.kind, chain.last()) {
+        (ExprKind::Number(n), Some(binary)) if binary.op == BinaryOp::Pow => {
+            out.begin(first);
+            write!(out, "{}", Unsigned(n))?;
+            out.end();
+        }
+        _ => print(out, first)?,
+    }
+    for binary in chain.iter().rev() {
+        let return_bool = if binary.return_bool { " bool" } else { "" };
+        write!(out, " {}{return_bool}{} ", binary.op.as_str(), binary.matching)?;
+        print(out, &binary.rhs)?;
+        out.end();
+    }
+    Ok(())
 }
 
 impl UnaryOp {
@@ -111,40 +163,15 @@ fn label_name(name: &str) -> String {
     if is_legacy_label_name(name) { name.to_string() } else { go_quote(name) }
 }
 
-impl fmt::Display for Aggregate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.op.as_str())?;
-        if self.without {
-            write!(f, " without {} ", LabelList(&self.grouping))?;
-        } else if !self.grouping.is_empty() {
-            write!(f, " by {} ", LabelList(&self.grouping))?;
-        }
-        match &self.param {
-            Some(param) => write!(f, "({param}, {})", self.expr),
-            None => write!(f, "({})", self.expr),
-        }
+/// What stands before the parentheses of an aggregation.
+fn write_head(out: &mut dyn Output<'_>, aggregate: &Aggregate) -> fmt::Result {
+    out.write_str(aggregate.op.as_str())?;
+    if aggregate.without {
+        write!(out, " without {} ", LabelList(&aggregate.grouping))?;
+    } else if !aggregate.grouping.is_empty() {
+        write!(out, " by {} ", LabelList(&aggregate.grouping))?;
     }
-}
-
-impl fmt::Display for Binary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A chain of operators is a left-deep tree: walk down the left, then print on the way up.
-        let mut chain = vec![self];
-        while let ExprKind::Binary(left) = &chain[chain.len() - 1].lhs.kind {
-            chain.push(left);
-        }
-        let first = chain[chain.len() - 1];
-        match &first.lhs.kind {
-            ExprKind::Number(n) if first.op == BinaryOp::Pow => write!(f, "{}", Unsigned(n))?,
-            _ => write!(f, "{}", first.lhs)?,
-        }
-        for binary in chain.iter().rev() {
-            let return_bool = if binary.return_bool { " bool" } else { "" };
-            let (op, matching) = (binary.op.as_str(), &binary.matching);
-            write!(f, " {op}{return_bool}{matching} {}", binary.rhs)?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 impl fmt::Display for Matching {
@@ -178,11 +205,35 @@ impl fmt::Display for Matching {
     }
 }
 
-fn write_selector(f: &mut fmt::Formatter<'_>, selector: &VectorSelector) -> fmt::Result {
+fn write_vector(out: &mut dyn Output<'_>, selector: &VectorSelector) -> fmt::Result {
+    write_selector(out, selector)?;
+    write_extended(out, selector)?;
+    write_modifiers(out, selector.at, selector.offset.as_ref())
+}
+
+fn write_matrix(out: &mut dyn Output<'_>, matrix: &MatrixSelector) -> fmt::Result {
+    let MatrixSelector { selector, range, .. } = matrix;
+    write_selector(out, selector)?;
+    write!(out, "[{range}]")?;
+    write_extended(out, selector)?;
+    write_modifiers(out, selector.at, selector.offset.as_ref())
+}
+
+/// What stands behind the expression of a subquery.
+fn write_window(out: &mut dyn Output<'_>, subquery: &Subquery) -> fmt::Result {
+    write!(out, "[{}:", subquery.range)?;
+    if let Some(step) = &subquery.step {
+        write!(out, "{step}")?;
+    }
+    out.write_char(']')?;
+    write_modifiers(out, subquery.at, subquery.offset.as_ref())
+}
+
+fn write_selector(out: &mut dyn Output<'_>, selector: &VectorSelector) -> fmt::Result {
     let mut parts = Vec::new();
     if let Some(name) = &selector.name {
         if is_legacy_metric_name(name) && !is_reserved(name) {
-            f.write_str(name)?;
+            out.write_str(name)?;
         } else {
             parts.push(go_quote(name));
         }
@@ -195,11 +246,11 @@ fn write_selector(f: &mut fmt::Formatter<'_>, selector: &VectorSelector) -> fmt:
     if parts.is_empty() && selector.name.is_some() {
         return Ok(());
     }
-    write!(f, "{{{}}}", parts.join(","))
+    write!(out, "{{{}}}", parts.join(","))
 }
 
-fn write_extended(f: &mut fmt::Formatter<'_>, selector: &VectorSelector) -> fmt::Result {
-    f.write_str(match (selector.anchored, selector.smoothed) {
+fn write_extended(out: &mut dyn Output<'_>, selector: &VectorSelector) -> fmt::Result {
+    out.write_str(match (selector.anchored, selector.smoothed) {
         (true, _) => " anchored",
         (_, true) => " smoothed",
         _ => "",
@@ -207,21 +258,21 @@ fn write_extended(f: &mut fmt::Formatter<'_>, selector: &VectorSelector) -> fmt:
 }
 
 fn write_modifiers(
-    f: &mut fmt::Formatter<'_>,
+    out: &mut dyn Output<'_>,
     at: Option<AtModifier>,
     offset: Option<&Duration>,
 ) -> fmt::Result {
     match at {
         Some(AtModifier::Time(ms)) => {
             let (sign, ms) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
-            write!(f, " @ {sign}{}.{:03}", ms / 1000, ms % 1000)?;
+            write!(out, " @ {sign}{}.{:03}", ms / 1000, ms % 1000)?;
         }
-        Some(AtModifier::Start) => f.write_str(" @ start()")?,
-        Some(AtModifier::End) => f.write_str(" @ end()")?,
+        Some(AtModifier::Start) => out.write_str(" @ start()")?,
+        Some(AtModifier::End) => out.write_str(" @ end()")?,
         None => {}
     }
     match offset {
-        Some(offset) => write!(f, " offset {offset}"),
+        Some(offset) => write!(out, " offset {offset}"),
         None => Ok(()),
     }
 }

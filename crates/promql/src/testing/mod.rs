@@ -11,6 +11,8 @@ mod parts;
 mod seeds;
 
 pub use chance::Chance;
+#[cfg(test)]
+pub(crate) use expressions::operations;
 pub use expressions::{Expressions, FEATURES, SYNTAX};
 pub use order::is_ordered;
 pub use params::params;

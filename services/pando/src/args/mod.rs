@@ -46,7 +46,7 @@ pub(crate) enum Command {
     Compactor(Box<CompactorRole>),
     /// Keeps the catalog: members, shards, routes, blocks, leases.
     Controller(Box<ControllerRole>),
-    /// Check files before they are used.
+    /// Check files and expressions before they are used.
     #[command(subcommand)]
     Check(CheckCommand),
     /// Ask a running Pando, or any server with Prometheus' API.
@@ -123,6 +123,11 @@ pub(crate) enum CheckCommand {
     Config {
         /// The file.
         file: String,
+    },
+    /// Check a PromQL expression: all that is wrong with it.
+    Query {
+        /// The expression.
+        expression: String,
     },
 }
 

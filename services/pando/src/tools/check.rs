@@ -1,6 +1,7 @@
-//! `pando check config FILE`.
+//! `pando check config FILE` and `pando check query EXPRESSION`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use pando_promql::syntax::SyntaxFeatures;
 
 use super::output::Output;
 use crate::config_file;
@@ -15,4 +16,32 @@ pub(crate) fn config(file: &str) -> Result<()> {
         out.line(format_args!("  ignored: line {}: {}: {}", key.line, key.path, key.reason))?;
     }
     Ok(())
+}
+
+/// All syntax is known: which of it a server has switched on is the server's to say.
+const SYNTAX: SyntaxFeatures = SyntaxFeatures {
+    experimental_functions: true,
+    extended_range_selectors: true,
+    fill_modifiers: true,
+};
+
+/// Checks the expression; prints it as it is understood. The error holds all problems, a line each.
+pub(crate) fn query(expression: &str) -> Result<()> {
+    match pando_promql::parse(expression, &SYNTAX) {
+        Ok(expr) => Output::stdout().line(format_args!("SUCCESS: {expr}")),
+        Err(error) => bail!("{}", error.report()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_problems_of_an_expression_are_said() {
+        let problems = query("rate(a)\n/ nope(b)\n/ sum()").expect_err("three").to_string();
+        let places: Vec<&str> = problems.lines().filter_map(|l| l.split(": ").next()).collect();
+        assert_eq!(places, ["1:6", "2:3", "3:3"], "{problems}");
+        assert!(query("limitk(1, rate(a[5m] smoothed))").is_ok());
+    }
 }

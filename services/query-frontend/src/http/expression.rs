@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use pando_model::ErrorKind;
 use pando_promql::syntax::ast::Expr;
 use pando_promql::{MatrixSeries, QueryError, QueryStats, QueryValue};
 use pando_rpc::http::{ApiError, Tenant};
 
 use super::params::Params;
 use super::parse;
-use super::pretty::pretty;
+use super::pretty::{PRETTY_BYTES_MAX, pretty};
 use super::response::{Remarks, TRUNCATED, success, success_of};
 use super::stats::{self, Stats};
 use crate::error::FrontendError;
@@ -47,7 +48,18 @@ pub(super) async fn format_query(
     params: Params,
 ) -> Result<Response, ApiError> {
     let expr = parsed(&frontend, &params)?;
-    Ok(success(&Remarks::default(), |json| json.string(&pretty(&expr))))
+    // Ten ms for the worst of queries: no socket waits for them.
+    let response = tokio::task::spawn_blocking(move || laid_out(&expr)).await;
+    let fault = "the printer stopped with a fault of its own";
+    response.unwrap_or_else(|_| Err(ApiError::new(ErrorKind::Internal, fault)))
+}
+
+fn laid_out(expr: &Expr) -> Result<Response, ApiError> {
+    let text = pretty(expr).ok_or_else(|| {
+        let message = format!("formatted query is too long: pretty_bytes_max={PRETTY_BYTES_MAX}");
+        ApiError::new(ErrorKind::LimitExceeded, message)
+    })?;
+    Ok(success(&Remarks::default(), |json| json.string(&text)))
 }
 
 /// The expression in `query`.
@@ -176,7 +188,7 @@ fn matrix_series(json: &mut JsonWriter, series: &MatrixSeries) {
 mod tests {
     use std::sync::Arc;
 
-    use pando_model::{ErrorKind, Histogram, Labels, SampleValue};
+    use pando_model::{Histogram, Labels, SampleValue};
     use pando_promql::VectorSample;
 
     use super::*;

@@ -1,5 +1,7 @@
 //! The property itself.
 
+use std::collections::BTreeSet;
+
 use crate::syntax::ast::AggregateOp;
 use crate::syntax::functions::FUNCTIONS;
 use crate::{Budget, Query, QueryError, QueryOutput, QueryParams, evaluate_local};
@@ -7,7 +9,9 @@ use pando_model::SeriesSamples;
 
 use super::cluster::{Cluster, Whole};
 use super::compare::Points;
-use crate::testing::{Chance, Expressions, all_cases, data, each_seed, is_ordered, params, parts};
+use crate::testing::{
+    Chance, Expressions, all_cases, data, each_seed, is_ordered, operations, params, parts,
+};
 
 /// Cases of random expressions.
 const CASES: u64 = 400;
@@ -15,6 +19,9 @@ const CASES: u64 = 400;
 const CASES_EACH: u64 = 5;
 /// As many times as many cases has each aggregation: there are several forms of its argument.
 const AGGREGATIONS_EACH: usize = 6;
+
+/// In so many runs is each form of an operator met once.
+const FORMS_RUNS: u64 = CASES_EACH;
 
 /// How many cases in a row have the same data.
 const CASES_PER_DATA: u64 = 4;
@@ -116,4 +123,23 @@ fn all_plans_agree_on_every_function_and_aggregation() {
             check(Case::of(seed << 16 | at, |made, _| made.aggregation_by(op, 0)));
         }
     });
+}
+
+/// Each form of each operator is met once in a run, whatever the random expressions hold.
+#[test]
+fn all_plans_agree_on_every_form_of_every_operator() {
+    let operations = operations();
+    let (mut asked, mut answered) = (BTreeSet::new(), BTreeSet::new());
+    each_seed(CASES_EACH, |seed| {
+        let forms = (0..).zip(&operations).filter(|(at, _)| at % FORMS_RUNS == seed % FORMS_RUNS);
+        for (at, (op, form)) in forms {
+            asked.insert((op, form));
+            if check(Case::of(seed << 16 | at, |made, _| made.operation(op, form))) {
+                answered.insert(op);
+            }
+        }
+    });
+    let silent: Vec<_> = asked.iter().filter(|(op, _)| !answered.contains(op)).collect();
+    let all = asked.len() == operations.len() && silent.is_empty();
+    assert!(!all_cases() || all, "asked={} never answered: {silent:?}", asked.len());
 }

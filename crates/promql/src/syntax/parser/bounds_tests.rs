@@ -14,8 +14,8 @@ fn refusal(text: &str) -> (String, usize) {
         return (error.to_string(), 0);
     }
     let mut parser = Parser::new(text, &FEATURES);
-    let fault = parser.query().expect_err("a text beyond a bound");
-    (fault.in_text(text).to_string(), parser.lexer.tokens())
+    let error = parser.query().expect_err("a text beyond a bound");
+    (error.to_string(), parser.lexer.tokens())
 }
 
 fn repeated(before: &str, times: usize, between: &str, after: &str) -> String {

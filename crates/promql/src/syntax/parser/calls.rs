@@ -2,7 +2,6 @@
 
 use super::{Parsed, Parser};
 use crate::syntax::ast::{Aggregate, AggregateOp, Call, Expr, ExprKind, Number};
-use crate::syntax::error::Fault;
 use crate::syntax::functions::function;
 use crate::syntax::position::PosRange;
 use crate::syntax::token::TokenKind;
@@ -25,7 +24,7 @@ impl Parser<'_> {
         let pos = self.pos();
         let word = self.word();
         if NUMBERS.contains(&word.as_str()) && self.next.kind != TokenKind::LeftBrace {
-            let number = self.number()?;
+            let number = self.number();
             return Ok(Expr::new(ExprKind::Number(number), pos));
         }
         let next = self.next.kind;
@@ -59,13 +58,12 @@ impl Parser<'_> {
         let (args, end) = self.arguments()?;
         let pos = name_pos.to(end);
         let Some(function) = function(name) else {
-            let message =
-                format!("unknown function with name {}", pando_model::number::go_quote(written));
-            return Err(Fault::new(name_pos, message));
+            let written = pando_model::number::go_quote(written);
+            self.fault(name_pos, format!("unknown function with name {written}"));
+            return Ok(Self::refused(args, pos));
         };
         if function.experimental && !self.features.experimental_functions {
-            let message = format!("function {name:?} is not enabled");
-            return Err(Fault::new(name_pos, message));
+            self.fault(name_pos, format!("function {name:?} is not enabled"));
         }
         Ok(Expr::new(ExprKind::Call(Box::new(Call { function, args })), pos))
     }
@@ -83,8 +81,8 @@ impl Parser<'_> {
                 TokenKind::Comma => {
                     let comma = self.advance();
                     if self.kind() == TokenKind::RightParen {
-                        let message = "trailing commas not allowed in function call args";
-                        return Err(Fault::new(comma, message));
+                        self.fault(comma, "trailing commas not allowed in function call args");
+                        return Ok((args, self.advance()));
                     }
                 }
                 TokenKind::RightParen => return Ok((args, self.advance())),
@@ -112,20 +110,22 @@ impl Parser<'_> {
                 "{}() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
                 op.as_str()
             );
-            return Err(Fault::new(pos, message));
+            self.fault(pos, message);
+            return Ok(Self::refused(args, pos));
         }
         let (without, grouping) = modifier.unwrap_or_default();
         let wanted = if op.has_param() { 2 } else { 1 };
         if args.is_empty() {
-            let message = "no arguments for aggregate expression provided";
-            return Err(Fault::new(pos, message));
+            self.fault(pos, "no arguments for aggregate expression provided");
+            return Ok(Self::refused(args, pos));
         }
         if args.len() != wanted {
             let message = format!(
                 "wrong number of arguments for aggregate expression provided, expected {wanted}, got {}",
                 args.len()
             );
-            return Err(Fault::new(pos, message));
+            self.fault(pos, message);
+            return Ok(Self::refused(args, pos));
         }
         let expr = args.remove(wanted - 1);
         let aggregate = Aggregate { op, param: args.pop(), expr, grouping, without };
@@ -154,7 +154,7 @@ impl Parser<'_> {
                     let pos = self.advance();
                     labels.push(self.text_of(pos).to_string());
                 }
-                TokenKind::String => labels.push(self.string()?),
+                TokenKind::String => labels.push(self.string()),
                 _ => return Err(self.unexpected(CONTEXT, "label")),
             }
             match self.kind() {
@@ -175,7 +175,7 @@ impl Parser<'_> {
     }
 
     /// The number at hand: digits, hex, `Inf`, `NaN` or a duration in seconds.
-    pub(super) fn number(&mut self) -> Parsed<Number> {
+    pub(super) fn number(&mut self) -> Number {
         let pos = self.pos();
         let text = self.text_of(pos);
         let number = match self.kind() {
@@ -184,12 +184,12 @@ impl Parser<'_> {
                 .map(|ms| Number { value: ms as f64 / 1000.0, duration: true }),
             _ => read_number(text).map(|value| Number { value, duration: false }),
         };
-        let Some(number) = number else {
+        if number.is_none() {
             let what = if self.kind() == TokenKind::Duration { "duration" } else { "number" };
-            return Err(Fault::new(pos, format!("error parsing {what}: {text:?} out of range")));
-        };
+            self.fault(pos, format!("error parsing {what}: {text:?} out of range"));
+        }
         self.advance();
-        Ok(number)
+        number.unwrap_or(Number { value: 1.0, duration: false })
     }
 }
 

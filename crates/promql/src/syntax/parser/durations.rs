@@ -66,7 +66,7 @@ impl Parser<'_> {
             return Err(Fault::new(start, message));
         }
         if self.at_number() {
-            let kind = DurationKind::Number(self.number()?);
+            let kind = DurationKind::Number(self.number());
             return Ok(Duration { kind, pos: start });
         }
         if self.accept(TokenKind::LeftParen).is_some() {

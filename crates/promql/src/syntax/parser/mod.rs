@@ -11,9 +11,10 @@ mod selectors;
 
 pub(super) use calls::is_reserved;
 
-use super::ast::{Expr, ExprKind, Number, UnaryOp};
+use super::ast::{Call, Expr, ExprKind, Number, UnaryOp};
 use super::check;
-use super::error::{Fault, ParseError};
+use super::error::{Fault, Faults, ParseError};
+use super::functions::REFUSED;
 use super::lexer::Lexer;
 use super::position::PosRange;
 use super::token::{Token, TokenKind, describe};
@@ -22,7 +23,7 @@ use super::{DEPTH_MAX, OPERATORS_MAX, QUERY_BYTES_MAX, SyntaxFeatures};
 /// Reads `text` as one expression and checks its types.
 pub(crate) fn parse(text: &str, features: &SyntaxFeatures) -> Result<Expr, ParseError> {
     check_length(text)?;
-    Parser::new(text, features).query().map_err(|fault| fault.in_text(text))
+    Parser::new(text, features).query()
 }
 
 /// Refuses a text that is too long before any of it is read.
@@ -47,9 +48,12 @@ pub(crate) fn parse_selector(text: &str) -> Result<Expr, ParseError> {
 /// Reads the series that `text` begins with, `name{a="b"}`: its labels and where it ends.
 pub(crate) fn parse_series(text: &str) -> Result<(pando_model::Labels, usize), ParseError> {
     let features = SyntaxFeatures::default();
-    Parser::new(text, &features).series().map_err(|fault| fault.in_text(text))
+    let mut parser = Parser::new(text, &features);
+    let series = parser.series();
+    parser.faults.verdict(series, text)
 }
 
+/// What was read, or why nothing more can be.
 type Parsed<T> = Result<T, Fault>;
 
 pub(super) struct Parser<'a> {
@@ -66,6 +70,8 @@ pub(super) struct Parser<'a> {
     /// What the regular expressions so far are compiled to.
     regex_bytes: usize,
     features: &'a SyntaxFeatures,
+    /// What is wrong so far, and could be read nevertheless.
+    faults: Faults,
 }
 
 impl<'a> Parser<'a> {
@@ -84,10 +90,21 @@ impl<'a> Parser<'a> {
             operators: 0,
             regex_bytes: 0,
             features,
+            faults: Faults::default(),
         }
     }
 
-    fn query(&mut self) -> Parsed<Expr> {
+    /// The expression that the whole text is. Reports all that is wrong.
+    fn query(&mut self) -> Result<Expr, ParseError> {
+        let read = self.whole();
+        let mut faults = std::mem::take(&mut self.faults);
+        if let Ok(expr) = &read {
+            check::check(expr, &mut faults);
+        }
+        faults.verdict(read, self.text)
+    }
+
+    fn whole(&mut self) -> Parsed<Expr> {
         if self.kind() == TokenKind::Eof {
             return Err(Fault::new(PosRange::default(), "no expression found in input"));
         }
@@ -95,8 +112,22 @@ impl<'a> Parser<'a> {
         if self.kind() != TokenKind::Eof {
             return Err(self.unexpected("", ""));
         }
-        check::check(&expr)?;
         Ok(expr)
+    }
+
+    // --- faults that do not end the reading
+
+    fn fault(&mut self, pos: PosRange, message: impl Into<String>) {
+        self.faults.add(Fault::new(pos, message));
+    }
+
+    fn note(&mut self, checked: Parsed<()>) {
+        checked.err().into_iter().for_each(|fault| self.faults.add(fault));
+    }
+
+    /// What stands for something without a meaning that was made of `args`.
+    fn refused(args: Vec<Expr>, pos: PosRange) -> Expr {
+        Expr::new(ExprKind::Call(Box::new(Call { function: &REFUSED, args })), pos)
     }
 
     // --- tokens
@@ -229,13 +260,13 @@ impl<'a> Parser<'a> {
         match self.kind() {
             TokenKind::Number | TokenKind::Duration => {
                 let pos = self.pos();
-                let number = self.number()?;
+                let number = self.number();
                 Ok(Expr::new(ExprKind::Number(number), pos))
             }
             TokenKind::String => {
                 let pos = self.pos();
-                let bytes = super::strings::bytes(self.text_of(pos))
-                    .map_err(|why| Fault::new(pos, format!("error unquoting string: {why}")))?;
+                let bytes = super::strings::bytes(self.text_of(pos));
+                let bytes = self.unquoted(bytes);
                 self.advance();
                 let kind = String::from_utf8(bytes).map_or_else(
                     |not_text| ExprKind::Bytes(not_text.into_bytes()),
@@ -256,11 +287,20 @@ impl<'a> Parser<'a> {
     }
 
     /// A string literal, unquoted.
-    fn string(&mut self) -> Parsed<String> {
+    fn string(&mut self) -> String {
         let pos = self.pos();
-        let text = super::strings::unquote(self.text_of(pos))
-            .map_err(|why| Fault::new(pos, format!("error unquoting string: {why}")))?;
+        let text = super::strings::unquote(self.text_of(pos));
+        let text = self.unquoted(text);
         self.advance();
-        Ok(text)
+        text
+    }
+
+    /// The string literal at hand as it was unquoted, or something that is not empty.
+    fn unquoted<T: From<&'static str>>(&mut self, read: Result<T, &'static str>) -> T {
+        let pos = self.pos();
+        read.unwrap_or_else(|why| {
+            self.fault(pos, format!("error unquoting string: {why}"));
+            T::from("?")
+        })
     }
 }

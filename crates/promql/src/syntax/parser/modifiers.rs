@@ -5,7 +5,6 @@ use crate::syntax::ast::{
     AtModifier, Duration, Expr, ExprKind, MatrixSelector, Subquery, VectorSelector,
 };
 use crate::syntax::durations::{require_positive, require_range};
-use crate::syntax::error::Fault;
 use crate::syntax::position::PosRange;
 use crate::syntax::token::TokenKind;
 
@@ -31,7 +30,7 @@ impl Parser<'_> {
         let open = self.advance();
         let context = "subquery or range selector";
         let range = self.duration(0, context)?;
-        require_positive(&range)?;
+        self.note(require_positive(&range));
         if self.accept(TokenKind::Colon).is_some() {
             return self.subquery(expr, range);
         }
@@ -39,19 +38,25 @@ impl Parser<'_> {
             return Err(self.unexpected("subquery or range", "\":\" or \"]\""));
         }
         let close = self.advance();
-        let pos = expr.pos.to(close);
-        let refuse = |message: &str| Err(Fault::new(open.to(close), message));
-        let ExprKind::Vector(selector) = expr.kind else {
-            return refuse("ranges only allowed for vector selectors");
+        let (pos, brackets) = (expr.pos.to(close), open.to(close));
+        let selector = match expr.kind {
+            ExprKind::Vector(selector) => selector,
+            kind => {
+                let expr = Expr::new(kind, expr.pos);
+                return Ok(self.misplaced(
+                    expr,
+                    pos,
+                    brackets,
+                    "ranges only allowed for vector selectors",
+                ));
+            }
         };
         if selector.offset.is_some() {
-            return refuse("no offset modifiers allowed before range");
-        }
-        if selector.at.is_some() {
-            return refuse("no @ modifiers allowed before range");
-        }
-        if selector.anchored || selector.smoothed {
-            return refuse("no anchored or smoothed modifiers allowed before range");
+            self.fault(brackets, "no offset modifiers allowed before range");
+        } else if selector.at.is_some() {
+            self.fault(brackets, "no @ modifiers allowed before range");
+        } else if selector.anchored || selector.smoothed {
+            self.fault(brackets, "no anchored or smoothed modifiers allowed before range");
         }
         let matrix = MatrixSelector { selector: *selector, selector_pos: expr.pos, range };
         Ok(Expr::new(ExprKind::Matrix(Box::new(matrix)), pos))
@@ -62,26 +67,35 @@ impl Parser<'_> {
             TokenKind::RightBracket => None,
             _ => {
                 let step = self.duration(0, "subquery selector")?;
-                require_positive(&step)?;
+                self.note(require_positive(&step));
                 Some(step)
             }
         };
         let close = self.expect(TokenKind::RightBracket, "subquery selector", "\"]\"")?;
         let pos = expr.pos.to(close);
-        let ty = expr.value_type();
-        if ty != crate::syntax::ast::ValueType::Vector {
-            let message =
-                format!("subquery is only allowed on instant vector, got {} instead", ty.as_str());
-            return Err(Fault::new(pos, message));
+        // The type is checked with all others. What is wrong already is not nested further.
+        let wrong = matches!(&expr.kind, ExprKind::Subquery(inner) if is_range(&inner.expr));
+        if wrong || is_refused(&expr) {
+            return Ok(Expr { pos, ..expr });
         }
         let subquery = Subquery { expr, range, step, offset: None, at: None };
         Ok(Expr::new(ExprKind::Subquery(Box::new(subquery)), pos))
     }
 
+    /// What is made of `expr` with a modifier, up to the end of `pos`, that it cannot have: there is a fault at `fault`.
+    /// However many follow, it is nested once.
+    fn misplaced(&mut self, expr: Expr, pos: PosRange, fault: PosRange, message: &str) -> Expr {
+        if is_refused(&expr) {
+            return Expr { pos, ..expr };
+        }
+        self.fault(fault, message);
+        if is_range(&expr) { Expr { pos, ..expr } } else { Self::refused(vec![expr], pos) }
+    }
+
     fn offset(&mut self, mut expr: Expr) -> Parsed<Expr> {
         self.advance();
         let duration = self.offset_duration()?;
-        require_range(&duration)?;
+        self.note(require_range(&duration));
         let end = duration.pos;
         let slot = match &mut expr.kind {
             ExprKind::Vector(s) => &mut s.offset,
@@ -89,11 +103,12 @@ impl Parser<'_> {
             ExprKind::Subquery(s) => &mut s.offset,
             _ => {
                 let message = "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery";
-                return Err(Fault::new(expr.pos, message));
+                let (pos, fault) = (expr.pos.to(end), expr.pos);
+                return Ok(self.misplaced(expr, pos, fault, message));
             }
         };
         if slot.is_some() {
-            return Err(Fault::new(expr.pos, "offset may not be set multiple times"));
+            self.fault(expr.pos, "offset may not be set multiple times");
         }
         *slot = Some(duration);
         expr.pos = expr.pos.to(end);
@@ -109,11 +124,12 @@ impl Parser<'_> {
             ExprKind::Subquery(s) => &mut s.at,
             _ => {
                 let message = "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery";
-                return Err(Fault::new(expr.pos, message));
+                let (pos, fault) = (expr.pos.to(end), expr.pos);
+                return Ok(self.misplaced(expr, pos, fault, message));
             }
         };
         if slot.is_some() {
-            return Err(Fault::new(expr.pos, "@ <timestamp> may not be set multiple times"));
+            self.fault(expr.pos, "@ <timestamp> may not be set multiple times");
         }
         *slot = Some(at);
         expr.pos = expr.pos.to(end);
@@ -148,13 +164,12 @@ impl Parser<'_> {
             return Err(self.unexpected("@", "timestamp"));
         }
         let pos = start.to(self.pos());
-        let value = self.number()?.value;
+        let value = self.number().value;
         let seconds = if negative { -value } else { value };
         let ms = (seconds * 1000.0).round();
         // Go refuses what does not fit an int64 of seconds; ms are what we compute with.
         if !seconds.is_finite() || ms.abs() >= 9.2e18 {
-            let message = format!("timestamp out of bounds for @ modifier: {seconds:.6}");
-            return Err(Fault::new(pos, message));
+            self.fault(pos, format!("timestamp out of bounds for @ modifier: {seconds:.6}"));
         }
         Ok((AtModifier::Time(ms as i64), pos))
     }
@@ -163,28 +178,37 @@ impl Parser<'_> {
         let end = self.advance();
         let name = if anchored { "anchored" } else { "smoothed" };
         if !self.features.extended_range_selectors {
-            let message = format!("{name} modifier is experimental and not enabled");
-            return Err(Fault::new(end, message));
+            self.fault(end, format!("{name} modifier is experimental and not enabled"));
+            return Ok(expr);
         }
         let selector: &mut VectorSelector = match &mut expr.kind {
             ExprKind::Vector(s) => s,
             ExprKind::Matrix(m) => &mut m.selector,
             ExprKind::Subquery(_) => {
-                let message = format!("{name} modifier is not supported for subqueries");
-                return Err(Fault::new(expr.pos, message));
+                self.fault(expr.pos, format!("{name} modifier is not supported for subqueries"));
+                return Ok(expr);
             }
             _ => {
                 let message = format!("{name} modifier not implemented");
-                return Err(Fault::new(expr.pos, message));
+                let (pos, fault) = (expr.pos.to(end), expr.pos);
+                return Ok(self.misplaced(expr, pos, fault, &message));
             }
         };
         if selector.anchored || selector.smoothed {
-            let message = "anchored and smoothed modifiers cannot be used together";
-            return Err(Fault::new(expr.pos, message));
+            self.fault(expr.pos, "anchored and smoothed modifiers cannot be used together");
         }
         selector.anchored = anchored;
         selector.smoothed = !anchored;
         expr.pos = expr.pos.to(end);
         Ok(expr)
     }
+}
+
+fn is_range(expr: &Expr) -> bool {
+    matches!(expr.kind, ExprKind::Matrix(_) | ExprKind::Subquery(_))
+}
+
+/// Whether `expr` has no meaning. Nothing is said of what modifies it.
+fn is_refused(expr: &Expr) -> bool {
+    matches!(&expr.kind, ExprKind::Call(call) if call.function.is_refused())
 }

@@ -4,7 +4,6 @@ use super::{Parsed, Parser};
 use crate::syntax::ast::{
     Binary, BinaryOp, Cardinality, Expr, ExprKind, Matching, UnaryOp, ValueType,
 };
-use crate::syntax::error::Fault;
 use crate::syntax::token::TokenKind;
 
 impl Parser<'_> {
@@ -92,12 +91,12 @@ impl Parser<'_> {
             }
             if !self.features.fill_modifiers {
                 let message = "binop fill modifiers are experimental and not enabled";
-                return Err(Fault::new(self.pos(), message));
+                self.fault(self.pos(), message);
             }
             let pos = self.advance();
             let value = self.fill_value()?;
             if (left && matching.fill_left.is_some()) || (right && matching.fill_right.is_some()) {
-                return Err(Fault::new(pos, format!("{word} may not be set multiple times")));
+                self.fault(pos, format!("{word} may not be set multiple times"));
             }
             if left {
                 matching.fill_left = Some(value);
@@ -121,7 +120,7 @@ impl Parser<'_> {
         if !self.at_number() {
             return Err(self.unexpected("fill modifier", "number"));
         }
-        let value = self.number()?.value;
+        let value = self.number().value;
         self.expect(TokenKind::RightParen, "fill modifier", "\")\"")?;
         Ok(if sign == Some(UnaryOp::Minus) { -value } else { value })
     }

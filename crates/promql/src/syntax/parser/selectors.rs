@@ -27,10 +27,7 @@ impl Parser<'_> {
         if let Some(name) = &name {
             if let Some(other) = matchers.iter().find(|m: &&Matcher| m.name() == METRIC_NAME) {
                 let (a, b) = (go_quote(name), go_quote(other.value()));
-                return Err(Fault::new(
-                    pos,
-                    format!("metric name must not be set twice: {a} or {b}"),
-                ));
+                self.fault(pos, format!("metric name must not be set twice: {a} or {b}"));
             }
             matchers.push(Matcher::equal(METRIC_NAME, name.as_str()));
         }
@@ -80,7 +77,7 @@ impl Parser<'_> {
             let quoted = self.kind() == TokenKind::String;
             let label_pos = self.pos();
             let label = match self.kind() {
-                TokenKind::String => self.string()?,
+                TokenKind::String => self.string(),
                 TokenKind::Identifier => {
                     self.advance();
                     self.text_of(label_pos).to_string()
@@ -95,10 +92,11 @@ impl Parser<'_> {
                     if let Some(first) = name {
                         let (a, b) = (go_quote(first), go_quote(&label));
                         let message = format!("metric name must not be set twice: {a} or {b}");
-                        return Err(Fault::new(start.to(label_pos), message));
+                        self.fault(start.to(label_pos), message);
+                    } else {
+                        *name = Some(label);
+                        *quoted_at = Some(matchers.len());
                     }
-                    *name = Some(label);
-                    *quoted_at = Some(matchers.len());
                 }
                 None => return Err(self.unexpected(CONTEXT, "label matching operator")),
             }
@@ -129,8 +127,15 @@ impl Parser<'_> {
             return Err(self.unexpected(CONTEXT, "string"));
         }
         let pos = start.to(self.pos());
-        let value = self.string()?;
-        let matcher = Matcher::new(label, op, value).map_err(|e| Fault::new(pos, e.to_string()))?;
+        let value = self.string();
+        let matcher = match Matcher::new(label.as_str(), op, value) {
+            Ok(matcher) => matcher,
+            Err(why) => {
+                self.fault(pos, why.to_string());
+                // One that is not empty in its place.
+                return Ok(Matcher::equal(label, "?"));
+            }
+        };
         self.regex_bytes += matcher.regex().map_or(0, GoRegex::compiled_bytes);
         if self.regex_bytes > REGEX_BYTES_MAX {
             let message = format!(

@@ -10,11 +10,14 @@ use crate::syntax::functions::FUNCTIONS;
 use crate::syntax::parse;
 
 use super::operators::{ARITHMETIC, COMPARISONS, SETS, TRIMS};
-use super::{Expressions, SYNTAX};
+use super::{Expressions, SYNTAX, operations};
 use crate::testing::Chance;
 
 /// Expressions that are enough for each construct to be made.
 const EXPRESSIONS: u64 = 4_000;
+
+/// The operators of duration expressions.
+const OF_DURATIONS: [&str; 6] = ["+", "-", "*", "/", "%", "^"];
 
 const OTHERS: [&str; 43] = [
     "sign -",
@@ -56,10 +59,10 @@ const OTHERS: [&str; 43] = [
     "duration max_of",
     "duration parentheses",
     "duration sign",
-    "duration operator",
     "matcher =",
     "matcher !=",
     "matcher =~",
+    "matcher !~",
 ];
 
 #[derive(Default)]
@@ -178,8 +181,8 @@ impl Coverage {
                 self.count("duration sign");
                 self.duration(inner);
             }
-            DurationKind::Binary(_, a, b) => {
-                self.count("duration operator");
+            DurationKind::Binary(op, a, b) => {
+                self.count(format!("duration operator {}", op.as_str()));
                 [a, b].into_iter().for_each(|d| self.duration(d));
             }
             DurationKind::MinOf(a, b) => {
@@ -199,8 +202,9 @@ fn wanted() -> BTreeSet<String> {
     let aggregations = AggregateOp::ALL.iter().map(|(_, name)| format!("aggregation {name}"));
     let operators = [&ARITHMETIC[..], &COMPARISONS, &SETS, &TRIMS].concat();
     let operators = operators.into_iter().map(|op| format!("operator {op}"));
+    let of_durations = OF_DURATIONS.iter().map(|op| format!("duration operator {op}"));
     let others = OTHERS.iter().map(ToString::to_string);
-    functions.chain(aggregations).chain(operators).chain(others).collect()
+    functions.chain(aggregations).chain(operators).chain(of_durations).chain(others).collect()
 }
 
 #[test]
@@ -215,5 +219,30 @@ fn the_generator_makes_everything() {
     let missing: Vec<String> =
         wanted().into_iter().filter(|what| !coverage.0.contains_key(what)).collect();
     assert!(missing.is_empty(), "never made: {missing:#?}");
-    assert!(wanted().len() >= 90 + 14 + 18, "wanted={}", wanted().len());
+    assert!(wanted().len() >= 90 + 14 + 18 + 6, "wanted={}", wanted().len());
+}
+
+#[test]
+fn every_form_of_every_operator_is_a_query() {
+    let operations = operations();
+    let ops: BTreeSet<&String> = operations.iter().map(|(op, _)| op).collect();
+    let with_bool = COMPARISONS.len();
+    assert_eq!(
+        ops.len(),
+        ARITHMETIC.len() + COMPARISONS.len() + with_bool + SETS.len() + TRIMS.len()
+    );
+    for (seed, (op, form)) in (0..).zip(&operations) {
+        let mut chance = Chance::new(seed, "form");
+        let text = Expressions::new(&mut chance).operation(op, form);
+        let tree = parse(&text, &SYNTAX).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let mut coverage = Coverage::default();
+        coverage.expr(&tree);
+        let name = op.trim_end_matches(" bool");
+        assert_eq!(coverage.0.get(&format!("operator {name}")), Some(&1), "{text}");
+        assert_eq!(coverage.0.contains_key("bool"), op != name, "{text}");
+        for word in form.split(' ').filter(|word| OTHERS.contains(word)) {
+            let counted = coverage.0.keys().any(|what| what.starts_with(word));
+            assert!(counted || form.contains("on ()"), "{text}: {word}");
+        }
+    }
 }

@@ -4,8 +4,13 @@
 mod calls;
 #[cfg(test)]
 mod coverage;
+#[cfg(test)]
+mod forms;
 mod operators;
 mod selectors;
+
+#[cfg(test)]
+pub(crate) use forms::operations;
 
 use crate::Features;
 use crate::syntax::{SyntaxFeatures, parse};
