@@ -1,20 +1,33 @@
 //! What is printed reads back as the same tree; and another parser reads what we read, but for what is named here.
 
-use crate::syntax::parse;
+use crate::syntax::{Expr, ExprKind, parse};
 
 use crate::testing::{Chance, Expressions, SYNTAX, each_seed};
 
 const CASES: u64 = 2_000;
 
-/// A tree without the places of its parts, and without the way in which numbers and names were written: `[300]` and
-/// `[5m]` are the same, and so are `{"a"}` and `a`.
-fn shape(expr: &crate::Expr) -> String {
+/// A tree without the places of its parts, and without the way in which numbers and matchers were written: `[300]` and
+/// `[5m]` are the same, and so are `{a="1",b="2"}` and `{b="2",a="1"}`.
+fn shape(expr: &Expr) -> String {
+    let mut expr = expr.clone();
+    sort_matchers(&mut expr);
     let mut text = format!("{expr:?}");
     for flag in ["duration: true", "duration: false"] {
         text = text.replace(flag, "");
     }
-    let text = without(&text, "quoted_at: ", ',');
     without(&text, "PosRange {", '}')
+}
+
+fn sort_matchers(expr: &mut Expr) {
+    let selector = match &mut expr.kind {
+        ExprKind::Vector(selector) => Some(&mut **selector),
+        ExprKind::Matrix(matrix) => Some(&mut matrix.selector),
+        _ => None,
+    };
+    if let Some(selector) = selector {
+        selector.matchers.sort_by_key(|m| m.to_string());
+    }
+    expr.children_mut().into_iter().for_each(sort_matchers);
 }
 
 /// `text` without what stands from each `begin` to the next `end`.

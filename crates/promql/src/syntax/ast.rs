@@ -402,12 +402,11 @@ pub enum AtModifier {
 /// A series selector.
 #[derive(Clone, Debug)]
 pub struct VectorSelector {
-    /// The metric's name where it stands before the braces or quoted within; it is in `matchers` too.
+    /// The metric's name where it stands before the braces; it is in `matchers` too. One within the braces is a matcher
+    /// and nothing else.
     pub name: Option<String>,
     /// All matchers, the name's last.
     pub matchers: Vec<Matcher>,
-    /// Of a name that is quoted within the braces: how many matchers stand before it there.
-    pub quoted_at: Option<usize>,
     /// `offset`, positive into the past.
     pub offset: Option<Duration>,
     /// `@`.

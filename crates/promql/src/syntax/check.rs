@@ -109,7 +109,7 @@ impl<'a> Checks<'a, '_> {
         let context = match context {
             Context::Aggregation => "aggregation expression".to_string(),
             Context::Parameter => "aggregation parameter".to_string(),
-            Context::Call(name) => format!("call to {}", go_quote(name)),
+            Context::Call(name) => format!("call to function {}", go_quote(name)),
         };
         let (wanted, got) = (wanted.as_str(), got.as_str());
         self.fault(expr.pos, format!("expected type {wanted} in {context}, got {got}"));

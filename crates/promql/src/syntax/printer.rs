@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use pando_model::labels::{is_legacy_label_name, is_legacy_metric_name};
+use pando_model::Matcher;
+use pando_model::labels::is_legacy_label_name;
 use pando_model::number::{go_float, go_quote, push_plain_float};
 
 use super::ast::{
@@ -207,8 +208,9 @@ impl fmt::Display for Matching {
 
 fn write_vector(out: &mut dyn Output<'_>, selector: &VectorSelector) -> fmt::Result {
     write_selector(out, selector)?;
+    write_at(out, selector.at)?;
     write_extended(out, selector)?;
-    write_modifiers(out, selector.at, selector.offset.as_ref())
+    write_offset(out, selector.offset.as_ref())
 }
 
 fn write_matrix(out: &mut dyn Output<'_>, matrix: &MatrixSelector) -> fmt::Result {
@@ -229,24 +231,20 @@ fn write_window(out: &mut dyn Output<'_>, subquery: &Subquery) -> fmt::Result {
     write_modifiers(out, subquery.at, subquery.offset.as_ref())
 }
 
+/// Name and matchers, these in the order of their texts.
 fn write_selector(out: &mut dyn Output<'_>, selector: &VectorSelector) -> fmt::Result {
-    let mut parts = Vec::new();
-    if let Some(name) = &selector.name {
-        if is_legacy_metric_name(name) && !is_reserved(name) {
-            out.write_str(name)?;
-        } else {
-            parts.push(go_quote(name));
-        }
+    let bare = selector.name.as_deref().filter(|name| !is_reserved(name));
+    out.write_str(bare.unwrap_or_default())?;
+    // The name's own matcher is the last one.
+    let shown = selector.matchers.len() - usize::from(bare.is_some());
+    let text =
+        |m: &Matcher| format!("{}{}{}", label_name(m.name()), m.op().as_str(), go_quote(m.value()));
+    let mut matchers: Vec<String> = selector.matchers[..shown].iter().map(text).collect();
+    matchers.sort_unstable();
+    match matchers.is_empty() && bare.is_some() {
+        true => Ok(()),
+        false => write!(out, "{{{}}}", matchers.join(",")),
     }
-    // The name's own matcher is the last one, and is told by the name.
-    let own = usize::from(selector.name.is_some());
-    for m in &selector.matchers[..selector.matchers.len() - own] {
-        parts.push(format!("{}{}{}", label_name(m.name()), m.op().as_str(), go_quote(m.value())));
-    }
-    if parts.is_empty() && selector.name.is_some() {
-        return Ok(());
-    }
-    write!(out, "{{{}}}", parts.join(","))
 }
 
 fn write_extended(out: &mut dyn Output<'_>, selector: &VectorSelector) -> fmt::Result {
@@ -262,15 +260,23 @@ fn write_modifiers(
     at: Option<AtModifier>,
     offset: Option<&Duration>,
 ) -> fmt::Result {
+    write_at(out, at)?;
+    write_offset(out, offset)
+}
+
+fn write_at(out: &mut dyn Output<'_>, at: Option<AtModifier>) -> fmt::Result {
     match at {
         Some(AtModifier::Time(ms)) => {
             let (sign, ms) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
-            write!(out, " @ {sign}{}.{:03}", ms / 1000, ms % 1000)?;
+            write!(out, " @ {sign}{}.{:03}", ms / 1000, ms % 1000)
         }
-        Some(AtModifier::Start) => out.write_str(" @ start()")?,
-        Some(AtModifier::End) => out.write_str(" @ end()")?,
-        None => {}
+        Some(AtModifier::Start) => out.write_str(" @ start()"),
+        Some(AtModifier::End) => out.write_str(" @ end()"),
+        None => Ok(()),
     }
+}
+
+fn write_offset(out: &mut dyn Output<'_>, offset: Option<&Duration>) -> fmt::Result {
     match offset {
         Some(offset) => write!(out, " offset {offset}"),
         None => Ok(()),

@@ -19,7 +19,7 @@ fn every_problem_is_reported_at_its_place_and_the_first_is_the_one_of_prometheus
             0,
             &[
                 "1:5: parse error: expected type instant vector in aggregation expression, got scalar",
-                "2:10: parse error: expected type range vector in call to \"rate\", got instant vector",
+                "2:10: parse error: expected type range vector in call to function \"rate\", got instant vector",
                 "3:6: parse error: set operator \"and\" not allowed in binary scalar expression",
             ],
         ),
@@ -28,9 +28,9 @@ fn every_problem_is_reported_at_its_place_and_the_first_is_the_one_of_prometheus
             "rate(foo) + nope(abs(1)) + {}",
             1,
             &[
-                "1:6: parse error: expected type range vector in call to \"rate\", got instant vector",
+                "1:6: parse error: expected type range vector in call to function \"rate\", got instant vector",
                 "1:13: parse error: unknown function with name \"nope\"",
-                "1:22: parse error: expected type instant vector in call to \"abs\", got scalar",
+                "1:22: parse error: expected type instant vector in call to function \"abs\", got scalar",
                 "1:28: parse error: vector selector must contain at least one non-empty matcher",
             ],
         ),
@@ -50,9 +50,9 @@ fn every_problem_is_reported_at_its_place_and_the_first_is_the_one_of_prometheus
             2,
             &[
                 "1:6: parse error: expected type scalar in aggregation parameter, got instant vector",
-                "1:11: parse error: expected type range vector in call to \"rate\", got instant vector",
+                "1:11: parse error: expected type range vector in call to function \"rate\", got instant vector",
                 "1:15: parse error: expected 1 argument(s) in call to \"abs\", got 2",
-                "1:24: parse error: expected type range vector in call to \"rate\", got instant vector",
+                "1:24: parse error: expected type range vector in call to function \"rate\", got instant vector",
             ],
         ),
         (
@@ -95,7 +95,7 @@ fn every_problem_is_reported_at_its_place_and_the_first_is_the_one_of_prometheus
                 "1:13: parse error: function \"info\" is not enabled",
                 "1:18: parse error: vector selector must contain at least one non-empty matcher",
                 "1:22: parse error: expected label selectors only",
-                "1:26: parse error: expected type instant vector in call to \"abs\", got scalar",
+                "1:26: parse error: expected type instant vector in call to function \"abs\", got scalar",
             ],
         ),
         (

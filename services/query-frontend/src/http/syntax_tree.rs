@@ -155,17 +155,9 @@ fn type_name(ty: ValueType) -> &'static str {
 
 fn selector_fields(json: &mut JsonWriter, selector: &VectorSelector, range: Option<&Duration>) {
     flag(json, "anchored", selector.anchored);
-    let mut matchers: Vec<&Matcher> = selector.matchers.iter().collect();
-    let mut name = selector.name.as_deref().unwrap_or_default();
-    // A name within the braces is one of the matchers, in its place among them.
-    if let (Some(at), Some(own)) = (selector.quoted_at, selector.matchers.last()) {
-        matchers.pop();
-        matchers.insert(at.min(matchers.len()), own);
-        name = "";
-    }
     json.key("matchers");
-    json.array(|json| matchers.into_iter().for_each(|m| matcher(json, m)));
-    json.field("name", name);
+    json.array(|json| selector.matchers.iter().for_each(|m| matcher(json, m)));
+    json.field("name", selector.name.as_deref().unwrap_or_default());
     duration(json, "offset", selector.offset.as_ref());
     if range.is_some() {
         duration(json, "range", range);

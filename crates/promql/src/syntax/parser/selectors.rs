@@ -16,13 +16,13 @@ impl Parser<'_> {
     /// A selector; the name at `name_pos` has been passed, an opening brace may be at hand.
     pub(super) fn selector(&mut self, name_pos: Option<PosRange>) -> Parsed<Expr> {
         let mut pos = name_pos.unwrap_or_else(|| self.pos());
-        let mut name = name_pos.map(|p| self.text_of(p).to_string());
-        let (mut matchers, mut quoted_at) = (Vec::new(), None);
+        let name = name_pos.map(|p| self.text_of(p).to_string());
+        let mut matchers = Vec::new();
         // A double brace begins a histogram, in the series lines of test scripts.
         let open = self.pos().start as usize;
         if self.kind() == TokenKind::LeftBrace && !self.text[open..].starts_with("{{") {
             self.advance();
-            pos = pos.to(self.matchers(&mut name, &mut quoted_at, &mut matchers, pos)?);
+            pos = pos.to(self.matchers(&mut matchers)?);
         }
         if let Some(name) = &name {
             if let Some(other) = matchers.iter().find(|m: &&Matcher| m.name() == METRIC_NAME) {
@@ -34,7 +34,6 @@ impl Parser<'_> {
         let selector = VectorSelector {
             name,
             matchers,
-            quoted_at,
             offset: None,
             at: None,
             anchored: false,
@@ -63,13 +62,7 @@ impl Parser<'_> {
     }
 
     /// The matchers up to the closing brace, whose place is the result.
-    fn matchers(
-        &mut self,
-        name: &mut Option<String>,
-        quoted_at: &mut Option<usize>,
-        matchers: &mut Vec<Matcher>,
-        start: PosRange,
-    ) -> Parsed<PosRange> {
+    fn matchers(&mut self, matchers: &mut Vec<Matcher>) -> Parsed<PosRange> {
         loop {
             if let Some(end) = self.accept(TokenKind::RightBrace) {
                 return Ok(end);
@@ -89,14 +82,7 @@ impl Parser<'_> {
                 None if quoted
                     && matches!(self.kind(), TokenKind::Comma | TokenKind::RightBrace) =>
                 {
-                    if let Some(first) = name {
-                        let (a, b) = (go_quote(first), go_quote(&label));
-                        let message = format!("metric name must not be set twice: {a} or {b}");
-                        self.fault(start.to(label_pos), message);
-                    } else {
-                        *name = Some(label);
-                        *quoted_at = Some(matchers.len());
-                    }
+                    matchers.push(Matcher::equal(METRIC_NAME, label.as_str()));
                 }
                 None => return Err(self.unexpected(CONTEXT, "label matching operator")),
             }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pando_model::{METRIC_NAME, Matcher};
+
 use crate::syntax::ast::{
     AggregateOp, AtModifier, Cardinality, Duration, DurationKind, Expr, ExprKind, Matching,
     UnaryOp, VectorSelector,
@@ -148,7 +150,8 @@ impl Coverage {
     }
 
     fn selector(&mut self, selector: &VectorSelector) {
-        let quoted = selector.name.as_ref().is_some_and(|name| name.contains('.'));
+        let quoted = |m: &Matcher| m.name() == METRIC_NAME && m.value().contains('.');
+        let quoted = selector.matchers.iter().any(quoted);
         self.count_if(quoted, "quoted metric name");
         self.count_if(selector.name.is_none(), "no metric name");
         for matcher in &selector.matchers {
