@@ -48,6 +48,14 @@ impl OtherParts {
 }
 
 impl SeriesPart {
+    /// Bytes of its values, encoded.
+    pub fn encoded_bytes(&self) -> usize {
+        let others = self.other.iter().flat_map(|other| {
+            [&other.histograms, &other.starts, &other.exemplars].into_iter().flatten()
+        });
+        self.floats.len() + others.map(Bytes::len).sum::<usize>()
+    }
+
     /// The series.
     pub fn labels(&self) -> &Labels {
         &self.labels

@@ -11,7 +11,7 @@ use crate::error::ExecuteError;
 /// Bytes of the row groups that the scans of one fragment are at, compressed: part of the query's budget. Rows that
 /// wait for their turn hold the pages that they are in besides, decompressed: a page of each column or two, and at
 /// most as many rows as a scan hands over at a time. Values that are not compressed are parts of what was fetched: the
-/// last rows of a row group keep it while the next one is read.
+/// rows of batches that are worked on keep their row groups while the next ones are read.
 #[derive(Clone)]
 pub(crate) struct Held {
     pub(crate) bytes: Arc<AtomicU64>,

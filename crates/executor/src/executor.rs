@@ -8,7 +8,7 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use pando_block::SharedLabels;
 use pando_model::{BlockRecord, ErrorKind, JoinedAxes, Matcher, TimeRange};
 use pando_promql::fragment::{FragmentExecution, FragmentPlan, PartialBatch};
-use pando_promql::{Budget, CancelFlag, Pool, QueryError};
+use pando_promql::{Budget, CancelFlag, QueryError};
 use pando_rpc::Channels;
 use pando_runtime::SharedClock;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
@@ -18,7 +18,7 @@ use crate::block_store::BlockStore;
 use crate::block_stream::{BlockStream, Held};
 use crate::error::ExecuteError;
 use crate::execution_stats::ExecutionStats;
-use crate::lanes::{Lanes, blocking};
+use crate::lanes::{Lanes, Room, blocking};
 use crate::live::{self, LiveShards};
 use crate::lookup::{self, Found, Lookup};
 use crate::merge::{MergedSeries, PartStream, SeriesParts};
@@ -30,6 +30,9 @@ const SOURCE_SAMPLES: usize = 64 << 10;
 const BLOCKS_SAMPLES: usize = 1 << 20;
 /// Samples that a source hands over at least, so that many blocks do not make for many small steps.
 const SOURCE_SAMPLES_MIN: usize = 1 << 10;
+
+/// What a group takes at a step, at most, where values are floats.
+const STATE_BYTES: u64 = 32;
 
 /// How much an executor does at once (INV-7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,15 +140,20 @@ impl Executor {
         let held = Held { bytes: Arc::default(), bytes_max: budget.bytes_max };
         let streams = self.open(sources, wanted, held, &reads).await?;
         let mut merged = MergedSeries::new(streams);
-        let pool = Pool::new();
-        let begin = || FragmentExecution::new(plan.clone(), budget, cancel.clone()).in_pool(&pool);
-        let mut lanes = Lanes::new(self.lanes.clone(), |all: &mut FragmentExecution, later| {
-            Ok(all.absorb(later)?)
-        });
+        // A group's state is some columns, and a batch has no more groups than series.
+        let state_bytes = (plan.steps.len() as u64).saturating_mul(STATE_BYTES);
+        let begin = || FragmentExecution::new(plan.clone(), budget, cancel.clone());
+        let room = Room { pieces: self.limits.lanes_max + 1, bytes: budget.bytes_max / 4 };
+        let mut lanes =
+            Lanes::new(self.lanes.clone(), room, |all: &mut FragmentExecution, later| {
+                Ok(all.absorb(later)?)
+            });
         while let Some(batch) = merged.next_batch(self.limits.batch_samples).await? {
             cancel.check()?;
+            let series = batch.series.len() as u64;
+            let bytes = batch.bytes.saturating_add(series.saturating_mul(state_bytes));
             let execution = begin();
-            lanes.begin(move || run(execution, batch)).await?;
+            lanes.begin(bytes, move || run(execution, batch.series)).await?;
         }
         let execution = lanes.finish().await?.unwrap_or_else(begin);
         let read = execution.stats();

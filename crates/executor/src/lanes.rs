@@ -5,53 +5,78 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use pando_model::ErrorKind;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::error::ExecuteError;
 
 /// The pieces of one fragment. One is always allowed; each further one takes a turn of `turns`, which all fragments of
-/// the process share, and waits for the oldest one where there is none.
+/// the process share, until its work ends, and waits for the oldest one where there is none, or no room.
 pub(crate) struct Lanes<T> {
     turns: Arc<Semaphore>,
+    room: Room,
     join: fn(&mut T, T) -> Result<(), ExecuteError>,
     under_way: VecDeque<Lane<T>>,
     /// What has come together so far.
     joined: Option<T>,
 }
 
+/// How much may be under way, or wait to be joined, at once, if it is more than one piece.
+#[derive(Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) pieces: usize,
+    /// Of what the pieces say that they take.
+    pub(crate) bytes: u64,
+}
+
 struct Lane<T> {
     work: JoinHandle<Result<T, ExecuteError>>,
-    _turn: Option<OwnedSemaphorePermit>,
+    bytes: u64,
 }
 
 impl<T: Send + 'static> Lanes<T> {
     /// No work yet. `join` adds a later result to an earlier one.
     pub(crate) fn new(
         turns: Arc<Semaphore>,
+        room: Room,
         join: fn(&mut T, T) -> Result<(), ExecuteError>,
     ) -> Self {
-        Lanes { turns, join, under_way: VecDeque::new(), joined: None }
+        Lanes { turns, room, join, under_way: VecDeque::new(), joined: None }
     }
 
-    /// Begins `work` on a thread of its own, as soon as it may.
+    /// Begins `work`, which takes some `bytes`, on a thread of its own, as soon as it may.
     ///
     /// # Errors
     /// Of work that began before it.
     pub(crate) async fn begin(
         &mut self,
+        bytes: u64,
         work: impl FnOnce() -> Result<T, ExecuteError> + Send + 'static,
     ) -> Result<(), ExecuteError> {
+        while self.under_way.front().is_some_and(|lane| lane.work.is_finished()) {
+            self.end_oldest().await?;
+        }
         let mut turn = None;
         while !self.under_way.is_empty() && turn.is_none() {
-            turn = self.turns.clone().try_acquire_owned().ok();
+            if self.has_room(bytes) {
+                turn = self.turns.clone().try_acquire_owned().ok();
+            }
             if turn.is_none() {
                 self.end_oldest().await?;
             }
         }
-        let work = tokio::task::spawn_blocking(work);
-        self.under_way.push_back(Lane { work, _turn: turn });
+        let work = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work()
+        });
+        self.under_way.push_back(Lane { work, bytes });
         Ok(())
+    }
+
+    /// Whether one more of `bytes` may be under way.
+    fn has_room(&self, bytes: u64) -> bool {
+        let all = self.under_way.iter().fold(bytes, |all, lane| all.saturating_add(lane.bytes));
+        self.under_way.len() < self.room.pieces && all <= self.room.bytes
     }
 
     /// All results as one; `None` where no work began.
@@ -112,13 +137,14 @@ mod tests {
     }
 
     fn lanes(turns: usize) -> Lanes<Vec<u32>> {
-        Lanes::new(Arc::new(Semaphore::new(turns)), joined)
+        Lanes::new(Arc::new(Semaphore::new(turns)), ROOM, joined)
     }
 
     fn failed() -> ExecuteError {
         ExecuteError::Live { kind: ErrorKind::Internal, message: "no".to_string() }
     }
 
+    const ROOM: Room = Room { pieces: 4, bytes: 100 };
     const PATIENCE: Duration = Duration::from_secs(20);
 
     #[tokio::test]
@@ -135,7 +161,7 @@ mod tests {
                 gate.recv_timeout(PATIENCE).map_err(|_| failed())?;
                 Ok(vec![at])
             };
-            lanes.begin(work).await.expect("none has ended");
+            lanes.begin(10, work).await.expect("none has ended");
         }
         let mut running: Vec<u32> =
             (0..3).map(|_| told.recv_timeout(PATIENCE).expect("one more runs")).collect();
@@ -156,7 +182,7 @@ mod tests {
                 tell.send(at).map_err(|_| failed())?;
                 Ok(vec![at])
             };
-            lanes.begin(work).await.expect("no error");
+            lanes.begin(10, work).await.expect("no error");
             assert!(lanes.under_way.len() == 1);
         }
         assert_eq!(lanes.finish().await.expect("no error"), Some(vec![0, 1, 2, 3]));
@@ -164,14 +190,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_has_no_room_waits_whatever_turns_there_are() {
+        for (room, bytes) in [(Room { pieces: 2, ..ROOM }, 10), (ROOM, 50)] {
+            let mut lanes = Lanes::new(Arc::new(Semaphore::new(9)), room, joined);
+            let (open, gate) = sync_channel::<()>(1);
+            let waits = move || gate.recv_timeout(PATIENCE).map(|()| vec![0]).map_err(|_| failed());
+            lanes.begin(bytes, waits).await.expect("room");
+            lanes.begin(bytes, || Ok(vec![1])).await.expect("room");
+            {
+                let mut third = std::pin::pin!(lanes.begin(bytes, || Ok(vec![2])));
+                assert!(futures::poll!(&mut third).is_pending(), "no room");
+                open.send(()).expect("waited for");
+                third.await.expect("room again");
+            }
+            assert_eq!(lanes.finish().await.expect("no error"), Some(vec![0, 1, 2]));
+        }
+        // One alone has room, however large it is.
+        let mut lanes = lanes(1);
+        lanes.begin(u64::MAX, || Ok(vec![1])).await.expect("alone");
+        assert_eq!(lanes.finish().await.expect("no error"), Some(vec![1]));
+    }
+
+    #[tokio::test]
     async fn what_fails_is_told_and_turns_are_given_back() {
         let turns = Arc::new(Semaphore::new(1));
-        let mut lanes = Lanes::new(turns.clone(), joined);
-        lanes.begin(|| Err(failed())).await.expect("not yet");
-        lanes.begin(|| Ok(vec![1])).await.expect("not yet");
+        let mut lanes = Lanes::new(turns.clone(), ROOM, joined);
+        lanes.begin(10, || Err(failed())).await.expect("not yet");
+        lanes.begin(10, || Ok(vec![1])).await.expect("not yet");
         assert!(lanes.finish().await.is_err());
-        let mut lanes = Lanes::new(turns.clone(), joined);
-        lanes.begin(|| panic!("a fault")).await.expect("not yet");
+        let mut lanes = Lanes::new(turns.clone(), ROOM, joined);
+        lanes.begin(10, || panic!("a fault")).await.expect("not yet");
         assert!(lanes.finish().await.is_err());
         assert_eq!(turns.available_permits(), 1);
     }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use pando_block::SeriesPart;
-use pando_model::{JoinedAxes, Labels, SeriesKey, SeriesSamples};
+use pando_model::{Histogram, JoinedAxes, Labels, SeriesKey, SeriesSamples};
 
 use crate::block_stream::BlockStream;
 use crate::error::ExecuteError;
@@ -59,6 +59,20 @@ impl Part {
         }
     }
 
+    fn bytes(&self) -> u64 {
+        match self {
+            Part::Decoded(series) => {
+                let buckets = |h: &Histogram| {
+                    h.positive_buckets.len() + h.negative_buckets.len() + h.custom_values.len()
+                };
+                let one = |h: &Histogram| size_of::<Histogram>() + 8 * buckets(h);
+                let histograms = series.histograms.iter().map(|(_, h)| one(h)).sum::<usize>();
+                (8 * (series.floats.len() + series.starts.len()) + histograms) as u64
+            }
+            Part::Encoded(part) => part.encoded_bytes() as u64,
+        }
+    }
+
     fn push_floats(&self, out: &mut Vec<f64>) -> Result<(), ExecuteError> {
         match self {
             Part::Decoded(series) => out.extend_from_slice(&series.floats),
@@ -82,6 +96,11 @@ impl SeriesParts {
     /// Samples of all parts.
     pub(crate) fn len(&self) -> usize {
         self.0.iter().map(|part| part.axis().len()).sum()
+    }
+
+    /// Bytes of all parts, as they are.
+    fn bytes(&self) -> u64 {
+        self.0.iter().map(Part::bytes).sum()
     }
 
     /// The series, decoded. Series whose parts have the same axes get the same one. And whether it is known that no
@@ -121,6 +140,17 @@ impl SeriesParts {
     }
 }
 
+/// Bytes at which a batch ends: histograms of live generations are large.
+const BATCH_BYTES: u64 = 32 << 20;
+
+/// Series that are handed to the engine together; never none.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) series: Vec<SeriesParts>,
+    /// What they take, as they are.
+    pub(crate) bytes: u64,
+}
+
 /// The merged series of some sources, in the order (metric name, key, labels).
 pub(crate) struct MergedSeries {
     sources: Vec<Source>,
@@ -148,18 +178,19 @@ impl MergedSeries {
         MergedSeries { sources, parts: 1 }
     }
 
-    /// The next series, until they have `samples_max` samples or more; `None` at the end.
+    /// The next series, until they have `samples_max` samples or more, or [`BATCH_BYTES`]; `None` at the end.
     pub(crate) async fn next_batch(
         &mut self,
         samples_max: usize,
-    ) -> Result<Option<Vec<SeriesParts>>, ExecuteError> {
-        let (mut batch, mut samples) = (Vec::new(), 0);
-        while samples < samples_max {
+    ) -> Result<Option<Batch>, ExecuteError> {
+        let (mut batch, mut samples) = (Batch::default(), 0);
+        while samples < samples_max && batch.bytes < BATCH_BYTES {
             let Some(series) = self.next_series().await? else { break };
             samples += series.len();
-            batch.push(series);
+            batch.bytes += series.bytes();
+            batch.series.push(series);
         }
-        Ok((!batch.is_empty()).then_some(batch))
+        Ok((!batch.series.is_empty()).then_some(batch))
     }
 
     async fn next_series(&mut self) -> Result<Option<SeriesParts>, ExecuteError> {
@@ -254,12 +285,12 @@ mod tests {
         let mut axes = JoinedAxes::default();
         let mut merged = MergedSeries::new(streams.collect());
         let batch = merged.next_batch(3).await.expect("no error").expect("some");
-        let joined = batch.into_iter().map(|parts| parts.join(&mut axes).expect("decoded"));
+        let joined = batch.series.into_iter().map(|parts| parts.join(&mut axes).expect("decoded"));
         let joined: Vec<SeriesSamples> = joined.flatten().map(|(series, _)| series).collect();
         let seen: Vec<_> = joined.iter().map(|s| (s.labels.metric_name(), s.len())).collect();
         assert_eq!(seen, [("a", 1), ("b", 2)]);
         let batch = merged.next_batch(3).await.expect("no error").expect("some");
-        assert_eq!(batch.len(), 1);
+        assert_eq!(batch.series.len(), 1);
         assert!(merged.next_batch(3).await.expect("no error").is_none());
     }
 }

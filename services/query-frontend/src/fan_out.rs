@@ -123,6 +123,8 @@ fn heals(kind: ErrorKind) -> bool {
 struct Tries {
     stale: u32,
     since: Duration,
+    /// How long of that it waited for its turns.
+    queued: Duration,
     /// What members said that did not answer.
     refusals: Vec<String>,
 }
@@ -187,11 +189,12 @@ impl Frontend {
         piece: PlacedFragment,
     ) -> Result<Vec<Answered<Q::Answer>>, FrontendError> {
         let since = self.clock().monotonic();
-        let mut tries = Tries { stale: 0, since, refusals: Vec::new() };
+        let queued = Duration::ZERO;
+        let mut tries = Tries { stale: 0, since, queued, refusals: Vec::new() };
         let mut answers = Vec::new();
         let mut left = VecDeque::from([piece]);
         while let Some(piece) = left.pop_front() {
-            match self.at_members(question, &piece, &mut tries.refusals).await {
+            match self.at_members(question, &piece, &mut tries).await {
                 Ok((member, answer, took)) => {
                     let refusals = std::mem::take(&mut tries.refusals);
                     answers.push(Answered { answer, piece, member, refusals, took });
@@ -217,9 +220,11 @@ impl Frontend {
         &self,
         question: &Q,
         piece: &PlacedFragment,
-        refusals: &mut Vec<String>,
+        tries: &mut Tries,
     ) -> Result<(Placement, Q::Answer, Duration), FrontendError> {
+        let queued = self.clock().monotonic();
         let _turn = question.turn().await;
+        tries.queued += self.clock().monotonic().saturating_sub(queued);
         let mut last = None;
         for member in self.in_order(piece) {
             let began = self.clock().monotonic();
@@ -242,8 +247,8 @@ impl Frontend {
                 self.suspects().add(member.node, self.clock().monotonic());
             }
             tracing::debug!(%who, %error, "member did not answer a fragment");
-            if refusals.len() < REFUSALS_MAX {
-                refusals.push(format!("{who}: {}", status.message()));
+            if tries.refusals.len() < REFUSALS_MAX {
+                tries.refusals.push(format!("{who}: {}", status.message()));
             }
             match next_after(error.kind()) {
                 Next::OtherMember => last = Some(error),
@@ -278,7 +283,8 @@ impl Frontend {
                 return Ok(view);
             }
         } else {
-            let waited = self.clock().monotonic().saturating_sub(tries.since);
+            let since = tries.since + tries.queued;
+            let waited = self.clock().monotonic().saturating_sub(since);
             if !heals(error.kind()) || waited >= self.config().members_patience {
                 return Err(if heals(error.kind()) { unavailable(error) } else { error });
             }

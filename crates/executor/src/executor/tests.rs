@@ -103,7 +103,7 @@ async fn floats_are_steady_where_no_row_and_no_border_says_otherwise() {
         let reads = ReadCounters::default();
         let streams = executor.open(&sources(records), wanted, held, &reads).await.expect("opens");
         let batch = MergedSeries::new(streams).next_batch(100).await.expect("read");
-        let parts = batch.expect("a series").pop().expect("a series");
+        let parts = batch.expect("a series").series.pop().expect("a series");
         let (series, is_steady) =
             parts.join(&mut JoinedAxes::default()).expect("decoded").expect("samples");
         assert_eq!((series.len(), is_steady), (values.concat().len(), steady), "{values:?}");

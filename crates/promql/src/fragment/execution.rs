@@ -88,8 +88,7 @@ impl FragmentExecution {
     }
 
     /// The same, with its budget shared by all that is in `pool`.
-    #[must_use]
-    pub fn in_pool(self, pool: &Pool) -> Self {
+    pub(super) fn in_pool(self, pool: &Pool) -> Self {
         FragmentExecution { ledger: self.ledger.in_pool(pool), ..self }
     }
 
@@ -252,7 +251,7 @@ impl FragmentExecution {
 
     /// Takes in what another execution of the plan has read: other series, later in the order of keys. That two halves
     /// come together makes an answer that neither depends on how many threads there are nor on which of them was done
-    /// first. They share a budget while both are there only in one pool.
+    /// first. Each has a budget of its own, so that neither does what is refused.
     ///
     /// # Errors
     /// A budget, cancellation, or two series that became one by losing their names.

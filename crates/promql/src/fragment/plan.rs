@@ -166,12 +166,7 @@ impl FragmentPlan {
             }
             Read::Raw { window_ms } => (*window_ms, 0),
         };
-        let hints_back_ms = match self.read {
-            // Of another plan, whose window it has.
-            Read::Raw { .. } => 0,
-            _ => self.hints_back_ms,
-        };
-        let back_ms = back_ms.saturating_add(hints_back_ms);
+        let back_ms = back_ms.saturating_add(self.hints_back_ms);
         Window {
             after_ms: self.steps.start_ms().saturating_sub(back_ms),
             upto_ms: self.steps.last_ms().saturating_add(ahead_ms),
@@ -193,8 +188,15 @@ impl FragmentPlan {
             false => Steps::instant(window.upto_ms),
         };
         let window_ms = steps.start_ms().saturating_sub(window.after_ms);
-        let aggregations = Vec::new();
-        FragmentPlan { steps, read: Read::Raw { window_ms }, aggregations, ..self.clone() }
+        FragmentPlan {
+            steps,
+            read: Read::Raw { window_ms },
+            aggregations: Vec::new(),
+            // Who reads it knows how far a histogram may be from the one before; who only sends it may not.
+            statistics: self.statistics && self.hints_back_ms == 0,
+            hints_back_ms: 0,
+            ..self.clone()
+        }
     }
 
     /// The plan for the steps `first..first + count` only; `None` where the plan does not have them. Results

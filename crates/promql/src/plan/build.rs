@@ -14,7 +14,8 @@ use crate::fragment::{AGGREGATIONS_MAX, FragmentId, FragmentPlan, FragmentSpec, 
 use crate::query::QueryParams;
 use crate::steps::Steps;
 use crate::syntax::ast::{
-    Aggregate, AggregateOp, AtModifier, Binary, Call, Duration, Subquery, UnaryOp, VectorSelector,
+    Aggregate, AggregateOp, AtModifier, Binary, Call, Duration, MatrixSelector, Subquery, UnaryOp,
+    VectorSelector,
 };
 use crate::syntax::durations::{DurationContext, fold, fold_positive};
 use crate::syntax::{Expr, ExprKind, PosRange, quote};
@@ -232,12 +233,9 @@ impl Builder<'_> {
             }
             ExprKind::Matrix(matrix) => {
                 rules = self.range_rules(&matrix.selector, function, call)?;
-                let when = self.when(&matrix.selector, steps)?;
-                let range_ms = self.positive(&matrix.range)?;
-                let read = Read::Range { range_ms, rules, function, args: Vec::new() };
-                let plan = self.fragment_plan(&matrix.selector, when.steps, read).raw();
-                let leaf = self.leaf(plan, range.pos, range.pos)?;
-                (RangeSource::Raw(leaf.fragment), range_ms, when.steps)
+                let (fragment, range_ms, ends) =
+                    self.raw_range(matrix, (rules, function), range.pos, steps)?;
+                (RangeSource::Raw(fragment), range_ms, ends)
             }
             _ => return Err(QueryError::Internal("no range argument".to_string())),
         };
@@ -344,6 +342,24 @@ impl Builder<'_> {
         let when = self.when(selector, steps)?;
         let read = self.instant_read(selector);
         Ok(self.fragment_plan(selector, when.steps, read))
+    }
+
+    /// The fragment that gives the samples of `matrix` for a function that is evaluated by whoever asks, the length of
+    /// the range, and where its windows end. Buckets are dropped where they are read all the same.
+    fn raw_range(
+        &mut self,
+        matrix: &MatrixSelector,
+        (rules, function): (RangeRules, RangeFunction),
+        pos: PosRange,
+        steps: Steps,
+    ) -> Result<(FragmentId, i64, Steps), QueryError> {
+        let when = self.when(&matrix.selector, steps)?;
+        let range_ms = self.positive(&matrix.range)?;
+        let read = Read::Range { range_ms, rules, function, args: Vec::new() };
+        let plan = self.fragment_plan(&matrix.selector, when.steps, read);
+        let FragmentPlan { statistics, hints_back_ms, .. } = plan;
+        let plan = FragmentPlan { statistics, hints_back_ms, ..plan.raw() };
+        Ok((self.leaf(plan, pos, pos)?.fragment, range_ms, when.steps))
     }
 
     pub(super) fn fragment_plan(

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use pando_model::METRIC_NAME;
 use pando_model::number::go_quote;
 
 use super::ast::{
     Aggregate, AggregateOp, Binary, Call, Cardinality, Expr, ExprKind, Subquery, ValueType,
+    VectorSelector,
 };
 use super::error::{Fault, Faults};
 use super::position::PosRange;
@@ -76,8 +78,8 @@ impl<'a> Checks<'a, '_> {
             }
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate),
             ExprKind::Call(call) => self.call(call, expr.pos),
-            ExprKind::Vector(selector) => self.selector(&selector.matchers, expr.pos),
-            ExprKind::Matrix(m) => self.selector(&m.selector.matchers, m.selector_pos),
+            ExprKind::Vector(selector) => self.selector(selector, expr.pos),
+            ExprKind::Matrix(m) => self.selector(&m.selector, m.selector_pos),
             ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Bytes(_) => {}
         }
     }
@@ -115,9 +117,19 @@ impl<'a> Checks<'a, '_> {
         self.fault(expr.pos, format!("expected type {wanted} in {context}, got {got}"));
     }
 
-    fn selector(&mut self, matchers: &[pando_model::Matcher], pos: PosRange) {
-        if matchers.iter().all(|m| m.matches_empty()) {
-            self.fault(pos, "vector selector must contain at least one non-empty matcher");
+    fn selector(&mut self, selector: &VectorSelector, pos: PosRange) {
+        let VectorSelector { name, matchers, .. } = selector;
+        let Some(name) = name else {
+            if matchers.iter().all(|m| m.matches_empty()) {
+                self.fault(pos, "vector selector must contain at least one non-empty matcher");
+            }
+            return;
+        };
+        // The last one is the name's own.
+        let others = matchers.iter().rev().skip(1).rev();
+        for other in others.filter(|m| m.name() == METRIC_NAME) {
+            let (a, b) = (go_quote(name), go_quote(other.value()));
+            self.fault(pos, format!("metric name must not be set twice: {a} or {b}"));
         }
     }
 

@@ -13,7 +13,16 @@ fn problems(text: &str) -> (Vec<String>, String) {
 
 #[test]
 fn every_problem_is_reported_at_its_place_and_the_first_is_the_one_of_prometheus() {
-    let cases: [(&str, usize, &[&str]); 9] = [
+    let cases: [(&str, usize, &[&str]); 10] = [
+        (
+            "rate(foo) + a{__name__=\"b\",\"c\"}",
+            0,
+            &[
+                "1:6: parse error: expected type range vector in call to function \"rate\", got instant vector",
+                "1:13: parse error: metric name must not be set twice: \"a\" or \"b\"",
+                "1:13: parse error: metric name must not be set twice: \"a\" or \"c\"",
+            ],
+        ),
         (
             "sum(1)\n  + rate(foo)\n  + (foo and 1)",
             0,

@@ -1,6 +1,5 @@
 //! Series selectors: `name{label="value", "quoted.label"=~"x"}`, `{"quoted.metric"}`.
 
-use pando_model::number::go_quote;
 use pando_model::{GoRegex, Labels, METRIC_NAME, MatchOp, Matcher};
 
 use super::{Parsed, Parser};
@@ -25,10 +24,6 @@ impl Parser<'_> {
             pos = pos.to(self.matchers(&mut matchers)?);
         }
         if let Some(name) = &name {
-            if let Some(other) = matchers.iter().find(|m: &&Matcher| m.name() == METRIC_NAME) {
-                let (a, b) = (go_quote(name), go_quote(other.value()));
-                self.fault(pos, format!("metric name must not be set twice: {a} or {b}"));
-            }
             matchers.push(Matcher::equal(METRIC_NAME, name.as_str()));
         }
         let selector = VectorSelector {
