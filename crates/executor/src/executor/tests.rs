@@ -200,3 +200,26 @@ async fn an_answer_does_not_depend_on_the_number_of_threads() {
     let error = executor.execute(&sources, plan(), small, CancelFlag::new(), &out).await;
     assert!(error.expect_err("nine").to_string().contains("series_max=8"));
 }
+
+/// A budget that is enough for one thread is enough for several, and the other way round.
+#[tokio::test]
+async fn what_is_refused_does_not_depend_on_the_number_of_threads() {
+    let (store, block) = (Arc::new(CountingStore::default()), several(1, 9));
+    put(store.as_ref(), block.record.id, block.bytes.clone()).await;
+    let sources = sources(vec![block.record.clone()]);
+    let mut refused = Vec::new();
+    for lanes_max in [0, 1, 8] {
+        let limits = ExecutorLimits { lanes_max, batch_samples: 1, ..ExecutorLimits::default() };
+        let executor = executor(store.clone(), limits);
+        let mut of_budgets = Vec::new();
+        for samples_max in (40..240).step_by(4) {
+            let budget = Budget { samples_max, ..Budget::default() };
+            let (out, _batches) = mpsc::channel(16);
+            let ran = executor.execute(&sources, plan(), budget, CancelFlag::new(), &out).await;
+            of_budgets.push(ran.is_err());
+        }
+        refused.push(of_budgets);
+    }
+    assert!(refused[0].contains(&true) && refused[0].contains(&false), "{:?}", refused[0]);
+    assert!(refused.windows(2).all(|pair| pair[0] == pair[1]), "{refused:?}");
+}
