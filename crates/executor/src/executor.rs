@@ -11,7 +11,8 @@ use pando_promql::fragment::{FragmentExecution, FragmentPlan, PartialBatch};
 use pando_promql::{Budget, CancelFlag, QueryError};
 use pando_rpc::Channels;
 use pando_runtime::SharedClock;
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 
 use crate::block_reads::ReadCounters;
 use crate::block_store::BlockStore;
@@ -21,7 +22,7 @@ use crate::execution_stats::ExecutionStats;
 use crate::lanes::{Lanes, Room, blocking};
 use crate::live::{self, LiveShards};
 use crate::lookup::{self, Found, Lookup};
-use crate::merge::{MergedSeries, PartStream, SeriesParts};
+use crate::merge::{Batch, MergedSeries, PartStream, SeriesParts};
 use crate::sources::{LiveSource, Sources};
 
 /// Samples that one source hands over at a time, where there are few; and all blocks of a fragment
@@ -148,7 +149,10 @@ impl Executor {
             Lanes::new(self.lanes.clone(), room, |all: &mut FragmentExecution, later| {
                 Ok(all.absorb(later)?)
             });
-        while let Some(batch) = merged.next_batch(self.limits.batch_samples).await? {
+        loop {
+            let batch;
+            (merged, batch) = read_batch(merged, self.limits.batch_samples).await?;
+            let Some(batch) = batch else { break };
             cancel.check()?;
             let series = batch.series.len() as u64;
             let bytes = batch.bytes.saturating_add(series.saturating_mul(state_bytes));
@@ -289,6 +293,24 @@ async fn some_at_once<T>(
         results.push(result?);
     }
     Ok(results)
+}
+
+/// The next batch of `merged`. Rows are told apart and axes decoded as they are read, which is work, too: not for a
+/// thread that serves sockets. Where the store makes it wait, it waits until the fragment ends.
+async fn read_batch(
+    mut merged: MergedSeries,
+    samples: usize,
+) -> Result<(MergedSeries, Option<Batch>), ExecuteError> {
+    let (_until_dropped, ended) = oneshot::channel::<()>();
+    let runtime = Handle::current();
+    let read = async move {
+        let batch = tokio::select! {
+            batch = merged.next_batch(samples) => batch?,
+            _ = ended => return Err(QueryError::Canceled.into()),
+        };
+        Ok((merged, batch))
+    };
+    blocking(move || runtime.block_on(read)).await
 }
 
 /// Runs `execution` over a batch. The engine works for milliseconds at a time: not on a thread that serves sockets.

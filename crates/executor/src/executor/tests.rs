@@ -3,14 +3,14 @@
 use std::sync::atomic::Ordering;
 
 use object_store::memory::InMemory;
-use pando_model::NodeId;
+use pando_model::{NodeId, SeriesSamples};
 use pando_promql::{Query, QueryParams};
 use pando_rpc::Identity;
 use pando_runtime::ManualClock;
 
 use super::*;
 use crate::block_store::BlockStoreConfig;
-use crate::live::NoLiveShards;
+use crate::live::{NoLiveShards, SeriesStream};
 use crate::testdata::{CountingStore, built, holding, put, several, sources};
 
 fn executor(store: Arc<dyn object_store::ObjectStore>, limits: ExecutorLimits) -> Executor {
@@ -222,4 +222,52 @@ async fn what_is_refused_does_not_depend_on_the_number_of_threads() {
     }
     assert!(refused[0].contains(&true) && refused[0].contains(&false), "{:?}", refused[0]);
     assert!(refused.windows(2).all(|pair| pair[0] == pair[1]), "{refused:?}");
+}
+
+/// A source that works until it is told to stop, by a task of the same runtime.
+struct Busy(std::sync::mpsc::Receiver<()>);
+
+#[async_trait::async_trait]
+impl SeriesStream for Busy {
+    async fn next_batch(&mut self) -> Result<Option<Vec<SeriesSamples>>, ExecuteError> {
+        let stopped = self.0.recv_timeout(Duration::from_secs(20)).is_ok();
+        assert!(stopped, "the runtime has no thread left");
+        Ok(None)
+    }
+}
+
+/// The runtime has one thread: who reads on it keeps all others waiting.
+#[tokio::test]
+async fn reading_leaves_the_threads_that_serve_sockets_alone() {
+    let (stop, stopped) = std::sync::mpsc::sync_channel(1);
+    let merged = MergedSeries::new(vec![PartStream::Live(Box::new(Busy(stopped)))]);
+    let serve = async { stop.send(()).expect("it works") };
+    let (read, ()) = futures::future::join(read_batch(merged, 1), serve).await;
+    assert!(read.expect("read").1.is_none());
+}
+
+/// A source that never has anything, and says when nobody asks it any more.
+struct Silent(mpsc::Sender<()>);
+
+#[async_trait::async_trait]
+impl SeriesStream for Silent {
+    async fn next_batch(&mut self) -> Result<Option<Vec<SeriesSamples>>, ExecuteError> {
+        self.0.send(()).await.expect("somebody listens");
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_read_ends_with_who_waits_for_it() {
+    let (tell, mut told) = mpsc::channel(1);
+    let merged = MergedSeries::new(vec![PartStream::Live(Box::new(Silent(tell)))]);
+    {
+        let mut read = std::pin::pin!(read_batch(merged, 1));
+        tokio::select! {
+            _ = &mut read => panic!("there is nothing to read"),
+            asked = told.recv() => assert!(asked.is_some()),
+        }
+    }
+    let gone = tokio::time::timeout(Duration::from_secs(20), told.recv()).await;
+    assert_eq!(gone.expect("the source is dropped"), None);
 }
