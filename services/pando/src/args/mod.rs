@@ -287,9 +287,9 @@ pub(crate) struct AdminTarget {
 /// Where a cluster is operated.
 #[derive(Args, Debug)]
 pub(crate) struct AdminDoor {
-    /// The gRPC address of a controller.
-    #[arg(long, default_value = "127.0.0.1:9095")]
-    pub(crate) controller: String,
+    /// The gRPC addresses of controllers; any that answers will do.
+    #[arg(long, default_value = "127.0.0.1:9095", value_delimiter = ',')]
+    pub(crate) controller: Vec<String>,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
 }

@@ -211,18 +211,23 @@ fn open_shards(routing: &RoutingView, target: &AdminTarget) -> Result<Vec<ShardI
 async fn connect(target: &AdminDoor) -> Result<(ControllerClient, Channels)> {
     let identity = Identity::new(NodeId(Rng::system().id()));
     let channels = Channels::new(identity.clone(), crate::run::tls(&target.tls)?);
-    let client = ControllerClient::new(channels.clone(), vec![target.controller.clone()]);
-    let hello = client.hello(&target.controller).await;
-    let hello = hello.map_err(|s| {
-        anyhow::anyhow!(
-            "no controller answers: controller={}: {:?}: {}",
-            target.controller,
-            s.code(),
-            s.message()
-        )
-    })?;
+    let client = ControllerClient::new(channels.clone(), target.controller.clone());
+    let mut silent = Vec::new();
+    let mut answered = None;
+    for controller in &target.controller {
+        match client.hello(controller).await {
+            Ok(hello) => {
+                answered = Some(hello);
+                break;
+            }
+            Err(s) => {
+                silent.push(format!("controller={controller}: {:?}: {}", s.code(), s.message()))
+            }
+        }
+    }
+    let Some(hello) = answered else { bail!("no controller answers: {}", silent.join("; ")) };
     if hello.cluster == 0 {
-        bail!("the cluster is not founded yet: controller={}", target.controller);
+        bail!("the cluster is not founded yet: controller={}", target.controller.join(","));
     }
     identity.set_cluster(ClusterId(hello.cluster));
     Ok((client, channels))
