@@ -48,7 +48,7 @@ pub struct ExecutorLimits {
     /// Threads that work for fragments beside one for each of them. Default: as many as there are processors, without
     /// the one that reads.
     pub lanes_max: usize,
-    /// Samples of one batch that is handed to the engine. Default: 1 Mi, which are some MiB, so that many fragments fit
+    /// Samples of one batch that is handed to the engine. Default: 4 Mi, which are some MiB, so that many fragments fit
     /// into memory, and so many that waking another thread for them costs little.
     pub batch_samples: usize,
 }
@@ -61,7 +61,7 @@ impl Default for ExecutorLimits {
             patience: Duration::from_secs(30),
             opens_max: 8,
             lanes_max: processors - 1,
-            batch_samples: 1 << 20,
+            batch_samples: 4 << 20,
         }
     }
 }
