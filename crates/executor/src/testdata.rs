@@ -26,34 +26,33 @@ pub(crate) fn built(id: u128) -> BuiltBlock {
 
 /// A block with `values` of one series, later than those of blocks with lower ids.
 pub(crate) fn holding(id: u128, values: &[f64]) -> BuiltBlock {
-    let source = BlockSource::Generation(GenerationId { shard: ShardId(1), cut: Cut(id as u64) });
-    let mut writer = BlockWriter::new(BlockOptions::new(BlockId(id), source, 0));
-    let tenant = TenantId::default_tenant();
-    let labels = Labels::from_pairs([("__name__", "m"), ("job", "j")]);
-    let key = SeriesKey::of(&tenant, &labels);
     let first = id as i64 * 1_000;
     let samples = values.iter().zip(first..).map(|(v, at)| (at, SampleValue::Float(*v)));
-    let series = SeriesSamples::from_values(labels, key, samples);
-    writer.push(&tenant, series, None).expect("in order");
-    writer.finish().expect("a block")
+    block(id, vec![series(Labels::from_pairs([("__name__", "m"), ("job", "j")]), samples)])
 }
 
 /// A block with three samples of each of `count` series, whose sums depend on their order.
 pub(crate) fn several(id: u128, count: usize) -> BuiltBlock {
+    let one = |i: usize| {
+        let labels = Labels::from_pairs([("__name__", "m".to_string()), ("i", i.to_string())]);
+        let value = (i as f64 + 0.1) * 1e15_f64.powi(i as i32 % 2);
+        series(labels, (1_000..1_003).map(|t| (t, SampleValue::Float(value))))
+    };
+    block(id, (0..count).map(one).collect())
+}
+
+fn series(labels: Labels, samples: impl Iterator<Item = (i64, SampleValue)>) -> SeriesSamples {
+    let key = SeriesKey::of(&TenantId::default_tenant(), &labels);
+    SeriesSamples::from_values(labels, key, samples)
+}
+
+/// A block of `all` series, which have one name.
+fn block(id: u128, mut all: Vec<SeriesSamples>) -> BuiltBlock {
     let source = BlockSource::Generation(GenerationId { shard: ShardId(1), cut: Cut(id as u64) });
     let mut writer = BlockWriter::new(BlockOptions::new(BlockId(id), source, 0));
-    let tenant = TenantId::default_tenant();
-    let series = |i: usize| {
-        let labels = Labels::from_pairs([("__name__", "m".to_string()), ("i", i.to_string())]);
-        let key = SeriesKey::of(&tenant, &labels);
-        let value =
-            |t: i64| (t, SampleValue::Float((i as f64 + 0.1) * 1e15_f64.powi(i as i32 % 2)));
-        SeriesSamples::from_values(labels, key, (1_000..1_003).map(value))
-    };
-    let mut all: Vec<SeriesSamples> = (0..count).map(series).collect();
     all.sort_by_key(|series| series.key);
     for series in all {
-        writer.push(&tenant, series, None).expect("in order");
+        writer.push(&TenantId::default_tenant(), series, None).expect("in order");
     }
     writer.finish().expect("a block")
 }
