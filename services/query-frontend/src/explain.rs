@@ -11,7 +11,6 @@ use pando_promql::{FragmentId, FragmentSpec, Query, QueryParams};
 use crate::error::FrontendError;
 use crate::fan_out::Scope;
 use crate::frontend::Frontend;
-use crate::parts::parts;
 use crate::planner::{PlacedFragment, Placement};
 use crate::query::{Answer, ExecutedFragment, FragmentRun, QueryOptions};
 
@@ -98,10 +97,9 @@ impl Frontend {
         };
         let mut fragments = Vec::new();
         if let Some(view) = &view {
-            let interval_ms = self.config().split_interval_ms();
             let of = |spec: &FragmentSpec| {
                 let id = spec.id;
-                parts(spec, interval_ms).into_iter().map(move |part| (id, part))
+                self.parts(view, tenant, spec).into_iter().map(move |part| (id, part))
             };
             for (id, part) in query.fragments().iter().flat_map(of) {
                 let partial = options.partial_response;

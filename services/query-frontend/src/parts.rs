@@ -1,9 +1,10 @@
 //! Parts of a fragment by steps: a long range is asked for interval by interval, so that members work on it side by
-//! side, each on the blocks that it has in its caches.
+//! side, each on the blocks that it has in its caches. Where two parts would read the same blocks, they are one.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use pando_model::TimeRange;
+use pando_model::{BlockId, TimeRange};
 use pando_promql::{FragmentPlan, FragmentSpec, Read};
 
 /// How many parts a fragment has at most, or one or two more: longer ranges have longer ones.
@@ -54,6 +55,41 @@ pub(crate) fn parts(fragment: &FragmentSpec, interval_ms: i64) -> Vec<Part> {
         from = upto;
     }
     parts
+}
+
+/// `parts` without the borders that cost more than they bring: two neighbours are one part where what both of them would
+/// read is half of what one of them reads, or more. `blocks` says what is read of a time: its blocks, and the bytes of
+/// each.
+pub(crate) fn joined(
+    fragment: &FragmentSpec,
+    parts: Vec<Part>,
+    blocks: impl Fn(TimeRange) -> BTreeMap<BlockId, u64>,
+) -> Vec<Part> {
+    if parts.len() <= 1 {
+        return parts;
+    }
+    let mut all: Vec<(Part, BTreeMap<BlockId, u64>)> = Vec::with_capacity(parts.len());
+    for part in parts {
+        let mut read = blocks(part.time);
+        if let Some((last, last_read)) = all.last_mut().filter(|(_, own)| share(own, &read)) {
+            let steps = last.steps.start..part.steps.end;
+            if let Some(plan) = fragment.plan.with_steps(steps.start, steps.len()) {
+                let time = plan.time_range();
+                *last = Part { steps, plan, time };
+                last_read.append(&mut read);
+                continue;
+            }
+        }
+        all.push((part, read));
+    }
+    all.into_iter().map(|(part, _)| part).collect()
+}
+
+/// Whether half of the bytes of `a` or of `b`, or more, are in blocks of both.
+fn share(a: &BTreeMap<BlockId, u64>, b: &BTreeMap<BlockId, u64>) -> bool {
+    let both: u64 = a.iter().filter(|(id, _)| b.contains_key(id)).map(|(_, bytes)| *bytes).sum();
+    let smaller = a.values().sum::<u64>().min(b.values().sum());
+    both > 0 && both >= smaller.div_ceil(2)
 }
 
 #[cfg(test)]
@@ -111,6 +147,49 @@ mod tests {
         assert_eq!(parts_of("rate(m[6h])", days, 24 * HOUR).len(), 61);
         assert_eq!(parts_of("rate(m[7h])", days, 24 * HOUR).len(), 31);
         assert_eq!(parts_of("rate(m[30d])", days, 24 * HOUR).len(), 1);
+    }
+
+    /// Days, of which each reads what `blocks` says: by number, hours from and to, and bytes.
+    fn joined_days(days: i64, blocks: &[(u128, i64, i64, u64)]) -> Vec<(usize, usize)> {
+        let params = QueryParams::range(0, days * 24 * HOUR - HOUR, HOUR).expect("steps");
+        let query = Query::parse("sum(rate(m[5m]))", params).expect("a query");
+        let spec = &query.fragments()[0];
+        let read = |time: TimeRange| {
+            let of = |(_, from, upto, _): &&(u128, i64, i64, u64)| {
+                time.overlaps(TimeRange { min_ms: from * HOUR, max_ms: upto * HOUR })
+            };
+            blocks.iter().filter(of).map(|(id, _, _, bytes)| (BlockId(*id), *bytes)).collect()
+        };
+        let all = joined(spec, parts(spec, 24 * HOUR), read);
+        for Part { steps, plan, time } in &all {
+            assert_eq!(plan.steps.len(), steps.len());
+            assert_eq!(plan.steps.start_ms(), steps.start as i64 * HOUR);
+            assert_eq!(time.max_ms, (steps.end as i64 - 1) * HOUR + 1);
+        }
+        all.into_iter().map(|part| (part.steps.start, part.steps.end)).collect()
+    }
+
+    #[test]
+    fn what_is_in_one_block_is_read_once() {
+        assert_eq!(joined_days(3, &[(1, 0, 72, 100)]), [(0, 72)]);
+        assert_eq!(joined_days(3, &[(1, 0, 40, 100), (2, 40, 72, 1)]), [(0, 72)]);
+        assert_eq!(joined_days(3, &[(1, 0, 40, 100), (2, 40, 72, 300)]), [(0, 72)]);
+        // The third day has its own block, and shares nothing.
+        assert_eq!(joined_days(3, &[(1, 0, 36, 100), (2, 50, 72, 1)]), [(0, 48), (48, 72)]);
+    }
+
+    #[test]
+    fn borders_between_blocks_stay() {
+        // The window of the first step of a day reaches into the last block of the day before.
+        let of_two_hours: Vec<_> = (0..36).map(|at| (at as u128, 2 * at, 2 * at + 2, 10)).collect();
+        assert_eq!(joined_days(3, &of_two_hours), [(0, 24), (24, 48), (48, 72)]);
+        // One that does not matter beside them.
+        let and_a_long_one = [&of_two_hours[..], &[(99, 0, 72, 20)]].concat();
+        assert_eq!(joined_days(3, &and_a_long_one), [(0, 24), (24, 48), (48, 72)]);
+        let and_a_large_one = [&of_two_hours[..], &[(99, 0, 72, 200)]].concat();
+        assert_eq!(joined_days(3, &and_a_large_one), [(0, 72)]);
+        // Nothing in blocks.
+        assert_eq!(joined_days(3, &[]), [(0, 24), (24, 48), (48, 72)]);
     }
 
     #[test]

@@ -11,6 +11,8 @@
 //! key: so each sample is in exactly one source of exactly one fragment (INV-5). The executor reads
 //! of its sources only what has a key of the fragment.
 
+use std::sync::Arc;
+
 use pando_catalog::{BlockEntry, CatalogView, ShardInfo, ShardStage};
 use pando_cluster::GatewayRing;
 use pando_executor::{LiveSource, Sources};
@@ -109,15 +111,25 @@ pub(crate) fn plan(
     Ok(fragments)
 }
 
+/// The blocks that are read for samples of `tenant`, by id. Rollups are not: they hold the same samples once more.
+pub(crate) fn raw_blocks(
+    view: &CatalogView,
+    tenant: &TenantId,
+    keys: KeyRange,
+    time: TimeRange,
+) -> Vec<Arc<BlockEntry>> {
+    let mut blocks = view.blocks.select(tenant, keys, time);
+    blocks.retain(|entry| entry.record.resolution_ms == 0);
+    blocks
+}
+
 fn fragment(
     view: &CatalogView,
     gateways: &GatewayRing,
     wanted: Wanted<'_>,
     open: ShardId,
 ) -> Result<PlacedFragment, PlanError> {
-    let selected = view.blocks.select(wanted.tenant, wanted.keys, wanted.time);
-    // Rollups hold the same samples once more.
-    let blocks = selected.iter().filter(|entry| entry.record.resolution_ms == 0);
+    let blocks = raw_blocks(view, wanted.tenant, wanted.keys, wanted.time);
     let mut live = Vec::new();
     for shard in view.routing.live_shards(wanted.tenant, wanted.keys).into_keys() {
         live.extend(live_source(view, shard)?);
@@ -126,10 +138,10 @@ fn fragment(
         tenant: wanted.tenant.clone(),
         keys: wanted.keys,
         version: view.version,
-        blocks: blocks.clone().map(|entry| entry.record.clone()).collect(),
+        blocks: blocks.iter().map(|entry| entry.record.clone()).collect(),
         live,
     };
-    let (old_bytes, young_bytes) = bytes_by_age(blocks, wanted);
+    let (old_bytes, young_bytes) = bytes_by_age(&blocks, wanted);
     let own = sources.live.iter().find(|source| source.shard == open);
     let members = own.map(|source| in_turn(source, wanted.turn)).unwrap_or_default();
     let ring = gateways.for_fragment(wanted.tenant, wanted.keys.first, wanted.interval());
@@ -184,12 +196,9 @@ fn in_turn(source: &LiveSource, turn: u64) -> Vec<Placement> {
 }
 
 /// Bytes of blocks that only gateways cache, and of those that the shard's members still have.
-fn bytes_by_age<'a>(
-    blocks: impl Iterator<Item = &'a std::sync::Arc<BlockEntry>>,
-    wanted: Wanted<'_>,
-) -> (u64, u64) {
+fn bytes_by_age(blocks: &[Arc<BlockEntry>], wanted: Wanted<'_>) -> (u64, u64) {
     let kept_since_ms = wanted.now_ms.saturating_sub(MEMBER_CACHE_MS);
-    blocks.fold((0, 0), |(old, young), entry| {
+    blocks.iter().fold((0, 0), |(old, young), entry| {
         let bytes = entry.record.object_bytes;
         match entry.stored_ms < kept_since_ms {
             true => (old + bytes, young),

@@ -11,7 +11,7 @@ use futures::future::try_join_all;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use pando_catalog::{CatalogView, Role};
 use pando_executor::ExecutionStats;
-use pando_model::{ErrorKind, TenantId};
+use pando_model::{ErrorKind, KeyRange, TenantId};
 use pando_promql::{
     Budget, CancelFlag, FragmentId, FragmentPlan, FragmentResult, FragmentSpec, PartialBatch,
     PartialMerge, Pool, Query, QueryError, QueryOutput, QueryParams, StepParts, Steps,
@@ -21,8 +21,8 @@ use crate::error::FrontendError;
 use crate::fan_out::{Answered, Scope};
 use crate::fragment_question::FragmentQuestion;
 use crate::frontend::Frontend;
-use crate::parts::{Part, parts};
-use crate::planner::{PlacedFragment, Placement};
+use crate::parts::{Part, joined, parts};
+use crate::planner::{PlacedFragment, Placement, raw_blocks};
 use crate::query_budget::{FragmentSeries, QueryBudget};
 
 /// The most parts of a fragment, by steps, that are under way at the same time.
@@ -263,6 +263,19 @@ impl Frontend {
         Ok(all)
     }
 
+    /// The parts by steps in which a fragment is asked for.
+    pub(crate) fn parts(
+        &self,
+        view: &CatalogView,
+        tenant: &TenantId,
+        spec: &FragmentSpec,
+    ) -> Vec<Part> {
+        joined(spec, parts(spec, self.config().split_interval_ms()), |time| {
+            let blocks = raw_blocks(view, tenant, KeyRange::ALL, time);
+            blocks.iter().map(|entry| (entry.record.id, entry.record.object_bytes)).collect()
+        })
+    }
+
     async fn execute_one(
         &self,
         view: &CatalogView,
@@ -271,7 +284,7 @@ impl Frontend {
         budget: &QueryBudget,
         cancel: &CancelFlag,
     ) -> Result<(FragmentId, FragmentResult, Execution), FrontendError> {
-        let parts = parts(spec, self.config().split_interval_ms());
+        let parts = self.parts(view, tenant, spec);
         // Each member works on two parts at a time at the most, beside other queries.
         let members = view.routing.nodes_with(Role::StoreGateway).count();
         let in_flight = (2 * members).clamp(2, PARTS_IN_FLIGHT_MAX);

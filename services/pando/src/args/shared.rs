@@ -170,7 +170,7 @@ pub(crate) struct QueryArgs {
     #[arg(long = "query.max-concurrency", default_value_t = 20)]
     pub(crate) max_concurrency: usize,
     /// Range queries are asked for in parts whose steps are in one interval of this length, each of which may run on
-    /// another member; 0s: as a whole.
+    /// another member, unless they would read the same blocks; 0s: as a whole.
     #[arg(long = "query.split-interval", default_value = "24h")]
     pub(crate) split_interval: String,
     /// Maximum number of samples a single query can load into memory.

@@ -5,12 +5,12 @@ mod budgets;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pando_model::{CatalogVersion, ErrorKind, ShardId};
+use pando_model::{CatalogVersion, ErrorKind, GenerationId, KeyRange, ShardId, TimeRange};
 use pando_promql::QueryValue;
 use pando_runtime::Tasks;
 
 use super::*;
-use crate::testdata::{Act, Cluster, FakeCatalog, FakeMember, frontend};
+use crate::testdata::{Act, Cluster, FakeCatalog, FakeMember, frontend, record};
 
 const NAMES: [(&str, &str); 4] = [("m", "a"), ("m", "b"), ("n", "c"), ("n", "d")];
 
@@ -88,6 +88,31 @@ async fn a_long_range_is_asked_for_in_parts() {
     assert_eq!(raw.iter().filter(|raw| **raw).count(), 1, "{raw:?}");
     let QueryValue::Matrix(series) = again.output.value else { panic!("a matrix") };
     assert_eq!(series[0].floats, [(20_000, 3.0)]);
+}
+
+#[tokio::test]
+async fn parts_that_would_read_one_block_are_one() {
+    const DAY_MS: i64 = 24 * 3_600_000;
+    let tasks = Tasks::new();
+    let (mut cluster, catalog, member) = one_member(&tasks).await;
+    let frontend = frontend(catalog.clone());
+    let options = QueryOptions { keep_executed: true, ..QueryOptions::default() };
+    let range = (-DAY_MS, DAY_MS, DAY_MS / 2 + 10_000);
+    let of = GenerationId { shard: ShardId(1), cut: pando_model::Cut(1) };
+    let mut block = record(7, of, "default", KeyRange::ALL);
+    let time = TimeRange { min_ms: -DAY_MS, max_ms: DAY_MS };
+    (block.time, block.tenants[0].time) = (time, time);
+    cluster.commit_record(of.shard, of.cut, Some(block));
+    catalog.publish(cluster.view());
+    let answer = frontend.query_range(&default_tenant(), "sum(m)", range, options).await;
+    let executed = answer.expect("an answer").executed;
+    assert_eq!((executed.len(), executed[0].steps.clone()), (1, 0..4));
+    assert_eq!(member.calls.lock().len(), 1);
+    // It is explained as it is done.
+    let params = QueryParams::range(range.0, range.1, range.2).expect("steps");
+    let explained = frontend.explain(&default_tenant(), "sum(m)", params, options, false).await;
+    let fragments = explained.expect("a plan").fragments;
+    assert_eq!((fragments.len(), fragments[0].steps.clone()), (1, 0..4));
 }
 
 #[tokio::test]
