@@ -14,8 +14,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::error::ExecuteError;
+use crate::execution_stats::ExecutionStats;
 use crate::executor::Executor;
-use crate::metrics::{ExecutorMetrics, Running};
+use crate::metrics::ExecutorMetrics;
 use crate::sources::Sources;
 use crate::wire;
 
@@ -46,23 +47,29 @@ impl Service for ExecutorService {
         &self,
         request: Request<FragmentRequest>,
     ) -> Result<Response<Self::ExecuteStream>, Status> {
-        let request = request.into_inner();
-        let sources = wire::sources_from_proto(request.sources).map_err(|e| e.status())?;
-        let plan =
-            FragmentPlan::decode(&request.plan).map_err(|e| ExecuteError::from(e).status())?;
-        let budget = request.budget.map_or_else(Budget::default, |budget| Budget {
-            samples_max: budget.samples_max,
-            series_max: budget.series_max,
-            bytes_max: budget.bytes_max,
-        });
+        let running = self.metrics.begin("execute");
+        let asked = match Asked::decode(request.into_inner()) {
+            Ok(asked) => asked,
+            Err(error) => return running.ended(Err(error)),
+        };
         let (answers_out, answers) = mpsc::channel(QUEUE_MAX);
-        let (executor, running) = (self.executor.clone(), self.metrics.begin());
+        let (executor, metrics) = (self.executor.clone(), self.metrics.clone());
         self.tasks.spawn_until_stopped("fragment", async move {
             let cancel = CancelFlag::new();
             // When the caller goes away, this task ends and the engine is told.
             let _canceled = CancelOnDrop(cancel.clone());
-            let execution = Execution { sources, plan, budget, cancel, running };
-            let run = run(executor, execution, &answers_out);
+            let run = async {
+                let result = run(&executor, asked, cancel, &answers_out).await;
+                if let Ok(stats) = &result {
+                    metrics.read(stats);
+                }
+                // Statistics come last, and only with a whole answer: without them the answer is cut short (INV-6).
+                let last = running.ended(result).map(|stats| FragmentBatch {
+                    batch: bytes::Bytes::new(),
+                    stats: Some(wire::stats_to_proto(&stats)),
+                });
+                let _ = answers_out.send(last).await;
+            };
             tokio::select! {
                 () = run => {}
                 () = answers_out.closed() => {}
@@ -77,29 +84,45 @@ impl Service for ExecutorService {
         &self,
         request: Request<LookupRequest>,
     ) -> Result<Response<Self::LookupStream>, Status> {
-        let (sources, lookup) =
-            wire::lookup_from_proto(request.into_inner()).map_err(|e| e.status())?;
-        let found = self.executor.lookup(&sources, &lookup).await.map_err(|e| e.status())?;
+        let running = self.metrics.begin("lookup");
+        let found = async {
+            let (sources, lookup) = wire::lookup_from_proto(request.into_inner())?;
+            self.executor.lookup(&sources, &lookup).await
+        };
+        let found = running.ended(found.await)?;
         let batches = wire::found_to_proto(found).into_iter().map(Ok);
         Ok(Response::new(Box::pin(tokio_stream::iter(batches))))
     }
 }
 
-/// What is executed, and how.
-struct Execution {
+/// A fragment that is asked for.
+struct Asked {
     sources: Sources,
     plan: FragmentPlan,
     budget: Budget,
-    cancel: CancelFlag,
-    running: Running,
 }
 
+impl Asked {
+    fn decode(request: FragmentRequest) -> Result<Self, ExecuteError> {
+        let sources = wire::sources_from_proto(request.sources)?;
+        let plan = FragmentPlan::decode(&request.plan)?;
+        let budget = request.budget.map_or_else(Budget::default, |budget| Budget {
+            samples_max: budget.samples_max,
+            series_max: budget.series_max,
+            bytes_max: budget.bytes_max,
+        });
+        Ok(Asked { sources, plan, budget })
+    }
+}
+
+/// Executes what is asked and sends its batches to `answers`.
 async fn run(
-    executor: Executor,
-    execution: Execution,
+    executor: &Executor,
+    asked: Asked,
+    cancel: CancelFlag,
     answers: &mpsc::Sender<Result<FragmentBatch, Status>>,
-) {
-    let Execution { sources, plan, budget, cancel, running } = execution;
+) -> Result<ExecutionStats, ExecuteError> {
+    let Asked { sources, plan, budget } = asked;
     let (batches_out, batches) = mpsc::channel(QUEUE_MAX);
     let execute = async {
         let result = executor.execute(&sources, plan, budget, cancel, &batches_out).await;
@@ -115,17 +138,7 @@ async fn run(
             }
         }
     };
-    let (result, ()) = futures::future::join(execute, forward).await;
-    running.ended(&result);
-    let last = match result {
-        // Statistics come last, and only with a whole answer: without them the answer is cut short (INV-6).
-        Ok(stats) => Ok(FragmentBatch {
-            batch: bytes::Bytes::new(),
-            stats: Some(wire::stats_to_proto(&stats)),
-        }),
-        Err(error) => Err(error.status()),
-    };
-    let _ = answers.send(last).await;
+    futures::future::join(execute, forward).await.0
 }
 
 struct CancelOnDrop(CancelFlag);
@@ -133,5 +146,53 @@ struct CancelOnDrop(CancelFlag);
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::memory::InMemory;
+    use pando_model::NodeId;
+    use pando_proto::v1;
+    use pando_rpc::{Channels, Identity};
+    use pando_runtime::SystemClock;
+
+    use super::*;
+    use crate::block_store::{BlockStore, BlockStoreConfig};
+    use crate::live::NoLiveShards;
+
+    #[tokio::test]
+    async fn calls_are_counted_by_how_they_end() {
+        let registry = MetricsRegistry::new();
+        let blocks = BlockStore::new(Arc::new(InMemory::new()), &BlockStoreConfig::default());
+        let channels = Channels::new(Identity::new(NodeId(1)), None);
+        let clock = SystemClock::shared();
+        let executor = Executor::new(blocks, Arc::new(NoLiveShards), channels, clock);
+        let service = ExecutorService::new(executor, Tasks::new(), &registry);
+
+        let nonsense = FragmentRequest::default();
+        assert!(service.execute(Request::new(nonsense)).await.is_err());
+        let sources = || Some(v1::Sources { tenant: "a".to_string(), ..Default::default() });
+        let lookup = LookupRequest {
+            sources: sources(),
+            kind: v1::LookupKind::LabelNames as i32,
+            ..LookupRequest::default()
+        };
+        let answers = service.lookup(Request::new(lookup.clone())).await.expect("a stream");
+        let answers: Vec<_> = answers.into_inner().collect().await;
+        assert!(answers.iter().all(Result::is_ok));
+        // Dropped before it has begun.
+        drop(service.lookup(Request::new(lookup)));
+
+        let text = registry.encode().expect("text");
+        for line in [
+            r#"pando_executor_calls_total{call="execute",code="InvalidArgument"} 1"#,
+            r#"pando_executor_calls_total{call="lookup",code="Ok"} 1"#,
+            r#"pando_executor_calls_running{call="lookup"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
     }
 }

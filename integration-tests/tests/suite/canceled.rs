@@ -25,8 +25,8 @@ const RANGES: usize = 4;
 const NAMES: usize = 64;
 const QUERY: &str = "/api/v1/query?query=count(%7B__name__%3D~%22canceled_.%2B%22%7D)";
 
-const RUNNING: &str = "pando_executor_fragments_running";
-const CANCELED: &str = "pando_executor_fragments_total{outcome=\"canceled\"}";
+const RUNNING: &str = "pando_executor_calls_running{call=\"execute\"}";
+const CANCELED: &str = "pando_executor_calls_total{call=\"execute\",code=\"Cancelled\"}";
 const QUERIES_CANCELED: &str = "pando_query_frontend_queries_total{outcome=\"canceled\"}";
 const QUERIES: &str = "prometheus_engine_queries";
 const EXECUTORS: [&str; 3] = ["ingester-0", "ingester-1", "store-gateway"];

@@ -176,7 +176,7 @@ async fn one_process_answers_from_object_storage_what_it_scraped() -> Result<()>
 
 /// Fragments that the store gateway of a process has answered.
 async fn gateway_calls(member: &Member) -> Result<f64> {
-    member.metric("pando_store_gateway_calls_total{call=\"execute\",code=\"Ok\"}").await
+    member.metric("pando_executor_calls_total{call=\"execute\",code=\"Ok\"}").await
 }
 
 /// What a person would look with.
@@ -260,10 +260,7 @@ async fn the_store_gateway_answers_what_an_agent_scraped() -> Result<()> {
     emptied(cluster.named("ingester-0")).await?;
     ensure_same(&from_head, &ask(&base, end_ms).await?)?;
     let gateway = cluster.named("store-gateway");
-    ensure!(
-        gateway.metric("pando_store_gateway_samples_total").await? == 0.0,
-        "the ingester reads"
-    );
+    ensure!(gateway.metric("pando_executor_samples_total").await? == 0.0, "the ingester reads");
 
     let ingester = cluster.member("ingester-0");
     ingester.kill();
@@ -276,7 +273,7 @@ async fn the_store_gateway_answers_what_an_agent_scraped() -> Result<()> {
         ask(&base, end_ms).await.with_context(|| cluster.named("ingester-0").log_tail())?;
     ensure_same(&from_head, &answered)?;
     let gateway = cluster.named("store-gateway");
-    ensure!(gateway.metric("pando_store_gateway_samples_total").await? > 0.0, "the gateway reads");
+    ensure!(gateway.metric("pando_executor_samples_total").await? > 0.0, "the gateway reads");
     eventually("damaged copies are counted", || async {
         let name = "prometheus_tsdb_reloads_failures_total";
         Ok((cluster.named("ingester-0").metric(name).await? > 0.0).then_some(()))

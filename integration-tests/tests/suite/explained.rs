@@ -20,7 +20,7 @@ const INSTANCES: usize = 24;
 const SAMPLES: i64 = 60;
 const QUERY: &str = "sum by (instance) (rate(explained_total[1m])) / 2";
 /// What members count fragments with.
-const CALLS: &str = "pando_store_gateway_calls_total{call=\"execute\"";
+const CALLS: &str = "pando_executor_calls_total{call=\"execute\"";
 
 /// The cluster with samples in blocks, none of them in a cache.
 struct Explained {

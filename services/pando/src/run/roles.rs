@@ -24,7 +24,6 @@ use pando_query_frontend::{Frontend, FrontendConfig};
 use pando_receiver::{Receiver, ReceiverConfig};
 use pando_rpc::limited;
 use pando_shipper::{BufferConfig, Shipper, ShipperConfig};
-use pando_store_gateway::StoreGateway;
 
 use crate::args::{AgentArgs, ControllerArgs, IngesterArgs, QueryArgs};
 use crate::run::base::Base;
@@ -289,7 +288,9 @@ impl Roles<'_> {
         Ok(ingester)
     }
 
-    /// Serves fragments: over blocks, and over live generations where the process has an ingester.
+    /// Serves fragments: over blocks, and over live generations where the process has an ingester. A store gateway is
+    /// no more than this: it has no state but caches, reads nothing at start, and is ready at once, however many blocks
+    /// there are. A fragment names its blocks with their records, and the ingesters that have its live generations.
     fn executor(&self, ingester: Option<&Ingester>) -> Result<()> {
         let base = self.base;
         let executor = match (ingester, self.plan.store_gateway) {
@@ -300,12 +301,8 @@ impl Roles<'_> {
             }
             (None, false) => return Ok(()),
         };
-        if self.plan.store_gateway {
-            StoreGateway::new(executor, &base.tasks, &base.metrics).services(&base.grpc);
-        } else {
-            let service = ExecutorService::new(executor, base.tasks.clone(), &base.metrics);
-            base.grpc.add(limited!(ExecutorServer::new(service)));
-        }
+        let service = ExecutorService::new(executor, base.tasks.clone(), &base.metrics);
+        base.grpc.add(limited!(ExecutorServer::new(service)));
         Ok(())
     }
 
