@@ -1,19 +1,16 @@
 //! `FragmentExecution`: runs a plan over batches of whole series. Memory is one batch and the partial states.
 
-use std::collections::BTreeSet;
-
-use pando_model::{Labels, SeriesSamples};
-use rapidhash::RapidHashSet;
-use xxhash_rust::xxh3::xxh3_64;
+use pando_model::SeriesSamples;
 
 use super::partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
 use super::plan::{Aggregation, FragmentPlan, Read};
-use crate::annotations::{NOTES_MAX, Note};
+use super::tally::Tally;
+use crate::annotations::Note;
 use crate::budget::{Budget, CancelFlag, Ledger, Pool};
 use crate::engine::aggregate::Aggregator;
 use crate::engine::histogram::drop_buckets;
 use crate::engine::names::{drop_metadata_labels, is_metadata_label};
-use crate::engine::queryable::{self, StepSamples};
+use crate::engine::queryable;
 use crate::engine::range::{Names, RangeArgs, RangeCall};
 use crate::engine::vector::{StepVector, held_column, histogram_bytes, same_labelset};
 use crate::engine::window::WindowCache;
@@ -23,8 +20,6 @@ use crate::error::QueryError;
 /// How many bytes of state one batch carries at most, unless a single group is larger.
 const BATCH_BYTES: usize = 1 << 20;
 const HASHES_PER_BATCH: usize = BATCH_BYTES / size_of::<u64>();
-/// What a hash of labels takes in a set.
-pub(super) const HASH_BYTES: usize = 24;
 
 /// What a fragment has read and held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,13 +42,12 @@ pub struct FragmentExecution {
     windows: WindowCache,
     ledger: Ledger,
     output: Output,
-    hashes: Option<RapidHashSet<u64>>,
+    /// Whether series must stay apart when they have lost their names, though nobody sees them.
+    compares: bool,
     names: Names,
     function_notes: Vec<Note>,
-    notes: BTreeSet<(NoteSite, Note)>,
+    tally: Tally,
     stats: FragmentStats,
-    /// Empty where nobody asks.
-    step_samples: StepSamples,
 }
 
 enum Output {
@@ -71,18 +65,16 @@ impl FragmentExecution {
             (_, all) => Output::Aggregated(Aggregator::all(all, plan.steps.len())),
         };
         let hides_series = !plan.aggregations.is_empty();
-        let hashes = (hides_series && plan.may_collide()).then(Default::default);
-        let counted = if plan.count_samples { plan.steps.len() } else { 0 };
+        let compares = hides_series && plan.may_collide();
         FragmentExecution {
-            step_samples: vec![0; counted],
+            tally: Tally::new(&plan),
             windows: WindowCache::default(),
             ledger: Ledger::new(budget, cancel),
             output,
-            names: names(&plan, hashes.is_some()),
+            names: names(&plan, compares),
             plan,
-            hashes,
+            compares,
             function_notes: Vec::new(),
-            notes: BTreeSet::new(),
             stats: FragmentStats::default(),
         }
     }
@@ -157,18 +149,15 @@ impl FragmentExecution {
             self.count(&series);
         }
         for note in self.function_notes.drain(..) {
-            add_note(&mut self.notes, NoteSite::Function, note);
+            self.tally.note(NoteSite::Function, note);
         }
         let held = (vector.samples(), vector.bytes());
         if vector.is_empty() {
             self.ledger.release(held.0, held.1);
             return Ok(());
         }
-        if let Some(hashes) = &mut self.hashes {
-            self.ledger.hold(0, HASH_BYTES)?;
-            if !hashes.insert(label_hash(&vector.labels)) {
-                return Err(same_labelset());
-            }
+        if self.compares {
+            self.tally.labels(&vector.labels, &mut self.ledger)?;
         }
         match &mut self.output {
             Output::Aggregated(aggregators) => {
@@ -232,7 +221,7 @@ impl FragmentExecution {
     /// Counts what each step sees of `series`.
     fn count(&mut self, series: &SeriesSamples) {
         let FragmentPlan { steps, read, .. } = &self.plan;
-        let (counted, windows) = (&mut self.step_samples, &mut self.windows);
+        let (counted, windows) = (&mut self.tally.step_samples, &mut self.windows);
         match read {
             Read::Instant { lookback_ms, .. }
             | Read::StartTimestamp { lookback_ms }
@@ -256,8 +245,7 @@ impl FragmentExecution {
     /// # Errors
     /// A budget, cancellation, or two series that became one by losing their names.
     pub fn absorb(&mut self, later: FragmentExecution) -> Result<(), QueryError> {
-        let FragmentExecution { output, hashes, notes, stats, step_samples, mut ledger, .. } =
-            later;
+        let FragmentExecution { output, tally, stats, mut ledger, .. } = later;
         self.stats.series += stats.series;
         self.stats.samples += stats.samples;
         self.ledger.check_series(self.stats.series)?;
@@ -281,18 +269,8 @@ impl FragmentExecution {
             _ => return Err(QueryError::Internal("executions of two plans".to_string())),
         }
         self.ledger.peak_samples = self.ledger.peak_samples.max(ledger.peak_samples);
-        for hash in hashes.into_iter().flatten() {
-            self.ledger.hold(0, HASH_BYTES)?;
-            if !self.hashes.get_or_insert_default().insert(hash) {
-                return Err(same_labelset());
-            }
-        }
-        for (site, note) in notes {
-            add_note(&mut self.notes, site, note);
-        }
-        let counted = self.step_samples.iter_mut();
-        counted.zip(&step_samples).for_each(|(all, more)| *all = all.saturating_add(*more));
-        Ok(())
+        let (notes, hashes, step_samples) = tally.into_parts();
+        self.tally.absorb(notes, hashes, &step_samples, &mut self.ledger)
     }
 
     /// The result as batches of bounded size, groups in the order of their labels. Never empty: the last batch
@@ -302,14 +280,14 @@ impl FragmentExecution {
     /// Two series of an unaggregated plan that became one by losing their names; a budget, cancellation.
     pub fn finish(mut self) -> Result<Vec<PartialBatch>, QueryError> {
         self.ledger.check_cancel()?;
-        let mut notes = self.notes;
+        let mut tally = self.tally;
         let mut batches = Vec::new();
         match self.output {
             Output::Aggregated(aggregators) => {
                 let mut groups = Vec::new();
                 for (number, mut aggregator) in (0..).zip(aggregators) {
                     for note in std::mem::take(&mut aggregator.notes) {
-                        add_note(&mut notes, NoteSite::Aggregation(number), note);
+                        tally.note(NoteSite::Aggregation(number), note);
                     }
                     groups.extend(aggregator.into_partials(number, &mut self.ledger)?);
                 }
@@ -339,14 +317,11 @@ impl FragmentExecution {
                 }
             }
         }
-        let mut label_hashes: Vec<u64> = self.hashes.into_iter().flatten().collect();
-        label_hashes.sort_unstable();
+        let (notes, mut label_hashes, step_samples) = tally.into_parts();
         while label_hashes.len() > HASHES_PER_BATCH {
             let label_hashes = label_hashes.split_off(label_hashes.len() - HASHES_PER_BATCH);
             batches.push(PartialBatch { label_hashes, ..PartialBatch::default() });
         }
-        let notes = notes.into_iter().collect();
-        let step_samples = self.step_samples;
         batches.push(PartialBatch { label_hashes, notes, step_samples, ..PartialBatch::default() });
         Ok(batches)
     }
@@ -391,29 +366,10 @@ fn in_batches(groups: Vec<PartialGroup>) -> Vec<PartialBatch> {
     batches
 }
 
-/// Adds a note. Who has as many as there may be is asked for no more; the frontend says so.
-pub(super) fn add_note(notes: &mut BTreeSet<(NoteSite, Note)>, site: NoteSite, note: Note) {
-    if notes.len() < NOTES_MAX {
-        notes.insert((site, note));
-    }
-}
-
 /// Bytes that a decoded series takes; its axis is shared and not counted.
 pub(crate) fn series_bytes(series: &SeriesSamples) -> usize {
     let histograms: usize = series.histograms.iter().map(|(_, h)| histogram_bytes(h)).sum();
     series.len() * 8 + series.starts.len() * 8 + histograms + series.labels.heap_bytes() + 128
-}
-
-/// A hash of labels that every process computes alike: of two label sets, equal ones have equal hashes.
-fn label_hash(labels: &Labels) -> u64 {
-    let mut bytes = Vec::with_capacity(labels.heap_bytes() + 32);
-    for (name, value) in labels {
-        for text in [name, value] {
-            bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
-            bytes.extend_from_slice(text.as_bytes());
-        }
-    }
-    xxh3_64(&bytes)
 }
 
 /// The samples of `series` in the plan's window; `None` where there is none.

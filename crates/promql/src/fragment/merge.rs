@@ -1,13 +1,12 @@
 //! `PartialMerge`: the partial results of one fragment from many executors become one result.
 
-use std::collections::BTreeSet;
-
 use pando_model::{JoinedAxes, Labels, SeriesSamples};
 use rapidhash::RapidHashSet;
 
-use super::execution::{FragmentExecution, HASH_BYTES, add_note, series_bytes};
+use super::execution::{FragmentExecution, series_bytes};
 use super::partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
 use super::plan::{FragmentPlan, Read};
+use super::tally::Tally;
 use crate::annotations::{NOTES_MAX, Note};
 use crate::budget::{Budget, CancelFlag, Ledger, Pool};
 use crate::engine::aggregate::Aggregator;
@@ -34,9 +33,8 @@ impl FragmentResult {
     /// Its samples and bytes.
     pub(crate) fn size(&self) -> (usize, usize) {
         let columns = self.series.iter().map(|series| size_of_vector(series));
-        let raw = self.raw.iter().map(|series| (series.len(), series_bytes(series)));
         let counts = (0, size_of_val(&self.step_samples[..]));
-        columns.chain(raw).fold(counts, |all, one| (all.0 + one.0, all.1 + one.1))
+        columns.chain([size_of_raw(&self.raw), counts]).fold((0, 0), plus)
     }
 
     /// The parts of it that the uses of each aggregation need.
@@ -78,6 +76,21 @@ pub(crate) struct FragmentOutput {
     pub(crate) step_samples: StepSamples,
 }
 
+impl FragmentOutput {
+    /// Its samples and bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        plus(size_of_vector(&self.series), size_of_raw(&self.raw))
+    }
+}
+
+fn size_of_raw(raw: &[SeriesSamples]) -> (usize, usize) {
+    raw.iter().map(|series| (series.len(), series_bytes(series))).fold((0, 0), plus)
+}
+
+fn plus(a: (usize, usize), b: (usize, usize)) -> (usize, usize) {
+    (a.0 + b.0, a.1 + b.1)
+}
+
 /// Merges partial results as they come. For answers that are equal to the last bit push the batches of several
 /// executors in a fixed order; any order is right.
 pub struct PartialMerge {
@@ -88,9 +101,7 @@ pub struct PartialMerge {
     output: Output,
     /// Raw series, of a raw fragment or of executors that could not run the plan.
     raw: RawSeries,
-    hashes: RapidHashSet<u64>,
-    notes: BTreeSet<(NoteSite, Note)>,
-    step_samples: StepSamples,
+    tally: Tally,
 }
 
 /// Series in parts, as executors have sent them.
@@ -141,17 +152,14 @@ impl PartialMerge {
             },
             (_, all) => Output::Aggregated(Aggregator::all(all, plan.steps.len())),
         };
-        let counted = if plan.count_samples { plan.steps.len() } else { 0 };
         PartialMerge {
-            step_samples: vec![0; counted],
+            tally: Tally::new(&plan),
             plan,
             budget,
             cancel: cancel.clone(),
             ledger: Ledger::new(budget, cancel),
             output,
             raw: RawSeries::default(),
-            hashes: RapidHashSet::default(),
-            notes: BTreeSet::new(),
         }
     }
 
@@ -167,21 +175,12 @@ impl PartialMerge {
     /// A budget, cancellation, "same labelset", or a batch that does not fit the plan.
     pub fn push(&mut self, batch: PartialBatch) -> Result<(), QueryError> {
         self.ledger.check_cancel()?;
-        for (site, note) in batch.notes {
-            add_note(&mut self.notes, site, note);
-        }
-        let counted = self.step_samples.iter_mut();
-        counted.zip(&batch.step_samples).for_each(|(all, more)| *all = all.saturating_add(*more));
-        self.ledger.hold(0, batch.label_hashes.len().saturating_mul(HASH_BYTES))?;
-        for hash in batch.label_hashes {
-            if !self.hashes.insert(hash) {
-                return Err(same_labelset());
-            }
-        }
-        for series in batch.raw {
+        let PartialBatch { groups, raw, label_hashes, notes, step_samples } = batch;
+        self.tally.absorb(notes, label_hashes, &step_samples, &mut self.ledger)?;
+        for series in raw {
             self.raw.push(series, &mut self.ledger)?;
         }
-        for group in batch.groups {
+        for group in groups {
             self.push_group(group)?;
         }
         Ok(())
@@ -254,7 +253,7 @@ impl PartialMerge {
                     aggregator.sort_groups();
                     let (series, notes) = aggregator.finish(&mut self.ledger)?;
                     for note in notes {
-                        add_note(&mut self.notes, NoteSite::Aggregation(number), note);
+                        self.tally.note(NoteSite::Aggregation(number), note);
                     }
                     all.push(series);
                 }
@@ -265,7 +264,7 @@ impl PartialMerge {
                 vec![series]
             }
         };
-        let notes = self.notes.into_iter().collect();
-        Ok(FragmentResult { series, raw, notes, step_samples: self.step_samples })
+        let (notes, _, step_samples) = self.tally.into_parts();
+        Ok(FragmentResult { series, raw, notes, step_samples })
     }
 }

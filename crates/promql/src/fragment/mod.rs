@@ -6,10 +6,10 @@ mod merge;
 mod partial;
 mod plan;
 mod step_parts;
+mod tally;
 mod wire;
 mod words;
 
-pub(crate) use execution::series_bytes;
 pub use execution::{FragmentExecution, FragmentStats};
 pub(crate) use merge::FragmentOutput;
 pub use merge::{FragmentResult, PartialMerge};

@@ -3,18 +3,13 @@
 //! Each part is merged by itself ([`super::PartialMerge`]), so that a part costs its own steps alone; what it comes to
 //! is final, and only has to be put in its place.
 
-use std::collections::BTreeSet;
-
 use pando_model::Labels;
 use rapidhash::RapidHashMap;
 
-use super::execution::add_note;
 use super::merge::FragmentResult;
-use super::partial::NoteSite;
 use super::plan::FragmentPlan;
-use crate::annotations::Note;
+use super::tally::Tally;
 use crate::budget::{Budget, CancelFlag, Ledger, Pool};
-use crate::engine::queryable::StepSamples;
 use crate::engine::vector::{StepVector, column_bytes};
 use crate::error::QueryError;
 
@@ -24,8 +19,7 @@ pub struct StepParts {
     ledger: Ledger,
     /// One for each aggregation, or for all series.
     outputs: Vec<Output>,
-    notes: BTreeSet<(NoteSite, Note)>,
-    step_samples: StepSamples,
+    tally: Tally,
 }
 
 /// Columns over all steps.
@@ -45,8 +39,8 @@ impl StepParts {
             steps: plan.steps.len(),
             ledger: Ledger::new(budget, cancel),
             outputs,
-            notes: BTreeSet::new(),
-            step_samples: Vec::new(),
+            // Samples by step come part by part.
+            tally: Tally::default(),
         }
     }
 
@@ -77,12 +71,10 @@ impl StepParts {
                 *number += 1;
             }
         }
-        for (site, note) in notes {
-            add_note(&mut self.notes, site, note);
-        }
+        notes.into_iter().for_each(|(site, note)| self.tally.note(site, note));
         if !step_samples.is_empty() {
-            self.step_samples.resize(first_step, 0);
-            self.step_samples.extend(step_samples);
+            self.tally.step_samples.resize(first_step, 0);
+            self.tally.step_samples.extend(step_samples);
         }
         Ok(())
     }
@@ -93,12 +85,9 @@ impl StepParts {
             output.columns.sort_by(|a, b| a.labels.cmp(&b.labels));
             output.columns
         };
-        FragmentResult {
-            series: self.outputs.into_iter().map(sorted).collect(),
-            raw: Vec::new(),
-            notes: self.notes.into_iter().collect(),
-            step_samples: self.step_samples,
-        }
+        let series = self.outputs.into_iter().map(sorted).collect();
+        let (notes, _, step_samples) = self.tally.into_parts();
+        FragmentResult { series, raw: Vec::new(), notes, step_samples }
     }
 }
 

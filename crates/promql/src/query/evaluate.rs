@@ -15,9 +15,8 @@ use crate::engine::info::{self, InfoSelector};
 use crate::engine::names::drop_metadata_labels;
 use crate::engine::queryable::{self, StepSamples};
 use crate::engine::range::Edges;
-use crate::engine::vector::{StepVector, column_bytes, join_same_labels, size_of_vector};
+use crate::engine::vector::{StepVector, column_bytes, join_same_labels};
 use crate::error::QueryError;
-use crate::fragment::series_bytes;
 use crate::fragment::{FragmentId, FragmentOutput, FragmentResult, NoteSite};
 use crate::plan::{BinaryNode, CallNode, InfoNode, Leaf, Node};
 use crate::steps::Steps;
@@ -36,7 +35,7 @@ pub(super) fn evaluate(
     };
     let results: BTreeMap<_, _> = results.into_iter().flat_map(apart).collect();
     for output in results.values() {
-        let (samples, bytes) = size_of_output(output);
+        let (samples, bytes) = output.size();
         ledger.hold_input(samples, bytes)?;
     }
     let fragment_samples = ledger.peak_samples;
@@ -151,7 +150,7 @@ impl Evaluator<'_> {
         let uses = &mut self.uses[leaf.fragment.0 as usize][leaf.aggregation as usize];
         *uses = uses.saturating_sub(1);
         let place = (leaf.fragment, leaf.aggregation);
-        let (samples, bytes) = self.results.get(&place).map_or((0, 0), size_of_output);
+        let (samples, bytes) = self.results.get(&place).map_or((0, 0), FragmentOutput::size);
         let result = if *uses == 0 {
             self.ledger.release_input(samples, bytes);
             self.ledger.hold(samples, bytes)?;
@@ -386,13 +385,6 @@ impl Evaluator<'_> {
         self.note_all(node.pos, notes);
         Ok(Value::Vector(out))
     }
-}
-
-/// Samples and bytes of what a fragment has come to.
-fn size_of_output(output: &FragmentOutput) -> (usize, usize) {
-    let (samples, bytes) = size_of_vector(&output.series);
-    let raw = output.raw.iter().map(|series| (series.len(), series_bytes(series)));
-    raw.fold((samples, bytes), |all, one| (all.0 + one.0, all.1 + one.1))
 }
 
 pub(super) fn wrong_type<T>() -> Result<T, QueryError> {

@@ -1,0 +1,105 @@
+//! `Tally`: what a fragment comes to beside its columns.
+
+use std::collections::BTreeSet;
+
+use pando_model::Labels;
+use rapidhash::RapidHashSet;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::partial::NoteSite;
+use super::plan::FragmentPlan;
+use crate::annotations::{NOTES_MAX, Note};
+use crate::budget::Ledger;
+use crate::engine::queryable::StepSamples;
+use crate::engine::vector::same_labelset;
+use crate::error::QueryError;
+
+/// What a hash of labels takes in a set.
+const HASH_BYTES: usize = 24;
+
+/// Notes, hashes of label sets, and samples by step: of some series, and together with those of others.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    notes: BTreeSet<(NoteSite, Note)>,
+    hashes: RapidHashSet<u64>,
+    /// Empty where nobody asks.
+    pub(super) step_samples: StepSamples,
+}
+
+impl Tally {
+    /// Of no series of `plan`.
+    pub(super) fn new(plan: &FragmentPlan) -> Self {
+        let counted = if plan.count_samples { plan.steps.len() } else { 0 };
+        Tally { step_samples: vec![0; counted], ..Tally::default() }
+    }
+
+    /// Adds a note. Who has as many as there may be is asked for no more; the frontend says so.
+    pub(super) fn note(&mut self, site: NoteSite, note: Note) {
+        if self.notes.len() < NOTES_MAX {
+            self.notes.insert((site, note));
+        }
+    }
+
+    /// Adds the labels that a series is left with.
+    ///
+    /// # Errors
+    /// Another one has the same; a budget, cancellation.
+    pub(super) fn labels(
+        &mut self,
+        labels: &Labels,
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
+        self.hashes([hash_of(labels)], ledger)
+    }
+
+    /// Adds what was tallied of other series.
+    ///
+    /// # Errors
+    /// As [`Tally::labels`].
+    pub(super) fn absorb(
+        &mut self,
+        notes: impl IntoIterator<Item = (NoteSite, Note)>,
+        hashes: impl IntoIterator<Item = u64, IntoIter: ExactSizeIterator>,
+        step_samples: &[u64],
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
+        notes.into_iter().for_each(|(site, note)| self.note(site, note));
+        let counted = self.step_samples.iter_mut();
+        counted.zip(step_samples).for_each(|(all, more)| *all = all.saturating_add(*more));
+        self.hashes(hashes, ledger)
+    }
+
+    fn hashes(
+        &mut self,
+        hashes: impl IntoIterator<Item = u64, IntoIter: ExactSizeIterator>,
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
+        let hashes = hashes.into_iter();
+        ledger.hold(0, hashes.len().saturating_mul(HASH_BYTES))?;
+        for hash in hashes {
+            if !self.hashes.insert(hash) {
+                return Err(same_labelset());
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes in their order, hashes in theirs, and samples by step.
+    pub(super) fn into_parts(self) -> (Vec<(NoteSite, Note)>, Vec<u64>, StepSamples) {
+        let mut hashes: Vec<u64> = self.hashes.into_iter().collect();
+        hashes.sort_unstable();
+        (self.notes.into_iter().collect(), hashes, self.step_samples)
+    }
+}
+
+/// A hash of labels that every process computes alike: of two label sets, equal ones have equal hashes.
+fn hash_of(labels: &Labels) -> u64 {
+    let mut bytes = Vec::with_capacity(labels.heap_bytes() + 32);
+    for (name, value) in labels {
+        for text in [name, value] {
+            bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        }
+    }
+    xxh3_64(&bytes)
+}
