@@ -91,17 +91,18 @@ impl SeriesPart {
         self.steady
     }
 
-    /// Appends the floats of a plain part, one per time of [`SeriesPart::axis`].
+    /// Appends the floats of a plain part, one per time of [`SeriesPart::axis`]. Whether all of them are one value;
+    /// false where that is not known.
     ///
     /// # Errors
     /// The bytes are not what a row holds; then `out` is as it was.
-    pub fn push_floats(&self, out: &mut Vec<f64>) -> Result<(), BlockError> {
+    pub fn push_floats(&self, out: &mut Vec<f64>) -> Result<bool, BlockError> {
         let (before, Range { start, end }) = (out.len(), self.axis.at.clone());
         let pushed = self.parts().push_floats(self.axis.full.len(), out);
-        pushed.map_err(|source| self.damaged(source))?;
+        let constant = pushed.map_err(|source| self.damaged(source))?;
         out.truncate(before + end);
         out.drain(before..before + start);
-        Ok(())
+        Ok(constant)
     }
 
     /// All samples, decoded.

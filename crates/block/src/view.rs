@@ -94,8 +94,10 @@ impl View<'_> {
                 columns.push(LabelColumn { name, texts, number: 0, numbers });
             }
         }
+        let mut as_before = vec![true; self.batch.num_rows()];
+        columns.iter().for_each(|column| column.texts.compare_neighbours(&mut as_before));
         let (pairs, numbers) = Default::default();
-        Ok(LabelsView { columns, rest: self.rest()?, pairs, numbers, last: None })
+        Ok(LabelsView { columns, rest: self.rest()?, pairs, numbers, as_before, last: None })
     }
 }
 
@@ -148,6 +150,17 @@ impl<'a> Texts<'a> {
         (self.keys.is_valid(row) && key < self.texts.len()).then_some(key)
     }
 
+    /// Takes back of `same`, which has one place a row, what is false: that the row has the text of the one before it.
+    fn compare_neighbours(&self, same: &mut [bool]) {
+        let later = same.iter_mut().skip(1);
+        if self.keys.null_count() == 0 {
+            let neighbours = self.keys.values().windows(2);
+            later.zip(neighbours).for_each(|(same, pair)| *same &= pair[0] == pair[1]);
+        } else {
+            later.zip(0..).for_each(|(same, row)| *same &= self.key(row) == self.key(row + 1));
+        }
+    }
+
     /// The distinct text `key`.
     pub(crate) fn text(&self, key: usize) -> &'a str {
         self.texts.value(key)
@@ -176,6 +189,12 @@ impl<'a> Rest<'a> {
             .map(move |at| (names.value(at), values.value(at)))
     }
 
+    /// Whether row `row` has no label in the map.
+    fn is_empty(&self, row: usize) -> bool {
+        let offsets = self.map.value_offsets();
+        offsets[row] == offsets[row + 1]
+    }
+
     /// The value of label `name` in row `row`.
     pub(crate) fn get(&self, row: usize, name: &str) -> Option<&'a str> {
         self.pairs(row).find(|(n, _)| *n == name).map(|(_, v)| v)
@@ -190,6 +209,8 @@ pub(crate) struct LabelsView<'a> {
     /// Those of one row.
     pairs: Vec<(&'a str, &'a str)>,
     numbers: Vec<u64>,
+    /// Of each row, whether its columns say what those of the row before it say.
+    as_before: Vec<bool>,
     /// The last row whose labels all are in columns, and what it has.
     last: Option<(usize, SeriesKey, Labels)>,
 }
@@ -221,9 +242,7 @@ impl LabelsView<'_> {
     /// The labels of row `row` where they are those of the row before it, as with most rows: a series has several.
     fn as_before(&self, row: usize, key: SeriesKey) -> Option<Labels> {
         let (last, of, labels) = self.last.as_ref()?;
-        let same = |column: &LabelColumn<'_>| column.texts.key(row) == column.texts.key(*last);
-        let neighbours = *last + 1 == row && *of == key;
-        (neighbours && self.columns.iter().all(same)).then(|| labels.clone())
+        (self.as_before[row] && *last + 1 == row && *of == key).then(|| labels.clone())
     }
 
     /// The labels of row `row`, whose series has `key`. `None` where they are not a set.
@@ -233,8 +252,7 @@ impl LabelsView<'_> {
         key: SeriesKey,
         pool: &mut LabelsPool,
     ) -> Option<Labels> {
-        let mut rest = self.rest.pairs(row).peekable();
-        let in_columns = rest.peek().is_none();
+        let in_columns = self.rest.is_empty(row);
         if in_columns && let Some(labels) = self.as_before(row, key) {
             self.last.as_mut()?.0 = row;
             return Some(labels);
@@ -250,6 +268,7 @@ impl LabelsView<'_> {
                 return Some(known);
             }
         }
+        let mut rest = self.rest.pairs(row).peekable();
         for LabelColumn { name, texts, .. } in &self.columns {
             let Some(value) = texts.get(row) else { continue };
             while let Some(pair) = rest.next_if(|(n, _)| n < name) {

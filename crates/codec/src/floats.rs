@@ -70,42 +70,17 @@ pub fn encode_floats(values: &[f64], out: &mut Vec<u8>) {
 }
 
 /// Decodes what [`encode_floats`] wrote, appending to `out`; nothing is appended where there is an
-/// error.
-pub fn decode_floats(bytes: &[u8], out: &mut Vec<f64>) -> Result<(), CodecError> {
+/// error. Whether all of them are one value, stored as a constant; false says nothing.
+pub fn decode_floats(bytes: &[u8], out: &mut Vec<f64>) -> Result<bool, CodecError> {
     let before = out.len();
     let mut reader = Reader::new(WHAT, bytes);
     let result = read_count(&mut reader)
         .and_then(|count| decode_float_runs(&mut reader, count, out))
-        .and_then(|()| reader.finish());
+        .and_then(|constant| reader.finish().map(|()| constant));
     if result.is_err() {
         out.truncate(before);
     }
     result
-}
-
-/// What the first bytes tell without decoding.
-#[derive(Clone, Copy, Debug)]
-pub struct FloatHeader {
-    /// The number of values.
-    pub count: usize,
-    /// The value of all, where it is stored as a constant; `None` says nothing.
-    pub constant: Option<f64>,
-}
-
-impl FloatHeader {
-    /// Reads the head of encoded floats: a few bytes, whatever their number. It does not say that
-    /// the rest is sound.
-    pub fn peek(bytes: &[u8]) -> Result<FloatHeader, CodecError> {
-        let mut reader = Reader::new(WHAT, bytes);
-        let count = read_count(&mut reader)?;
-        if count == 0 {
-            return Ok(FloatHeader { count, constant: None });
-        }
-        let head = reader.u8()?;
-        let whole = head & (CONSTANT | LAST) == CONSTANT | LAST;
-        let constant = if whole { Some(read_constant(&mut reader, head)?) } else { None };
-        Ok(FloatHeader { count, constant })
-    }
 }
 
 /// Appends `values` as runs without version and count, for encodings that hold many columns.
@@ -114,14 +89,14 @@ pub(crate) fn encode_float_runs(values: &[f64], out: &mut Vec<u8>) {
 }
 
 /// Decodes the runs of `count` values, appending to `out`. The caller has bounded `count`; where
-/// there is an error, some may have been appended.
+/// there is an error, some may have been appended. Whether one constant run has them all.
 pub(crate) fn decode_float_runs(
     reader: &mut Reader<'_>,
     count: usize,
     out: &mut Vec<f64>,
-) -> Result<(), CodecError> {
+) -> Result<bool, CodecError> {
     out.reserve(count);
-    let mut left = count;
+    let (mut left, mut constant) = (count, false);
     while left > 0 {
         let head = reader.u8()?;
         let n = if head & LAST != 0 { left } else { reader.count("samples", left)? };
@@ -129,6 +104,7 @@ pub(crate) fn decode_float_runs(
             return Err(reader.malformed("run is empty"));
         }
         left -= n;
+        constant = n == count && head & CONSTANT != 0;
         if head & CONSTANT != 0 {
             let v = read_constant(reader, head)?;
             out.resize(out.len() + n, v);
@@ -136,7 +112,7 @@ pub(crate) fn decode_float_runs(
             decode_run(reader, head, n, out)?;
         }
     }
-    Ok(())
+    Ok(constant)
 }
 
 fn read_count(reader: &mut Reader<'_>) -> Result<usize, CodecError> {

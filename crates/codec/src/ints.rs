@@ -391,24 +391,26 @@ impl IntBlocks {
             return Ok(n);
         }
         let reference = read_offsets(reader, n, out)?;
-        let (shift, values) = (self.shift, &mut out[..n]);
+        let shift = self.shift;
         let (mut base, mut step) = (self.base as u64, self.step as u64);
         match self.mode {
             Mode::Constant => {}
             Mode::Reference => {
                 let base = base.wrapping_add(reference << shift);
-                for v in values {
+                for v in &mut out[..n] {
                     *v = base.wrapping_add(*v << shift);
                 }
             }
             Mode::Delta => {
-                for v in values {
-                    base = base.wrapping_add(reference.wrapping_add(*v) << shift);
-                    *v = base;
-                }
+                // What stands behind the last value is nobody's, and sums up with it.
+                let values = &mut out[..n.next_multiple_of(8)];
+                base = match shift {
+                    0 => sum_up(values, base, |v| reference.wrapping_add(v)),
+                    _ => sum_up(values, base, |v| reference.wrapping_add(v) << shift),
+                };
             }
             Mode::DeltaOfDelta => {
-                for v in values {
+                for v in &mut out[..n] {
                     step = step.wrapping_add(reference.wrapping_add(*v));
                     base = base.wrapping_add(step << shift);
                     *v = base;
@@ -420,6 +422,22 @@ impl IntBlocks {
         }
         Ok(n)
     }
+}
+
+/// Puts the sums of all differences so far in the place of `values`, of which each makes one, and returns the last one.
+#[inline]
+fn sum_up(values: &mut [u64], mut base: u64, difference: impl Fn(u64) -> u64) -> u64 {
+    let (groups, _) = values.as_chunks_mut::<8>();
+    for group in groups {
+        // Each group by itself: only its end waits for the one before it.
+        let mut sum = 0u64;
+        for v in group {
+            sum = sum.wrapping_add(difference(*v));
+            *v = base.wrapping_add(sum);
+        }
+        base = base.wrapping_add(sum);
+    }
+    base
 }
 
 /// Reads one block of `n` offsets and returns the reference that they count from.

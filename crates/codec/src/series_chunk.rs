@@ -131,15 +131,16 @@ impl Parts<'_> {
         self.histograms.is_none() && self.starts.is_none() && self.exemplars.is_none()
     }
 
-    /// Appends the floats of plain parts of `samples` samples; nothing is appended where there is an error.
-    pub fn push_floats(&self, samples: usize, out: &mut Vec<f64>) -> Result<(), CodecError> {
+    /// Appends the floats of plain parts of `samples` samples; nothing is appended where there is an error. Whether
+    /// all of them are one value, stored as a constant; false says nothing.
+    pub fn push_floats(&self, samples: usize, out: &mut Vec<f64>) -> Result<bool, CodecError> {
         let before = out.len();
-        decode_floats(self.floats, out)?;
+        let constant = decode_floats(self.floats, out)?;
         if out.len() - before != samples {
             out.truncate(before);
             return Err(Reader::new(WHAT, &[]).malformed("times and samples differ in number"));
         }
-        Ok(())
+        Ok(constant)
     }
 
     /// Decodes the parts as samples of the series `labels` with `key` at the times of `axis`.

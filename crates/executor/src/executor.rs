@@ -321,8 +321,8 @@ fn run(
     let mut axes = JoinedAxes::default();
     for parts in batch {
         // One at a time: its samples stay in the processor's cache until it is done.
-        if let Some((series, steady)) = parts.join(&mut axes)? {
-            execution.push(series, steady)?;
+        if let Some((series, course)) = parts.join(&mut axes)? {
+            execution.push(series, course)?;
         }
     }
     Ok(execution)

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use pando_block::SeriesPart;
 use pando_model::{Histogram, JoinedAxes, Labels, SeriesKey, SeriesSamples};
+use pando_promql::Course;
 
 use crate::block_stream::BlockStream;
 use crate::error::ExecuteError;
@@ -73,12 +74,15 @@ impl Part {
         }
     }
 
-    fn push_floats(&self, out: &mut Vec<f64>) -> Result<(), ExecuteError> {
+    /// Appends its floats. Whether all of them are known to be one value.
+    fn push_floats(&self, out: &mut Vec<f64>) -> Result<bool, ExecuteError> {
         match self {
-            Part::Decoded(series) => out.extend_from_slice(&series.floats),
-            Part::Encoded(part) => part.push_floats(out)?,
+            Part::Decoded(series) => {
+                out.extend_from_slice(&series.floats);
+                Ok(false)
+            }
+            Part::Encoded(part) => Ok(part.push_floats(out)?),
         }
-        Ok(())
     }
 
     fn decode(self) -> Result<SeriesSamples, ExecuteError> {
@@ -103,15 +107,14 @@ impl SeriesParts {
         self.0.iter().map(Part::bytes).sum()
     }
 
-    /// The series, decoded. Series whose parts have the same axes get the same one. And whether it is known that no
-    /// float is a stale marker, or lower than the one before it.
+    /// The series, decoded, and what its rows say of its floats. Series whose parts have the same axes get the same one.
     ///
     /// # Errors
     /// A part cannot be decoded.
     pub(crate) fn join(
         mut self,
         axes: &mut JoinedAxes,
-    ) -> Result<Option<(SeriesSamples, bool)>, ExecuteError> {
+    ) -> Result<Option<(SeriesSamples, Course)>, ExecuteError> {
         let parts = &mut self.0;
         parts.retain(|part| !part.axis().is_empty());
         parts.sort_by_key(|part| part.axis().first().copied());
@@ -119,24 +122,32 @@ impl SeriesParts {
         let Some(first) = parts.first().filter(|_| apart && parts.iter().all(Part::is_plain))
         else {
             let decoded: Result<Vec<_>, _> = self.0.into_iter().map(Part::decode).collect();
-            return Ok(SeriesSamples::join(decoded?, axes).map(|series| (series, false)));
+            let joined = SeriesSamples::join(decoded?, axes);
+            return Ok(joined.map(|series| (series, Course::Unknown)));
         };
         let (labels, key) = (first.labels().clone(), first.key());
         // Each into the same column: nothing is copied.
         let mut floats = Vec::with_capacity(self.0.iter().map(|part| part.axis().len()).sum());
-        let mut steady = self.0.iter().all(Part::is_steady);
+        let (mut steady, mut constant) = (self.0.iter().all(Part::is_steady), true);
         for part in &self.0 {
             let border = floats.len();
-            part.push_floats(&mut floats)?;
-            let (before, after) = floats.split_at(border);
-            let falls = before.last().zip(after.first()).is_some_and(|(last, first)| first < last);
-            steady &= !falls;
+            constant &= part.push_floats(&mut floats)?;
+            if let Some((last, next)) = floats[..border].last().zip(floats.get(border)) {
+                let falls = next < last;
+                steady &= !falls;
+                constant &= next.to_bits() == last.to_bits();
+            }
         }
+        let course = match floats.first() {
+            Some(first) if steady && constant && first.is_finite() => Course::Constant,
+            _ if steady => Course::Steady,
+            _ => Course::Unknown,
+        };
         let axis = match &self.0[..] {
             [one] => one.axis().clone(),
             all => axes.join(all.iter().map(|part| part.axis().clone()).collect()),
         };
-        Ok(Some((SeriesSamples::of_floats(labels, key, axis, floats), steady)))
+        Ok(Some((SeriesSamples::of_floats(labels, key, axis, floats), course)))
     }
 }
 

@@ -27,6 +27,7 @@ pub use annotations::{HistogramOperation, Note};
 pub use budget::{Budget, CancelFlag, Pool, SAMPLES_MAX};
 pub use engine::aggregate::HistogramColumn;
 pub use engine::range::{Edges, RangeFunction, RangeRules};
+pub use engine::samples::Course;
 pub use error::QueryError;
 pub use fragment::{
     Aggregation, FragmentExecution, FragmentId, FragmentPlan, FragmentResult, FragmentSpec,

@@ -8,11 +8,12 @@ fn encoded(values: &[f64]) -> Vec<u8> {
     let mut out = Vec::new();
     encode_floats(values, &mut out);
     let mut decoded = vec![7.0];
-    assert_eq!(decode_floats(&out, &mut decoded), Ok(()));
+    let constant = decode_floats(&out, &mut decoded).expect("what was encoded");
+    let one_value = values.windows(2).all(|pair| pair[0].to_bits() == pair[1].to_bits());
+    assert_eq!(constant, one_value && !values.is_empty(), "{values:?}");
     let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&decoded[1..]), bits(values));
     assert_eq!(decoded[0], 7.0, "decoding appends");
-    assert_eq!(FloatHeader::peek(&out).map(|h| h.count), Ok(values.len()));
     assert!(out.len() <= values.len() * 81 / 10 + 12, "{} of {}", out.len(), values.len());
     out
 }
@@ -130,9 +131,7 @@ fn long_series_change_their_runs() {
     values.extend(numbers(9).take(1500).map(f64::from_bits));
     values.push(1.0);
     encoded(&values);
-    assert_eq!(FloatHeader::peek(&encoded(&values)).ok().and_then(|h| h.constant), None);
-    let header = FloatHeader::peek(&encoded(&[0.25; 5000])).expect("a header");
-    assert_eq!((header.count, header.constant), (5000, Some(0.25)));
+    assert!(encoded(&[0.25; 5000]).len() < 16);
 }
 
 #[test]
@@ -160,7 +159,7 @@ fn damage_never_panics() {
     values.extend(numbers(8).take(60).map(f64::from_bits));
     fuzz::damage(&encoded(&values), |bytes| {
         let mut out = Vec::new();
-        let _ = (decode_floats(bytes, &mut out), FloatHeader::peek(bytes));
+        let _ = decode_floats(bytes, &mut out);
     });
     let sums: Vec<f64> = (1..200).map(|i| 0.1 * f64::from(i) + 0.2).collect();
     fuzz::damage(&encoded(&sums), |bytes| {

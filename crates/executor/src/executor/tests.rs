@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use object_store::memory::InMemory;
 use pando_model::{NodeId, SeriesSamples};
-use pando_promql::{Query, QueryParams};
+use pando_promql::{Course, Query, QueryParams};
 use pando_rpc::Identity;
 use pando_runtime::ManualClock;
 
@@ -79,18 +79,26 @@ fn only(streams: &mut [PartStream]) -> &mut BlockStream {
 
 /// What rows say of their floats spares a look at them; between two rows somebody has to look.
 #[tokio::test]
-async fn floats_are_steady_where_no_row_and_no_border_says_otherwise() {
+async fn floats_take_the_course_that_rows_and_their_borders_say() {
     const STALE: f64 = pando_model::STALE_NAN;
-    let cases: [(&[&[f64]], bool); 7] = [
-        (&[&[0.0, 1.0, 1.0]], true),
-        (&[&[0.0, 1.0], &[1.0, 3.0], &[3.0, 4.0]], true),
-        (&[&[0.0, 1.0], &[3.0], &[2.0, 4.0]], false),
-        (&[&[0.0, 2.0, 1.0]], false),
-        (&[&[0.0, 1.0], &[1.0, 3.0, 2.0]], false),
-        (&[&[0.0, STALE, 1.0]], false),
-        (&[&[0.0, f64::NAN, 1.0]], true),
+    const NAN: f64 = f64::NAN;
+    let cases: [(&[&[f64]], Course); 14] = [
+        (&[&[0.0, 1.0, 1.0]], Course::Steady),
+        (&[&[0.0, 1.0], &[1.0, 3.0], &[3.0, 4.0]], Course::Steady),
+        (&[&[0.0, 1.0], &[3.0], &[2.0, 4.0]], Course::Unknown),
+        (&[&[0.0, 2.0, 1.0]], Course::Unknown),
+        (&[&[0.0, 1.0], &[1.0, 3.0, 2.0]], Course::Unknown),
+        (&[&[0.0, STALE, 1.0]], Course::Unknown),
+        (&[&[0.0, NAN, 1.0]], Course::Steady),
+        (&[&[7.0, 7.0, 7.0]], Course::Constant),
+        (&[&[7.0, 7.0], &[7.0, 7.0, 7.0], &[7.0, 7.0]], Course::Constant),
+        (&[&[7.0, 7.0], &[8.0, 8.0]], Course::Steady),
+        (&[&[7.0, 7.0], &[6.0, 6.0]], Course::Unknown),
+        (&[&[7.0, NAN, 7.0]], Course::Steady),
+        (&[&[NAN, NAN]], Course::Steady),
+        (&[&[f64::INFINITY, f64::INFINITY]], Course::Steady),
     ];
-    for (values, steady) in cases {
+    for (values, course) in cases {
         let (store, mut records) = (Arc::new(InMemory::new()), Vec::new());
         for (id, values) in (1..).zip(values) {
             let block = holding(id, values);
@@ -104,9 +112,9 @@ async fn floats_are_steady_where_no_row_and_no_border_says_otherwise() {
         let streams = executor.open(&sources(records), wanted, held, &reads).await.expect("opens");
         let batch = MergedSeries::new(streams).next_batch(100).await.expect("read");
         let parts = batch.expect("a series").series.pop().expect("a series");
-        let (series, is_steady) =
+        let (series, taken) =
             parts.join(&mut JoinedAxes::default()).expect("decoded").expect("samples");
-        assert_eq!((series.len(), is_steady), (values.concat().len(), steady), "{values:?}");
+        assert_eq!((series.len(), taken), (values.concat().len(), course), "{values:?}");
     }
 }
 

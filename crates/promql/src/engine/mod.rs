@@ -13,7 +13,7 @@ pub(crate) mod names;
 mod quantile;
 pub(crate) mod queryable;
 pub mod range;
-mod samples;
+pub(crate) mod samples;
 pub(crate) mod select;
 pub(crate) mod smoothed;
 pub mod vector;

@@ -7,6 +7,17 @@ use pando_model::{Histogram, SeriesSamples, is_stale_nan};
 
 use super::range::starts::Started;
 
+/// What is known of a series' samples without a look at them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Course {
+    /// Nothing.
+    Unknown,
+    /// They are floats, no stale marker among them, and none that is lower than the one before it.
+    Steady,
+    /// They are floats, and all of them are one finite number.
+    Constant,
+}
+
 /// The samples of a series that count. Borrowed where the series holds nothing but ordinary floats.
 pub(crate) struct Samples<'a> {
     /// Times of the floats, ms.

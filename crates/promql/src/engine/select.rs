@@ -2,8 +2,9 @@
 
 use pando_model::{SeriesSamples, is_stale_nan};
 
+use super::bitmap::Bitmap;
 use super::vector::StepVector;
-use super::window::WindowCache;
+use super::window::{Bound, WindowCache};
 use crate::steps::Steps;
 
 /// The values of `series` at `steps`; with `timestamp` the samples' times in seconds instead.
@@ -16,6 +17,10 @@ pub(crate) fn instant(
 ) -> StepVector {
     let mut out = StepVector::empty(series.labels.clone(), steps.len());
     let bounds = windows.bounds(&series.axis, steps, lookback_ms);
+    if series.histograms.is_empty() && !timestamp {
+        floats(&series.floats, &bounds, &mut out);
+        return out;
+    }
     let mut next = 0usize;
     for (i, bound) in bounds.iter().enumerate() {
         if bound.is_empty() {
@@ -37,6 +42,23 @@ pub(crate) fn instant(
         }
     }
     out
+}
+
+/// Sets the last one of `floats`, one per time of the axis, that each window has.
+fn floats(floats: &[f64], bounds: &[Bound], out: &mut StepVector) {
+    let chunks = bounds.chunks(64).zip(out.values.chunks_mut(64));
+    let words = chunks.map(|(bounds, values)| {
+        let set = |(value, bound): (&mut f64, &Bound)| {
+            match floats.get(bound.hi().wrapping_sub(1)) {
+                Some(v) if !bound.is_empty() && !is_stale_nan(*v) => *value = *v,
+                _ => return 0u64,
+            }
+            1
+        };
+        let bits = values.iter_mut().zip(bounds).map(set);
+        bits.enumerate().fold(0, |word, (i, bit)| word | bit << i)
+    });
+    out.present = Bitmap::from_words(words.collect(), bounds.len()).unwrap_or_default();
 }
 
 /// The start timestamps of the latest samples, seconds; 0 where they are unknown.

@@ -12,6 +12,7 @@ use crate::engine::histogram::drop_buckets;
 use crate::engine::names::{drop_metadata_labels, is_metadata_label};
 use crate::engine::queryable;
 use crate::engine::range::{Names, RangeArgs, RangeCall};
+use crate::engine::samples::Course;
 use crate::engine::vector::{StepVector, held_column, histogram_bytes, same_labelset};
 use crate::engine::window::WindowCache;
 use crate::engine::{select, smoothed};
@@ -105,21 +106,20 @@ impl FragmentExecution {
         let bytes: usize = batch.iter().map(series_bytes).sum();
         self.read_more(batch.len(), samples, bytes)?;
         for series in batch {
-            self.push_series(series, false)?;
+            self.push_series(series, Course::Unknown)?;
         }
         self.ledger.release(samples, bytes);
         Ok(())
     }
 
-    /// [`FragmentExecution::push_batch`] of one series. `steady`: it is known to have nothing but floats, no stale
-    /// marker among them, and none that is lower than the one before it; false where nobody has looked.
+    /// [`FragmentExecution::push_batch`] of one series, of which `course` is known.
     ///
     /// # Errors
     /// As there.
-    pub fn push(&mut self, series: SeriesSamples, steady: bool) -> Result<(), QueryError> {
+    pub fn push(&mut self, series: SeriesSamples, course: Course) -> Result<(), QueryError> {
         let (samples, bytes) = (series.len(), series_bytes(&series));
         self.read_more(1, samples, bytes)?;
-        self.push_series(series, steady)?;
+        self.push_series(series, course)?;
         self.ledger.release(samples, bytes);
         Ok(())
     }
@@ -131,7 +131,7 @@ impl FragmentExecution {
         self.ledger.hold(samples, bytes)
     }
 
-    fn push_series(&mut self, mut series: SeriesSamples, steady: bool) -> Result<(), QueryError> {
+    fn push_series(&mut self, mut series: SeriesSamples, course: Course) -> Result<(), QueryError> {
         self.ledger.check_cancel()?;
         if self.plan.statistics {
             let within_ms = Some(self.plan.hints_back_ms).filter(|back_ms| *back_ms > 0);
@@ -144,7 +144,7 @@ impl FragmentExecution {
             }
             return Ok(());
         }
-        let vector = self.read(&series, steady)?;
+        let vector = self.read(&series, course)?;
         if self.plan.count_samples {
             self.count(&series);
         }
@@ -181,7 +181,7 @@ impl FragmentExecution {
     }
 
     /// What is read of `series` at every step: a column that is held in the ledger.
-    fn read(&mut self, series: &SeriesSamples, steady: bool) -> Result<StepVector, QueryError> {
+    fn read(&mut self, series: &SeriesSamples, course: Course) -> Result<StepVector, QueryError> {
         let FragmentPlan { steps, read, delayed_name_removal, .. } = &self.plan;
         let (windows, notes, names) = (&mut self.windows, &mut self.function_notes, self.names);
         let delayed = *delayed_name_removal;
@@ -193,7 +193,7 @@ impl FragmentExecution {
                 steps,
                 args: RangeArgs::Constant(args),
                 names,
-                steady,
+                course,
             };
             return call.run(series, windows, notes, &mut self.ledger);
         }

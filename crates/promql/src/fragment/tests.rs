@@ -13,6 +13,7 @@ use crate::budget::{Budget, CancelFlag, Ledger};
 use crate::engine::aggregate::Grouping;
 use crate::engine::aggregate::local::quantiles;
 use crate::engine::range::{RangeFunction, RangeRules};
+use crate::engine::samples::Course;
 use crate::error::QueryError;
 use crate::query::{Query, QueryParams};
 use crate::steps::Steps;
@@ -309,10 +310,13 @@ fn equal_label_sets_are_found_across_executors() {
 fn what_is_known_of_floats_changes_no_answer() {
     let labels =
         |i: i64| Labels::from_pairs([("__name__", "m_total".into()), ("i", format!("{i}"))]);
-    let rising = |i: i64| {
-        let samples = (0..40).map(|t| (t * 15_000, SampleValue::Float((t * (i + 1)) as f64)));
+    let samples_of = |i: i64, by: i64| {
+        let value = |t: i64| SampleValue::Float((3 + t * by) as f64);
+        let samples = (0..40).map(|t| (t * 15_000, value(t)));
         SeriesSamples::from_values(labels(i), SeriesKey(i as u64), samples)
     };
+    let rising = |i: i64| samples_of(i, i + 1);
+    let constant = |i: i64| samples_of(i, 0);
     for text in [
         "rate(m_total[5m])",
         "sum(rate(m_total[5m]))",
@@ -327,17 +331,22 @@ fn what_is_known_of_floats_changes_no_answer() {
         let params = QueryParams::range(0, 600_000, 15_000).expect("steps");
         let query = Query::parse(text, params).expect(text);
         let plan = query.fragments()[0].plan.clone();
-        let run = |push: fn(&mut FragmentExecution, SeriesSamples) -> Result<(), QueryError>| {
+        let run = |series: &dyn Fn(i64) -> SeriesSamples, course: Option<Course>| {
             let mut run =
                 FragmentExecution::new(plan.clone(), Budget::default(), CancelFlag::new());
-            (0..3).try_for_each(|i| push(&mut run, rising(i))).expect(text);
+            let pushed = (0..3).try_for_each(|i| match course {
+                Some(course) => run.push(series(i), course),
+                None => run.push_batch(vec![series(i)]),
+            });
+            pushed.expect(text);
             let batches = run.finish().expect(text);
             batches.iter().map(PartialBatch::encode).collect::<Vec<_>>()
         };
-        let known = run(|run, series| run.push(series, true));
-        assert_eq!(known, run(|run, series| run.push_batch(vec![series])), "{text}");
+        let known = run(&rising, Some(Course::Steady));
+        assert_eq!(known, run(&rising, None), "{text}");
         let named = known.iter().any(|bytes| bytes.windows(7).any(|w| w == b"m_total"));
         assert_eq!(named, text == "m_total", "{text}");
+        assert_eq!(run(&constant, Some(Course::Constant)), run(&constant, None), "{text}");
     }
 }
 

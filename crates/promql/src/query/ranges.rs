@@ -8,6 +8,7 @@ use crate::annotations::Note;
 use crate::budget::Ledger;
 use crate::engine::queryable;
 use crate::engine::range::{Names, RangeArgs, RangeCall, RangeFunction};
+use crate::engine::samples::Course;
 use crate::engine::vector::{StepVector, held_column, require_distinct};
 use crate::engine::window::WindowCache;
 use crate::error::QueryError;
@@ -45,7 +46,7 @@ impl Evaluator<'_> {
             steps: &range.ends,
             args: RangeArgs::Columns(&args),
             names: Names::of(delayed),
-            steady: false,
+            course: Course::Unknown,
         };
         // One window end stands for all steps, unless an argument changes from step to step.
         let (mut out, mut windows) = (Vec::new(), WindowCache::default());

@@ -26,7 +26,7 @@ pub(crate) use extended::{passed_of, samples_at_edges};
 pub(crate) use histograms::note_interpolated;
 use one_series::OneSeries;
 
-use super::samples::Samples;
+use super::samples::{Course, Samples};
 use super::vector::{StepVector, held_column};
 use super::window::WindowCache;
 use crate::annotations::Note;
@@ -146,8 +146,8 @@ pub(crate) struct RangeCall<'a> {
     pub(crate) steps: &'a Steps,
     pub(crate) args: RangeArgs<'a>,
     pub(crate) names: Names,
-    /// Whether the floats are known to have no stale marker and never to fall; false where nobody has looked.
-    pub(crate) steady: bool,
+    /// What is known of the samples.
+    pub(crate) course: Course,
 }
 
 /// What becomes of the labels that describe the metric, where the function drops them.
@@ -216,10 +216,10 @@ impl RangeCall<'_> {
         };
         let mut out = StepVector::empty(labels, 0);
         out.drop_name = drops && self.names == Names::Delay;
-        let samples = match (self.rules.starts, self.steady) {
+        let samples = match (self.rules.starts, self.course) {
             (true, _) => Samples::with_starts(series),
-            (false, true) => Samples::of_steady(series),
-            (false, false) => Samples::of(series),
+            (false, Course::Steady | Course::Constant) => Samples::of_steady(series),
+            (false, Course::Unknown) => Samples::of(series),
         };
         let cancel = &ledger.cancel_flag();
         let one = OneSeries { call: self, series, samples: &samples, cancel };

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::annotations::Note;
 use crate::budget::{CancelFlag, Ledger, STEPS_PER_CHECK};
-use crate::engine::samples::Samples;
+use crate::engine::samples::{Course, Samples};
 use crate::engine::vector::StepVector;
 use crate::engine::window::{Bound, WindowCache};
 use crate::error::QueryError;
@@ -69,7 +69,10 @@ impl OneSeries<'_> {
         let how = Extrapolation::of(function);
         let resets = if how.counter { self.samples.resets() } else { Vec::new() };
         let rates = windows.rates(&self.series.axis, self.call.steps, self.call.range_ms, how);
-        out.values = rates.values(&self.samples.values, &resets);
+        out.values = match self.call.course {
+            Course::Constant => vec![0.0; self.call.steps.len()],
+            Course::Unknown | Course::Steady => rates.values(&self.samples.values, &resets),
+        };
         out.present.clone_from(&rates.present);
         true
     }

@@ -9,7 +9,7 @@ use super::*;
 use crate::budget::{Budget, CancelFlag, Ledger};
 use crate::engine::quantile::quantile;
 use crate::engine::range::{FloatWindow, Names, RangeArgs, RangeCall, RangeRules, overtime};
-use crate::engine::samples::Samples;
+use crate::engine::samples::{Course, Samples};
 use crate::engine::window::WindowCache;
 use crate::steps::Steps;
 
@@ -118,8 +118,8 @@ fn call<'a>(
     range_ms: i64,
     args: RangeArgs<'a>,
 ) -> RangeCall<'a> {
-    let (rules, names, steady) = (RangeRules::default(), Names::Keep, false);
-    RangeCall { function, range_ms, rules, steps, args, names, steady }
+    let (rules, names, course) = (RangeRules::default(), Names::Keep, Course::Unknown);
+    RangeCall { function, range_ms, rules, steps, args, names, course }
 }
 
 const FUNCTIONS: [RangeFunction; 7] = [
