@@ -46,9 +46,10 @@ pub(crate) fn sample_roots(columns: &Columns) -> Vec<usize> {
     roots
 }
 
-/// The rows of a batch, their samples still encoded. Tenant and metadata are read where the batch has their columns.
+/// The rows at `places` of a batch, their samples still encoded. Tenant and metadata are read where the batch has their columns.
 pub(crate) fn rows_of(
     view: &View<'_>,
+    places: impl ExactSizeIterator<Item = usize>,
     axes: &mut Axes,
     pool: &mut LabelsPool,
 ) -> Result<Vec<Row>, BlockError> {
@@ -64,8 +65,8 @@ pub(crate) fn rows_of(
     // Most blocks hold floats alone.
     let plain = [&histograms, &starts, &exemplars].iter().all(|column| column.is_empty());
     let mut known = vec![None; axis_bytes.len()];
-    let mut rows: Vec<Row> = Vec::with_capacity(view.batch.num_rows());
-    for at in 0..view.batch.num_rows() {
+    let mut rows: Vec<Row> = Vec::with_capacity(places.len());
+    for at in places {
         let key = SeriesKey(keys.value(at));
         let set = labels.get(at, key, pool);
         let set = set.ok_or_else(|| damaged(block, "labels that are not a set"))?;

@@ -21,6 +21,9 @@ use crate::reader::Opened;
 /// Rows that are decoded into Arrow arrays at once.
 const BATCH_ROWS: usize = 1_024;
 
+/// Rows between two selected ones that are decoded with them: to skip them costs more, in each column.
+const GAP_ROWS_MAX: u64 = 32;
+
 /// What to read of one row group.
 #[derive(Clone, Debug)]
 pub(crate) struct GroupRead {
@@ -32,6 +35,29 @@ pub(crate) struct GroupRead {
 }
 
 impl GroupRead {
+    /// The same with the rows of short gaps, unless their pages make it a quarter larger.
+    pub(crate) fn bridged(&self, block: &Opened) -> GroupRead {
+        let bridged = self.without_short_gaps();
+        let bytes = |read: &GroupRead| -> u64 {
+            read.pages(block).iter().map(|page| u64::from(page.bytes)).sum()
+        };
+        if bridged.rows.len() < self.rows.len() && bytes(&bridged) * 4 > bytes(self) * 5 {
+            return self.clone();
+        }
+        bridged
+    }
+
+    fn without_short_gaps(&self) -> GroupRead {
+        let mut rows: Vec<Range<u64>> = Vec::with_capacity(self.rows.len());
+        for run in &self.rows {
+            match rows.last_mut() {
+                Some(last) if run.start - last.end <= GAP_ROWS_MAX => last.end = run.end,
+                _ => rows.push(run.clone()),
+            }
+        }
+        GroupRead { group: self.group, rows, roots: self.roots.clone() }
+    }
+
     /// The pages that hold the rows.
     pub(crate) fn pages(&self, block: &Opened) -> Vec<Page> {
         let leaves = self.roots.iter().flat_map(|root| block.columns.leaves(*root));
@@ -135,6 +161,15 @@ pub(crate) fn runs(positions: impl IntoIterator<Item = u64>) -> Vec<Range<u64>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_gaps_are_bridged() {
+        let bridged = |rows: Vec<Range<u64>>| {
+            GroupRead { group: 0, rows, roots: Vec::new() }.without_short_gaps().rows
+        };
+        assert_eq!(bridged(vec![3..4, 5..9, 41..42, 75..76]), [3..42, 75..76]);
+        assert!(bridged(vec![]).is_empty());
+    }
 
     #[test]
     fn neighbours_become_runs() {

@@ -3,6 +3,7 @@
 //! [`GroupSeries`] decodes one row group from its verified pages, without I/O. [`SeriesScan`]
 //! fetches row group after row group and hands out batches.
 
+use std::iter::{Flatten, Peekable};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ impl Selection {
     /// [`Selection::groups`]).
     pub fn ranges(&self, at: usize) -> Vec<Range<u64>> {
         let read = self.read(at, sample_roots(&self.block.columns));
-        read.map(|read| read.ranges(&self.block)).unwrap_or_default()
+        read.map(|read| read.bridged(&self.block).ranges(&self.block)).unwrap_or_default()
     }
 
     /// The series of the `at`-th row group with selected rows. `parts` are the bytes of
@@ -77,6 +78,7 @@ pub struct GroupSeries {
     block: Arc<Opened>,
     roots: Vec<usize>,
     batches: Option<GroupBatches>,
+    asked: Asked,
     known: Known,
     rows: std::vec::IntoIter<Row>,
     next: Option<Row>,
@@ -85,18 +87,22 @@ pub struct GroupSeries {
 impl GroupSeries {
     fn empty(block: Arc<Opened>, known: Known) -> Self {
         let rows = Vec::new().into_iter();
-        GroupSeries { block, roots: Vec::new(), batches: None, known, rows, next: None }
+        let (roots, batches, asked) = (Vec::new(), None, Asked::new(Vec::new(), Vec::new()));
+        GroupSeries { block, roots, batches, asked, known, rows, next: None }
     }
 
+    /// Those of `read`. `parts` are the bytes of the ranges of what is bridged of it.
     pub(crate) fn new(
         block: Arc<Opened>,
         read: GroupRead,
         parts: &[Bytes],
         known: Known,
     ) -> Result<Self, BlockError> {
-        let batches = read.decode(&block, parts)?;
+        let bridged = read.bridged(&block);
+        let batches = bridged.decode(&block, parts)?;
         let mut series = GroupSeries::empty(block, known);
         (series.roots, series.batches) = (read.roots, Some(batches));
+        series.asked = Asked::new(bridged.rows, read.rows);
         series.next = series.next_row()?;
         Ok(series)
     }
@@ -168,8 +174,10 @@ impl GroupSeries {
                 return Ok(None);
             };
             let view = View { block: &self.block, batch: &batch, roots: &self.roots };
+            let asked = self.asked.of_next(batch.num_rows());
             let mut labels = self.known.labels.lock();
-            self.rows = rows_of(&view, &mut self.known.axes, &mut labels)?.into_iter();
+            self.rows =
+                rows_of(&view, asked.into_iter(), &mut self.known.axes, &mut labels)?.into_iter();
         }
     }
 
@@ -181,6 +189,28 @@ impl GroupSeries {
         let parts: Result<Vec<_>, _> = rows.iter().map(|row| row.part.decode()).collect();
         let samples = SeriesSamples::join(parts?, &mut self.known.axes.joined);
         Ok(samples.map(|samples| Series { samples, tenant, metadata }))
+    }
+}
+
+/// Which rows of the batches were asked for: those of short gaps are decoded with them.
+struct Asked {
+    decoded: Positions,
+    asked: Peekable<Positions>,
+}
+
+type Positions = Flatten<std::vec::IntoIter<Range<u64>>>;
+
+impl Asked {
+    /// Of rows that are `decoded`, among them all that are `asked` for.
+    fn new(decoded: Vec<Range<u64>>, asked: Vec<Range<u64>>) -> Self {
+        let positions = |rows: Vec<Range<u64>>| rows.into_iter().flatten();
+        Asked { decoded: positions(decoded), asked: positions(asked).peekable() }
+    }
+
+    /// The places of those among the next `rows` decoded ones.
+    fn of_next(&mut self, rows: usize) -> Vec<usize> {
+        let next = (0..rows).zip(&mut self.decoded);
+        next.filter_map(|(at, row)| self.asked.next_if_eq(&row).map(|_| at)).collect()
     }
 }
 

@@ -99,7 +99,9 @@ impl<'a> Check<'a> {
 
     fn batch(&mut self, view: &View<'_>, axes: &mut Axes) -> Result<(), BlockError> {
         let slices = view.numbers::<Int64Type>(Fixed::Slice)?;
-        for (at, row) in rows_of(view, axes, &mut LabelsPool::default())?.into_iter().enumerate() {
+        let all = 0..view.batch.num_rows();
+        let rows = rows_of(view, all, axes, &mut LabelsPool::default())?;
+        for (at, row) in rows.into_iter().enumerate() {
             let Some(tenant) = row.about.map(|about| about.tenant) else {
                 return Err(self.wrong("no tenant"));
             };

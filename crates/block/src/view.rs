@@ -239,13 +239,15 @@ impl LabelColumn<'_> {
 }
 
 impl LabelsView<'_> {
-    /// The labels of row `row` where they are those of the row before it, as with most rows: a series has several.
+    /// The labels of row `row`, later than the last one, where they are the same, as with most rows: a series has
+    /// several.
     fn as_before(&self, row: usize, key: SeriesKey) -> Option<Labels> {
         let (last, of, labels) = self.last.as_ref()?;
-        (self.as_before[row] && *last + 1 == row && *of == key).then(|| labels.clone())
+        let mut since = self.as_before[(*last + 1).min(row)..=row].iter();
+        (*of == key && since.all(|as_before| *as_before)).then(|| labels.clone())
     }
 
-    /// The labels of row `row`, whose series has `key`. `None` where they are not a set.
+    /// The labels of row `row`, later than those before, whose series has `key`. `None` where they are not a set.
     pub(crate) fn get(
         &mut self,
         row: usize,

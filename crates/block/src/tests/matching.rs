@@ -6,6 +6,8 @@ use pando_model::{KeyRange, MatchOp, Matcher, SeriesKey, SeriesSamples, TimeRang
 use proptest::prelude::*;
 
 use super::support::*;
+use crate::decode::sample_roots;
+use crate::group::GroupRead;
 use crate::series::{cut, positions};
 use crate::{BlockOptions, BuiltBlock};
 
@@ -104,6 +106,37 @@ fn a_metric_name_reads_its_own_pages_only() {
     let all = bytes(&[Matcher::equal("host", "h1")]);
     assert!(one * 2 < all, "one={one} all={all}");
     assert_eq!(bytes(&[Matcher::equal("__name__", "zeta")]), 0);
+}
+
+/// Rows in short gaps are decoded with those that are asked for, but not where they have pages of their own.
+#[test]
+fn short_gaps_do_not_make_a_scan_much_larger() {
+    let t = tenant("a");
+    let of = |samples: i64| {
+        let one = |i: i64| {
+            let number = i.to_string();
+            let value = |k: i64| ((i * 131 + k) as f64).sin();
+            let samples = (0..5 * samples).map(|k| (k * 1_000 / samples, value(k)));
+            (t.clone(), series(&t, &[("__name__", "m"), ("n", number.as_str())], samples))
+        };
+        build(options(1), &(0..12).map(one).collect::<Vec<_>>())
+    };
+    // Each series has a row in each of five seconds, and one of them is asked for.
+    let time = TimeRange { min_ms: 2_000, max_ms: 3_000 };
+    for (samples, bridges) in [(1, true), (200, false)] {
+        let block = of(samples);
+        let plan = open(&block).plan_scan(&t, KeyRange::ALL, &[], time);
+        let selection = wait(plan.fetch_and_select(object(&block).as_ref())).expect("selects");
+        assert_eq!(selection.rows(), 12);
+        let roots = sample_roots(&open(&block).opened.columns);
+        for at in 0..selection.groups() {
+            let read = selection.read(at, roots.clone()).expect("a group");
+            let rows = |read: &GroupRead| read.rows.iter().map(|r| r.end - r.start).sum::<u64>();
+            let (asked, decoded) = (rows(&read), rows(&read.bridged(&selection.block)));
+            assert_eq!(decoded > asked, bridges, "samples={samples} {decoded} of {asked}");
+        }
+        assert_eq!(scan(&block, &t, KeyRange::ALL, &[], time).len(), 12);
+    }
 }
 
 #[test]
