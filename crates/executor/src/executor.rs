@@ -19,6 +19,7 @@ use crate::block_store::BlockStore;
 use crate::block_stream::{BlockStream, Held};
 use crate::error::ExecuteError;
 use crate::execution_stats::ExecutionStats;
+use crate::label_pools::LabelPools;
 use crate::lanes::{Lanes, Room, blocking};
 use crate::live::{self, LiveShards};
 use crate::lookup::{self, Found, Lookup};
@@ -84,6 +85,7 @@ pub struct Executor {
     limits: ExecutorLimits,
     turns: Arc<Semaphore>,
     lanes: Arc<Semaphore>,
+    labels: LabelPools,
 }
 
 impl Executor {
@@ -96,7 +98,8 @@ impl Executor {
     ) -> Self {
         let limits = ExecutorLimits::default();
         let (turns, lanes) = limits.semaphores();
-        Executor { blocks, live, channels, clock, limits, turns, lanes }
+        let labels = LabelPools::default();
+        Executor { blocks, live, channels, clock, limits, turns, lanes, labels }
     }
 
     /// The same with other limits.
@@ -139,7 +142,9 @@ impl Executor {
         let reads = ReadCounters::default();
         let wanted = Wanted { matchers: &plan.matchers, time: plan.time_range() };
         let held = Held { bytes: Arc::default(), bytes_max: budget.bytes_max };
-        let streams = self.open(sources, wanted, held, &reads).await?;
+        let labels = self.labels.take();
+        let shared = Shared { held: &held, labels: &labels.pool, reads: &reads };
+        let streams = self.open(sources, wanted, shared).await?;
         let mut merged = MergedSeries::new(streams);
         // A group's state is some columns, and a batch has no more groups than series.
         let state_bytes = (plan.steps.len() as u64).saturating_mul(STATE_BYTES);
@@ -215,11 +220,8 @@ impl Executor {
         &self,
         sources: &Sources,
         wanted: Wanted<'_>,
-        held: Held,
-        reads: &ReadCounters,
+        shared: Shared<'_>,
     ) -> Result<Vec<PartStream>, ExecuteError> {
-        let labels = SharedLabels::default();
-        let shared = Shared { held: &held, labels: &labels, reads };
         let blocks: Vec<Opening<'_, PartStream>> = sources
             .blocks
             .iter()

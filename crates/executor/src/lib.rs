@@ -9,6 +9,7 @@ mod error;
 mod execution_stats;
 mod executor;
 mod grpc;
+mod label_pools;
 mod lanes;
 mod live;
 mod lookup;

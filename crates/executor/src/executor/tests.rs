@@ -108,8 +108,9 @@ async fn floats_take_the_course_that_rows_and_their_borders_say() {
         let (executor, plan) = (executor(store, ExecutorLimits::default()), plan());
         let wanted = Wanted { matchers: &plan.matchers, time: TimeRange::ALL };
         let held = Held { bytes: Arc::default(), bytes_max: u64::MAX };
-        let reads = ReadCounters::default();
-        let streams = executor.open(&sources(records), wanted, held, &reads).await.expect("opens");
+        let (reads, labels) = (ReadCounters::default(), SharedLabels::default());
+        let shared = Shared { held: &held, labels: &labels, reads: &reads };
+        let streams = executor.open(&sources(records), wanted, shared).await.expect("opens");
         let batch = MergedSeries::new(streams).next_batch(100).await.expect("read");
         let parts = batch.expect("a series").series.pop().expect("a series");
         let (series, taken) =
@@ -126,11 +127,11 @@ async fn pages_that_wait_to_be_decoded_are_part_of_the_budget() {
     let sources = sources(vec![block.record]);
     let plan = plan();
     let wanted = Wanted { matchers: &plan.matchers, time: plan.time_range() };
-    let reads = ReadCounters::default();
+    let (reads, labels) = (ReadCounters::default(), SharedLabels::default());
     for (bytes_max, fits) in [(u64::MAX, true), (10, false)] {
         let held = Held { bytes: Arc::default(), bytes_max };
-        let mut streams =
-            executor.open(&sources, wanted, held.clone(), &reads).await.expect("opens");
+        let shared = Shared { held: &held, labels: &labels, reads: &reads };
+        let mut streams = executor.open(&sources, wanted, shared).await.expect("opens");
         let read = only(&mut streams).next_batch().await;
         assert_eq!(read.is_ok(), fits);
         if let Err(error) = read {
