@@ -425,9 +425,11 @@ impl IntBlocks {
 }
 
 /// Puts the sums of all differences so far in the place of `values`, of which each makes one, and returns the last one.
+/// There are a multiple of eight.
 #[inline]
 fn sum_up(values: &mut [u64], mut base: u64, difference: impl Fn(u64) -> u64) -> u64 {
-    let (groups, _) = values.as_chunks_mut::<8>();
+    let (groups, rest) = values.as_chunks_mut::<8>();
+    debug_assert!(rest.is_empty(), "whole groups");
     for group in groups {
         // Each group by itself: only its end waits for the one before it.
         let mut sum = 0u64;

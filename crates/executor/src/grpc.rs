@@ -180,16 +180,17 @@ mod tests {
             kind: v1::LookupKind::LabelNames as i32,
             ..LookupRequest::default()
         };
-        let answers = service.lookup(Request::new(lookup.clone())).await.expect("a stream");
+        let answers = service.lookup(Request::new(lookup)).await.expect("a stream");
         let answers: Vec<_> = answers.into_inner().collect().await;
         assert!(answers.iter().all(Result::is_ok));
-        // Dropped before it has begun.
-        drop(service.lookup(Request::new(lookup)));
+        // As one that is dropped while it is under way.
+        drop(service.metrics.begin("lookup"));
 
         let text = registry.encode().expect("text");
         for line in [
             r#"pando_executor_calls_total{call="execute",code="InvalidArgument"} 1"#,
             r#"pando_executor_calls_total{call="lookup",code="Ok"} 1"#,
+            r#"pando_executor_calls_total{call="lookup",code="Cancelled"} 1"#,
             r#"pando_executor_calls_running{call="lookup"} 0"#,
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

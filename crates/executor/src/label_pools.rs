@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 /// Pools that are kept while nobody uses them: some 16 MiB each.
 const KEPT_MAX: usize = 2;
 
-/// Pools of label sets, each used by one fragment at a time, so that none waits for another. Cloning shares them.
+/// Pools of label sets. A fragment that runs has one for itself, so that none waits for another; only what is left of
+/// one that was canceled may still use it with the next one. Cloning shares them.
 #[derive(Clone, Default)]
 pub(crate) struct LabelPools(Arc<Mutex<Vec<SharedLabels>>>);
 

@@ -107,7 +107,7 @@ impl SeriesParts {
         self.0.iter().map(Part::bytes).sum()
     }
 
-    /// The series, decoded, and what its rows say of its floats. Series whose parts have the same axes get the same one.
+    /// The series, decoded, and what its rows say of its floats. Series whose parts have the same axes get one.
     ///
     /// # Errors
     /// A part cannot be decoded.

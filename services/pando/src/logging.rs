@@ -35,7 +35,6 @@ pub(crate) fn install(args: &LogArgs) -> Result<()> {
         "rpc",
         "runtime",
         "shipper",
-        "store_gateway",
     ] {
         filter = filter.add_directive(format!("pando_{name}={}", args.level).parse()?);
     }

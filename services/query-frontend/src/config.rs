@@ -26,8 +26,8 @@ pub struct FrontendConfig {
     pub subquery_step_ms: i64,
     /// Switches of the language.
     pub features: Features,
-    /// Range queries are asked for in parts whose steps are in one interval of this length
-    /// (`--query.split-interval`, default 24 h); 0: as a whole.
+    /// Range queries are asked for in parts whose steps are in one interval of this length, unless they would read the
+    /// same blocks (`--query.split-interval`, default 24 h); 0: as a whole.
     pub split_interval: Duration,
     /// Whether functions and aggregations run where the data is (default true).
     pub push_down: bool,

@@ -57,9 +57,9 @@ pub(crate) fn parts(fragment: &FragmentSpec, interval_ms: i64) -> Vec<Part> {
     parts
 }
 
-/// `parts` without the borders that cost more than they bring: two neighbours are one part where what both of them would
-/// read is half of what one of them reads, or more. `blocks` says what is read of a time: its blocks, and the bytes of
-/// each.
+/// `parts` without the borders that cost more than they bring: two neighbours are one part where what both of them read
+/// is half of what one of them reads, or more. `blocks` says what is read of a time: its blocks, and the bytes of each.
+/// What a part reads before its first step does not count: it would join every part to the one before it.
 pub(crate) fn joined(
     fragment: &FragmentSpec,
     parts: Vec<Part>,
@@ -70,7 +70,8 @@ pub(crate) fn joined(
     }
     let mut all: Vec<(Part, BTreeMap<BlockId, u64>)> = Vec::with_capacity(parts.len());
     for part in parts {
-        let mut read = blocks(part.time);
+        let own = TimeRange { min_ms: part.plan.steps.start_ms(), ..part.time };
+        let mut read = blocks(own);
         if let Some((last, last_read)) = all.last_mut().filter(|(_, own)| share(own, &read)) {
             let steps = last.steps.start..part.steps.end;
             if let Some(plan) = fragment.plan.with_steps(steps.start, steps.len()) {
@@ -188,6 +189,13 @@ mod tests {
         assert_eq!(joined_days(3, &and_a_long_one), [(0, 24), (24, 48), (48, 72)]);
         let and_a_large_one = [&of_two_hours[..], &[(99, 0, 72, 200)]].concat();
         assert_eq!(joined_days(3, &and_a_large_one), [(0, 72)]);
+        // Of two days each, as the compactor makes them: their borders are those of every second day.
+        let of_two_days: Vec<_> =
+            (0..4).map(|at| (at as u128, 48 * at, 48 * at + 48, 100)).collect();
+        let pairs = [(0, 48), (48, 96), (96, 144), (144, 192)];
+        assert_eq!(joined_days(8, &of_two_days), pairs);
+        let of_a_day: Vec<_> = (0..3).map(|at| (at as u128, 24 * at, 24 * at + 24, 100)).collect();
+        assert_eq!(joined_days(3, &of_a_day), [(0, 24), (24, 48), (48, 72)]);
         // Nothing in blocks.
         assert_eq!(joined_days(3, &[]), [(0, 24), (24, 48), (48, 72)]);
     }

@@ -101,8 +101,36 @@ mod tests {
     use std::sync::Arc;
 
     use pando_model::{Histogram, Labels, STALE_NAN, SampleValue, SeriesKey};
+    use proptest::prelude::*;
 
     use super::*;
+
+    proptest! {
+        /// Words of presence end at 64 steps.
+        #[test]
+        fn floats_alone_are_selected_as_beside_a_histogram(
+            samples in proptest::collection::vec((1i64..30, 0u8..4), 0..100),
+            steps in prop::sample::select(vec![1i64, 63, 64, 65, 130]),
+            (start, lookback) in (-50i64..50, 1i64..40),
+        ) {
+            let mut t = 0;
+            let floats = samples.iter().map(|(gap, code)| {
+                t += gap;
+                let v = if *code == 0 { STALE_NAN } else { f64::from(*code) };
+                (t, SampleValue::Float(v))
+            });
+            let floats: Vec<_> = floats.collect();
+            let steps = Steps::range(start, start + 9 * (steps - 1), 9).expect("steps");
+            let select = |samples: Vec<(i64, SampleValue)>| {
+                let series = SeriesSamples::from_values(Labels::empty(), SeriesKey(0), samples);
+                instant(&series, &steps, lookback, false, &mut WindowCache::default())
+            };
+            // Far behind the last step, so that nobody sees it.
+            let late = (1 << 40, SampleValue::Histogram(Arc::new(Histogram::default())));
+            let beside = select(floats.iter().cloned().chain([late]).collect());
+            prop_assert_eq!(select(floats), beside);
+        }
+    }
 
     #[test]
     fn a_stale_marker_ends_the_series_and_lookback_is_left_open() {

@@ -317,7 +317,9 @@ impl FragmentExecution {
                 }
             }
         }
-        let (notes, mut label_hashes, step_samples) = tally.into_parts();
+        let (notes, hashes, step_samples) = tally.into_parts();
+        let mut label_hashes: Vec<u64> = hashes.into_iter().collect();
+        label_hashes.sort_unstable();
         while label_hashes.len() > HASHES_PER_BATCH {
             let label_hashes = label_hashes.split_off(label_hashes.len() - HASHES_PER_BATCH);
             batches.push(PartialBatch { label_hashes, ..PartialBatch::default() });

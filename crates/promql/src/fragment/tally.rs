@@ -84,11 +84,9 @@ impl Tally {
         Ok(())
     }
 
-    /// Notes in their order, hashes in theirs, and samples by step.
-    pub(super) fn into_parts(self) -> (Vec<(NoteSite, Note)>, Vec<u64>, StepSamples) {
-        let mut hashes: Vec<u64> = self.hashes.into_iter().collect();
-        hashes.sort_unstable();
-        (self.notes.into_iter().collect(), hashes, self.step_samples)
+    /// Notes in their order, hashes, and samples by step.
+    pub(super) fn into_parts(self) -> (Vec<(NoteSite, Note)>, RapidHashSet<u64>, StepSamples) {
+        (self.notes.into_iter().collect(), self.hashes, self.step_samples)
     }
 }
 
