@@ -46,8 +46,8 @@ pub(crate) fn sample_roots(columns: &Columns) -> Vec<usize> {
     roots
 }
 
-/// The rows at `places` of a batch, which rise, their samples still encoded. Tenant and metadata are read where the batch
-/// has their columns.
+/// The rows at `places` of a batch, which rise, their samples still encoded. Tenant and metadata are read where the
+/// batch has their columns.
 pub(crate) fn rows_of(
     view: &View<'_>,
     places: impl ExactSizeIterator<Item = usize>,

@@ -174,9 +174,8 @@ mod tests {
 
         let nonsense = FragmentRequest::default();
         assert!(service.execute(Request::new(nonsense)).await.is_err());
-        let sources = || Some(v1::Sources { tenant: "a".to_string(), ..Default::default() });
         let lookup = LookupRequest {
-            sources: sources(),
+            sources: Some(v1::Sources { tenant: "a".to_string(), ..Default::default() }),
             kind: v1::LookupKind::LabelNames as i32,
             ..LookupRequest::default()
         };

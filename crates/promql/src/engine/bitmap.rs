@@ -34,6 +34,11 @@ impl Bitmap {
         &self.words
     }
 
+    /// The words, to set bits in: none past the end.
+    pub(crate) fn words_mut(&mut self) -> &mut [u64] {
+        &mut self.words
+    }
+
     fn clear_tail(&mut self) {
         let used = self.len % 64;
         if used > 0

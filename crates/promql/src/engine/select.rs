@@ -2,7 +2,6 @@
 
 use pando_model::{SeriesSamples, is_stale_nan};
 
-use super::bitmap::Bitmap;
 use super::vector::StepVector;
 use super::window::{Bound, WindowCache};
 use crate::steps::Steps;
@@ -47,7 +46,7 @@ pub(crate) fn instant(
 /// Sets the last one of `floats`, one per time of the axis, that each window has.
 fn floats(floats: &[f64], bounds: &[Bound], out: &mut StepVector) {
     let chunks = bounds.chunks(64).zip(out.values.chunks_mut(64));
-    let words = chunks.map(|(bounds, values)| {
+    for (word, (bounds, values)) in out.present.words_mut().iter_mut().zip(chunks) {
         let set = |(value, bound): (&mut f64, &Bound)| {
             match floats.get(bound.hi().wrapping_sub(1)) {
                 Some(v) if !bound.is_empty() && !is_stale_nan(*v) => *value = *v,
@@ -56,9 +55,8 @@ fn floats(floats: &[f64], bounds: &[Bound], out: &mut StepVector) {
             1
         };
         let bits = values.iter_mut().zip(bounds).map(set);
-        bits.enumerate().fold(0, |word, (i, bit)| word | bit << i)
-    });
-    out.present = Bitmap::from_words(words.collect(), bounds.len()).unwrap_or_default();
+        *word = bits.enumerate().fold(0, |word, (i, bit)| word | bit << i);
+    }
 }
 
 /// The start timestamps of the latest samples, seconds; 0 where they are unknown.
