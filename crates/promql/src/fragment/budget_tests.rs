@@ -153,7 +153,7 @@ fn hashes_of_labels_are_held() {
     (0..all).for_each(|n| run.push_batch(vec![float(n)]).expect("room for all"));
     let batches = run.finish().expect("no budget");
     let hashes: Vec<usize> = batches.iter().map(|b| b.label_hashes.len()).collect();
-    assert_eq!((hashes.iter().sum::<usize>(), hashes.iter().max()), (all, Some(&131_072)));
+    assert_eq!((hashes.iter().sum::<usize>(), hashes.iter().max()), (all, Some(&65_536)));
     let mut merge = PartialMerge::new(rate(), budget, CancelFlag::new());
     assert_eq!(batches.into_iter().find_map(|b| merge.push(b).err()), Some(refused));
 }

@@ -2,7 +2,7 @@
 
 use pando_model::SeriesSamples;
 
-use super::partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
+use super::partial::{LabelHash, NoteSite, PartialBatch, PartialGroup};
 use super::plan::{Aggregation, FragmentPlan, Read};
 use super::tally::Tally;
 use crate::annotations::Note;
@@ -13,14 +13,16 @@ use crate::engine::names::{drop_metadata_labels, is_metadata_label};
 use crate::engine::queryable;
 use crate::engine::range::{Names, RangeArgs, RangeCall};
 use crate::engine::samples::Course;
-use crate::engine::vector::{StepVector, held_column, histogram_bytes, same_labelset};
+use crate::engine::vector::{
+    StepVector, held_column, histogram_bytes, join_same_labels, require_distinct,
+};
 use crate::engine::window::WindowCache;
 use crate::engine::{select, smoothed};
 use crate::error::QueryError;
 
 /// How many bytes of state one batch carries at most, unless a single group is larger.
 const BATCH_BYTES: usize = 1 << 20;
-const HASHES_PER_BATCH: usize = BATCH_BYTES / size_of::<u64>();
+const HASHES_PER_BATCH: usize = BATCH_BYTES / size_of::<LabelHash>();
 
 /// What a fragment has read and held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub struct FragmentExecution {
     windows: WindowCache,
     ledger: Ledger,
     output: Output,
-    /// Whether series must stay apart when they have lost their names, though nobody sees them.
+    /// Whether series must stay apart when they have lost their names.
     compares: bool,
     names: Names,
     function_notes: Vec<Note>,
@@ -53,7 +55,7 @@ pub struct FragmentExecution {
 
 enum Output {
     Aggregated(Vec<Aggregator>),
-    Series(Vec<PartialGroup>),
+    Series(Vec<StepVector>),
     Raw(Vec<SeriesSamples>),
 }
 
@@ -65,8 +67,7 @@ impl FragmentExecution {
             (_, []) => Output::Series(Vec::new()),
             (_, all) => Output::Aggregated(Aggregator::all(all, plan.steps.len())),
         };
-        let hides_series = !plan.aggregations.is_empty();
-        let compares = hides_series && plan.may_collide();
+        let compares = plan.may_collide();
         FragmentExecution {
             tally: Tally::new(&plan),
             windows: WindowCache::default(),
@@ -157,7 +158,7 @@ impl FragmentExecution {
             return Ok(());
         }
         if self.compares {
-            self.tally.labels(&vector.labels, &mut self.ledger)?;
+            self.tally.labels(&series.labels, &vector.labels, &mut self.ledger)?;
         }
         match &mut self.output {
             Output::Aggregated(aggregators) => {
@@ -168,12 +169,7 @@ impl FragmentExecution {
                 Ok(())
             }
             Output::Series(kept) => {
-                kept.push(PartialGroup {
-                    aggregation: 0,
-                    labels: vector.labels.clone(),
-                    drop_name: vector.drop_name,
-                    state: PartialState::Values(vector),
-                });
+                kept.push(vector);
                 Ok(())
             }
             Output::Raw(_) => Ok(()),
@@ -270,6 +266,7 @@ impl FragmentExecution {
         }
         self.ledger.peak_samples = self.ledger.peak_samples.max(ledger.peak_samples);
         let (notes, hashes, step_samples) = tally.into_parts();
+        let hashes = hashes.into_iter().map(|(left, series)| LabelHash { left, series });
         self.tally.absorb(notes, hashes, &step_samples, &mut self.ledger)
     }
 
@@ -293,13 +290,14 @@ impl FragmentExecution {
                 }
                 batches = in_batches(groups);
             }
-            Output::Series(mut groups) => {
-                groups.sort_by(|a, b| a.labels.cmp(&b.labels));
-                let named = !self.plan.drops_name() || self.plan.delayed_name_removal;
-                if !named && groups.windows(2).any(|w| w[0].labels == w[1].labels) {
-                    return Err(same_labelset());
+            Output::Series(mut series) => {
+                series.sort_by(|a, b| a.labels.cmp(&b.labels));
+                if self.plan.refuses_equal_labels() {
+                    require_distinct(&series)?;
+                } else if self.plan.is_nameless() {
+                    series = join_same_labels(series)?;
                 }
-                batches = in_batches(groups);
+                batches = in_batches(series.into_iter().map(PartialGroup::of_series));
             }
             Output::Raw(mut series) => {
                 series.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -318,7 +316,8 @@ impl FragmentExecution {
             }
         }
         let (notes, hashes, step_samples) = tally.into_parts();
-        let mut label_hashes: Vec<u64> = hashes.into_iter().collect();
+        let hashes = hashes.into_iter().map(|(left, series)| LabelHash { left, series });
+        let mut label_hashes: Vec<LabelHash> = hashes.collect();
         label_hashes.sort_unstable();
         while label_hashes.len() > HASHES_PER_BATCH {
             let label_hashes = label_hashes.split_off(label_hashes.len() - HASHES_PER_BATCH);
@@ -351,7 +350,7 @@ fn nameless(mut vector: StepVector, delayed: bool) -> StepVector {
     vector
 }
 
-fn in_batches(groups: Vec<PartialGroup>) -> Vec<PartialBatch> {
+fn in_batches(groups: impl IntoIterator<Item = PartialGroup>) -> Vec<PartialBatch> {
     let mut batches: Vec<PartialBatch> = Vec::new();
     let mut bytes = usize::MAX;
     for group in groups {

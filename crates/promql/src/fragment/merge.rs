@@ -1,12 +1,11 @@
 //! `PartialMerge`: the partial results of one fragment from many executors become one result.
 
-use pando_model::{JoinedAxes, Labels, SeriesSamples};
-use rapidhash::RapidHashSet;
+use pando_model::{JoinedAxes, SeriesSamples};
 
 use super::execution::{FragmentExecution, series_bytes};
 use super::partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
 use super::plan::{FragmentPlan, Read};
-use super::tally::Tally;
+use super::tally::{LabelHashes, Tally, hash_bytes};
 use crate::annotations::{NOTES_MAX, Note};
 use crate::budget::{Budget, CancelFlag, Ledger, Pool};
 use crate::engine::aggregate::Aggregator;
@@ -27,19 +26,22 @@ pub struct FragmentResult {
     pub(crate) notes: Vec<(NoteSite, Note)>,
     /// The samples that each step looked at, where the plan asks for it.
     pub(crate) step_samples: StepSamples,
+    /// What the labels were that series have lost, where two of them may be refused for it: compared with those of other
+    /// steps.
+    pub(crate) label_hashes: LabelHashes,
 }
 
 impl FragmentResult {
     /// Its samples and bytes.
     pub(crate) fn size(&self) -> (usize, usize) {
         let columns = self.series.iter().map(|series| size_of_vector(series));
-        let counts = (0, size_of_val(&self.step_samples[..]));
+        let counts = (0, size_of_val(&self.step_samples[..]) + hash_bytes(&self.label_hashes));
         columns.chain([size_of_raw(&self.raw), counts]).fold((0, 0), plus)
     }
 
     /// The parts of it that the uses of each aggregation need.
     pub(crate) fn apart(self) -> Vec<FragmentOutput> {
-        let FragmentResult { series, raw, notes, step_samples } = self;
+        let FragmentResult { series, raw, notes, step_samples, label_hashes: _ } = self;
         let notes_cut = notes.len() >= NOTES_MAX;
         let of = |number: u32| {
             let own = |(site, _): &&(NoteSite, Note)| match site {
@@ -138,18 +140,16 @@ impl RawSeries {
 
 enum Output {
     Aggregated(Vec<Aggregator>),
-    Series { index: LabelSetIndex, series: Vec<StepVector>, seen: RapidHashSet<Labels> },
+    Series { index: LabelSetIndex, series: Vec<StepVector> },
 }
 
 impl PartialMerge {
     /// Begins to merge results of `plan`.
     pub fn new(plan: FragmentPlan, budget: Budget, cancel: CancelFlag) -> Self {
         let output = match (&plan.read, &plan.aggregations[..]) {
-            (Read::Raw { .. }, _) | (_, []) => Output::Series {
-                index: LabelSetIndex::default(),
-                series: Vec::new(),
-                seen: RapidHashSet::default(),
-            },
+            (Read::Raw { .. }, _) | (_, []) => {
+                Output::Series { index: LabelSetIndex::default(), series: Vec::new() }
+            }
             (_, all) => Output::Aggregated(Aggregator::all(all, plan.steps.len())),
         };
         PartialMerge {
@@ -187,7 +187,7 @@ impl PartialMerge {
     }
 
     fn push_group(&mut self, group: PartialGroup) -> Result<(), QueryError> {
-        let (kept, index, seen) = match &mut self.output {
+        let (kept, index) = match &mut self.output {
             Output::Aggregated(aggregators) => {
                 let number = group.aggregation;
                 let Some(aggregator) = aggregators.get_mut(number as usize) else {
@@ -197,7 +197,7 @@ impl PartialMerge {
                 aggregator.merge(group, &mut self.ledger)?;
                 return self.ledger.check_series(aggregator.groups() as u64);
             }
-            Output::Series { index, series, seen } => (series, index, seen),
+            Output::Series { index, series } => (series, index),
         };
         let PartialState::Values(vector) = group.state else {
             let why = "aggregated state for a plan without aggregation".to_string();
@@ -209,21 +209,20 @@ impl PartialMerge {
             return Err(QueryError::Corrupt { what: "partial batch", why });
         }
         self.ledger.hold(vector.samples(), vector.bytes())?;
-        let named = !self.plan.drops_name() || self.plan.delayed_name_removal;
-        if !named && !seen.insert(vector.labels.clone()) {
-            return Err(same_labelset());
-        }
         let at = index.position(&vector.labels);
         if at == kept.len() {
             kept.push(vector);
-        } else {
-            let labels = vector.labels.clone();
-            if !kept[at].absorb(vector) {
+            return Ok(());
+        }
+        let labels = vector.labels.clone();
+        match !self.plan.refuses_equal_labels() && kept[at].absorb(vector) {
+            true => Ok(()),
+            false if self.plan.is_nameless() => Err(same_labelset()),
+            false => {
                 let message = format!("two executors answered for one series: series={labels}");
-                return Err(QueryError::Internal(message));
+                Err(QueryError::Internal(message))
             }
         }
-        Ok(())
     }
 
     /// The merged result.
@@ -264,7 +263,7 @@ impl PartialMerge {
                 vec![series]
             }
         };
-        let (notes, _, step_samples) = self.tally.into_parts();
-        Ok(FragmentResult { series, raw, notes, step_samples })
+        let (notes, label_hashes, step_samples) = self.tally.into_parts();
+        Ok(FragmentResult { series, raw, notes, step_samples, label_hashes })
     }
 }

@@ -13,7 +13,7 @@ mod words;
 pub use execution::{FragmentExecution, FragmentStats};
 pub(crate) use merge::FragmentOutput;
 pub use merge::{FragmentResult, PartialMerge};
-pub use partial::{NoteSite, PartialBatch, PartialGroup, PartialState};
+pub use partial::{LabelHash, NoteSite, PartialBatch, PartialGroup, PartialState};
 pub(crate) use plan::AGGREGATIONS_MAX;
 pub use plan::{Aggregation, AggregationParam, FragmentId, FragmentPlan, FragmentSpec, Read};
 pub use step_parts::StepParts;

@@ -24,13 +24,21 @@ pub struct PartialBatch {
     pub groups: Vec<PartialGroup>,
     /// Whole series, of a raw fragment.
     pub raw: Vec<SeriesSamples>,
-    /// Hashes of the label sets without names, where [`super::FragmentPlan::may_collide`] and an aggregation
-    /// hides them.
-    pub label_hashes: Vec<u64>,
+    /// Of each series that has a value, where [`super::FragmentPlan::may_collide`].
+    pub label_hashes: Vec<LabelHash>,
     /// What there is to say.
     pub notes: Vec<(NoteSite, Note)>,
     /// The samples that each step looked at, where the plan asks for it; else empty.
     pub step_samples: Vec<u64>,
+}
+
+/// What is left of a series' labels without its name, and which series that is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct LabelHash {
+    /// A hash of the labels without the name.
+    pub left: u64,
+    /// A hash of all labels; 0 where an executor of an earlier version does not say it.
+    pub series: u64,
 }
 
 /// The state of one group, or of one series where nothing is aggregated.
@@ -93,6 +101,16 @@ pub enum PartialState {
 }
 
 impl PartialGroup {
+    /// A series that nothing is aggregated of.
+    pub(crate) fn of_series(vector: StepVector) -> Self {
+        PartialGroup {
+            aggregation: 0,
+            labels: vector.labels.clone(),
+            drop_name: vector.drop_name,
+            state: PartialState::Values(vector),
+        }
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let state = match &self.state {

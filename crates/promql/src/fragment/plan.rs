@@ -251,9 +251,22 @@ impl FragmentPlan {
         }
     }
 
-    /// Whether two series may become one when their name is dropped: then the label sets are compared.
+    /// Whether results have lost the metric's name, so that two of them may have equal labels.
+    pub(crate) fn is_nameless(&self) -> bool {
+        self.drops_name() && !self.delayed_name_removal
+    }
+
+    /// Whether two series whose labels are equal without the metric's name are refused wherever each of them has a
+    /// value: so it is of functions of ranges, as in Prometheus. Of what reads single samples only where both have one at
+    /// the same step.
+    pub(crate) fn refuses_equal_labels(&self) -> bool {
+        self.is_nameless() && matches!(self.read, Read::Range { .. })
+    }
+
+    /// Whether two series may be refused for that: then hashes of their labels are compared, also between parts of the
+    /// steps.
     pub fn may_collide(&self) -> bool {
         let fixed = |m: &Matcher| m.name() == METRIC_NAME && m.op() == MatchOp::Equal;
-        self.drops_name() && !self.delayed_name_removal && !self.matchers.iter().any(fixed)
+        self.refuses_equal_labels() && !self.matchers.iter().any(fixed)
     }
 }

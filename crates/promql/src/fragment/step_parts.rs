@@ -53,9 +53,10 @@ impl StepParts {
     /// Adds the merged result of the steps from number `first_step` on, which are later than those before.
     ///
     /// # Errors
-    /// A budget, cancellation, or a result that is none of a part of these steps.
+    /// A budget, cancellation, a series that lost its name as another one of a part before did, or a result that is none
+    /// of a part of these steps.
     pub fn push(&mut self, first_step: usize, part: FragmentResult) -> Result<(), QueryError> {
-        let FragmentResult { series, raw, notes, step_samples } = part;
+        let FragmentResult { series, raw, notes, step_samples, label_hashes } = part;
         let wrong = || QueryError::Internal("a part of other steps than the fragment's".into());
         if !raw.is_empty() || series.len() != self.outputs.len() {
             return Err(wrong());
@@ -71,6 +72,7 @@ impl StepParts {
                 *number += 1;
             }
         }
+        self.tally.later_hashes(&label_hashes, &mut self.ledger)?;
         notes.into_iter().for_each(|(site, note)| self.tally.note(site, note));
         if !step_samples.is_empty() {
             self.tally.step_samples.resize(first_step, 0);
@@ -87,7 +89,7 @@ impl StepParts {
         };
         let series = self.outputs.into_iter().map(sorted).collect();
         let (notes, _, step_samples) = self.tally.into_parts();
-        FragmentResult { series, raw: Vec::new(), notes, step_samples }
+        FragmentResult { series, notes, step_samples, ..FragmentResult::default() }
     }
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use pando_model::Labels;
-use rapidhash::RapidHashSet;
+use rapidhash::RapidHashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::partial::NoteSite;
+use super::partial::{LabelHash, NoteSite};
 use super::plan::FragmentPlan;
 use crate::annotations::{NOTES_MAX, Note};
 use crate::budget::Ledger;
@@ -14,14 +14,22 @@ use crate::engine::queryable::StepSamples;
 use crate::engine::vector::same_labelset;
 use crate::error::QueryError;
 
-/// What a hash of labels takes in a set.
-const HASH_BYTES: usize = 24;
+/// What a [`LabelHash`] takes in a map.
+const HASH_BYTES: usize = 32;
+
+/// Hashes of labels without names, and of the series that they are left of.
+pub(super) type LabelHashes = RapidHashMap<u64, u64>;
+
+/// Bytes that `hashes` hold.
+pub(super) fn hash_bytes(hashes: &LabelHashes) -> usize {
+    hashes.len().saturating_mul(HASH_BYTES)
+}
 
 /// Notes, hashes of label sets, and samples by step: of some series, and together with those of others.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     notes: BTreeSet<(NoteSite, Note)>,
-    hashes: RapidHashSet<u64>,
+    hashes: LabelHashes,
     /// Empty where nobody asks.
     pub(super) step_samples: StepSamples,
 }
@@ -40,16 +48,17 @@ impl Tally {
         }
     }
 
-    /// Adds the labels that a series is left with.
+    /// Adds the labels that `series` is `left` with.
     ///
     /// # Errors
     /// Another one has the same; a budget, cancellation.
     pub(super) fn labels(
         &mut self,
-        labels: &Labels,
+        series: &Labels,
+        left: &Labels,
         ledger: &mut Ledger,
     ) -> Result<(), QueryError> {
-        self.hashes([hash_of(labels)], ledger)
+        self.hashes([LabelHash { left: hash_of(left), series: hash_of(series) }], ledger)
     }
 
     /// Adds what was tallied of other series.
@@ -59,7 +68,7 @@ impl Tally {
     pub(super) fn absorb(
         &mut self,
         notes: impl IntoIterator<Item = (NoteSite, Note)>,
-        hashes: impl IntoIterator<Item = u64, IntoIter: ExactSizeIterator>,
+        hashes: impl IntoIterator<Item = LabelHash, IntoIter: ExactSizeIterator>,
         step_samples: &[u64],
         ledger: &mut Ledger,
     ) -> Result<(), QueryError> {
@@ -71,21 +80,40 @@ impl Tally {
 
     fn hashes(
         &mut self,
-        hashes: impl IntoIterator<Item = u64, IntoIter: ExactSizeIterator>,
+        hashes: impl IntoIterator<Item = LabelHash, IntoIter: ExactSizeIterator>,
         ledger: &mut Ledger,
     ) -> Result<(), QueryError> {
         let hashes = hashes.into_iter();
         ledger.hold(0, hashes.len().saturating_mul(HASH_BYTES))?;
-        for hash in hashes {
-            if !self.hashes.insert(hash) {
+        for LabelHash { left, series } in hashes {
+            if self.hashes.insert(left, series).is_some() {
                 return Err(same_labelset());
             }
         }
         Ok(())
     }
 
+    /// Adds the hashes of other steps, where a series may be met again.
+    ///
+    /// # Errors
+    /// Another series was left with the same labels; a budget, cancellation.
+    pub(super) fn later_hashes(
+        &mut self,
+        hashes: &LabelHashes,
+        ledger: &mut Ledger,
+    ) -> Result<(), QueryError> {
+        let before = self.hashes.len();
+        for (left, series) in hashes {
+            let known = *self.hashes.entry(*left).or_insert(*series);
+            if known != *series && known != 0 && *series != 0 {
+                return Err(same_labelset());
+            }
+        }
+        ledger.hold(0, (self.hashes.len() - before).saturating_mul(HASH_BYTES))
+    }
+
     /// Notes in their order, hashes, and samples by step.
-    pub(super) fn into_parts(self) -> (Vec<(NoteSite, Note)>, RapidHashSet<u64>, StepSamples) {
+    pub(super) fn into_parts(self) -> (Vec<(NoteSite, Note)>, LabelHashes, StepSamples) {
         (self.notes.into_iter().collect(), self.hashes, self.step_samples)
     }
 }

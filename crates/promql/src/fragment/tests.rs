@@ -1,5 +1,6 @@
 //! What is split and merged must answer as what is whole; what goes over the wire must come back.
 
+mod collisions;
 mod ruled;
 
 use std::sync::Arc;
@@ -282,27 +283,6 @@ fn unknown_versions_and_nodes_are_named() {
     let error = FragmentPlan::decode(&bytes).expect_err("version 9");
     assert_eq!(error.to_string(), "unsupported fragment plan: version=9 supported_version=3");
     assert_eq!(error.kind(), pando_model::ErrorKind::Unsupported);
-}
-
-/// Two metrics that lose their names under `rate` collide, wherever they are.
-#[test]
-fn equal_label_sets_are_found_across_executors() {
-    let samples: Vec<(i64, f64)> = (0..10).map(|i| (i * 10_000, i as f64)).collect();
-    let (a, b) = (series("a_total", 1, &samples), series("b_total", 1, &samples));
-    let matchers = vec![Matcher::equal("job", "j1")];
-    for aggregation in all_aggregations() {
-        let plan =
-            FragmentPlan { matchers: matchers.clone(), ..plan(reads()[2].clone(), aggregation) };
-        for parts in [vec![vec![a.clone(), b.clone()]], vec![vec![a.clone()], vec![b.clone()]]] {
-            for answer in [merged(&plan, &parts), absorbed(&plan, &parts)] {
-                assert_eq!(
-                    answer.expect_err("a collision").to_string(),
-                    "vector cannot contain metrics with the same labelset",
-                    "{plan:?}"
-                );
-            }
-        }
-    }
 }
 
 /// What is known of floats spares a look at them, and names that nobody sees stay: neither changes an answer.

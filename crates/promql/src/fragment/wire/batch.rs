@@ -15,7 +15,7 @@ use super::{DECODED_LABEL_BYTES_MAX, DECODED_VALUES_MAX, WIRE_VERSION};
 use crate::engine::bitmap::Bitmap;
 use crate::engine::vector::StepVector;
 use crate::error::QueryError;
-use crate::fragment::{NoteSite, PartialBatch, PartialGroup, PartialState};
+use crate::fragment::{LabelHash, NoteSite, PartialBatch, PartialGroup, PartialState};
 
 pub(super) fn corrupt(why: impl Into<String>) -> QueryError {
     QueryError::Corrupt { what: "partial batch", why: why.into() }
@@ -34,7 +34,8 @@ impl PartialBatch {
             axes: axes.iter().map(|a| le_words(a.iter().map(|t| t.to_le_bytes()))).collect(),
             groups,
             raw,
-            label_hashes: le_words(self.label_hashes.iter().map(|h| h.to_le_bytes())),
+            label_hashes: le_words(self.label_hashes.iter().map(|h| h.left.to_le_bytes())),
+            series_hashes: le_words(self.label_hashes.iter().map(|h| h.series.to_le_bytes())),
             notes: self.notes.iter().map(notes::encode).collect(),
             step_samples: self.step_samples.clone(),
         };
@@ -94,16 +95,31 @@ impl PartialBatch {
         let groups = groups.collect::<Result<_, _>>()?;
         let raw = message.raw.into_iter().map(|r| decode_raw(r, &mut texts, &axes));
         let raw = raw.collect::<Result<_, _>>()?;
-        let hashes = words(&message.label_hashes)?;
         let notes = message.notes.into_iter().map(notes::decode);
         Ok(PartialBatch {
             groups,
             raw,
-            label_hashes: hashes.into_iter().map(u64::from_le_bytes).collect(),
+            label_hashes: decode_hashes(&message.label_hashes, &message.series_hashes)?,
             notes: notes.collect::<Result<_, _>>()?,
             step_samples: message.step_samples,
         })
     }
+}
+
+fn decode_hashes(left: &[u8], series: &[u8]) -> Result<Vec<LabelHash>, QueryError> {
+    let (left, mut series) = (words(left)?, words(series)?);
+    if series.is_empty() {
+        series = vec![[0; 8]; left.len()];
+    }
+    if series.len() != left.len() {
+        let why = format!("label_hashes={} series_hashes={}", left.len(), series.len());
+        return Err(corrupt(why));
+    }
+    let hash = |(left, series)| LabelHash {
+        left: u64::from_le_bytes(left),
+        series: u64::from_le_bytes(series),
+    };
+    Ok(left.into_iter().zip(series).map(hash).collect())
 }
 
 /// Texts of a batch, each once.

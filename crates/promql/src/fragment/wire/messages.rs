@@ -92,6 +92,9 @@ pub(super) struct BatchMessage {
     /// u64 little endian.
     #[prost(bytes = "vec", tag = "6")]
     pub(super) label_hashes: Vec<u8>,
+    /// Of the same series: u64 little endian. Earlier versions do not send it.
+    #[prost(bytes = "vec", tag = "9")]
+    pub(super) series_hashes: Vec<u8>,
     #[prost(message, repeated, tag = "7")]
     pub(super) notes: Vec<NoteMessage>,
     /// Empty, or one per step.

@@ -152,7 +152,7 @@ fn memory(batch: &PartialBatch) -> usize {
     };
     batch.groups.iter().map(PartialGroup::bytes).sum::<usize>()
         + batch.raw.iter().map(raw).sum::<usize>()
-        + batch.label_hashes.len() * 8
+        + batch.label_hashes.len() * 16
         + batch.step_samples.len() * 8
         + batch.notes.len() * 32
 }
