@@ -31,8 +31,8 @@ pub use engine::samples::Course;
 pub use error::QueryError;
 pub use fragment::{
     Aggregation, FragmentExecution, FragmentId, FragmentPlan, FragmentResult, FragmentSpec,
-    FragmentStats, NoteSite, PartialBatch, PartialGroup, PartialMerge, PartialState, Read,
-    StepParts,
+    FragmentStats, LabelHash, NoteSite, PartialBatch, PartialGroup, PartialMerge, PartialState,
+    Read, StepParts,
 };
 pub use local::{SeriesSource, evaluate_local, execute_local};
 pub use plan::PlanNode;

@@ -26,16 +26,15 @@ const GRID_STEPS_MAX: usize = 10_000_000;
 /// functions, which need no operator, branch: a short text can have thousands of selectors.
 const FRAGMENTS_MAX: usize = 512;
 
-/// Plans `expr`, which was read from `text`.
-pub(crate) fn build(expr: &Expr, text: &str, params: &QueryParams) -> Result<Plan, QueryError> {
+/// Plans `expr`.
+pub(crate) fn build(expr: &Expr, params: &QueryParams) -> Result<Plan, QueryError> {
     let (fragments, uses) = Default::default();
-    let mut builder = Builder { text, params, statistics: false, summed: false, fragments, uses };
+    let mut builder = Builder { params, statistics: false, summed: false, fragments, uses };
     let root = builder.root(expr)?;
     Ok(Plan { root, fragments: builder.fragments, uses: builder.uses })
 }
 
 pub(super) struct Builder<'a> {
-    text: &'a str,
     pub(super) params: &'a QueryParams,
     /// Whether what is planned is asked for counts and sums of histograms only.
     statistics: bool,
@@ -457,7 +456,7 @@ impl Builder<'_> {
 
     pub(super) fn positive(&self, duration: &Duration) -> Result<i64, QueryError> {
         let folded = fold_positive(duration, self.context());
-        folded.map_err(|fault| QueryError::Parse(fault.in_text(self.text)))
+        folded.map_err(QueryError::invalid)
     }
 
     pub(super) fn when(&self, selector: &VectorSelector, steps: Steps) -> Result<When, QueryError> {
@@ -466,8 +465,7 @@ impl Builder<'_> {
 
     pub(super) fn offset_ms(&self, offset: Option<&Duration>) -> Result<i64, QueryError> {
         match offset {
-            Some(duration) => fold(duration, self.context())
-                .map_err(|fault| QueryError::Parse(fault.in_text(self.text))),
+            Some(duration) => fold(duration, self.context()).map_err(QueryError::invalid),
             None => Ok(0),
         }
     }

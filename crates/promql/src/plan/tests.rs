@@ -13,7 +13,7 @@ fn plan(text: &str, push_down: bool) -> Plan {
 fn try_plan(text: &str, push_down: bool) -> Result<Plan, QueryError> {
     let params = QueryParams { push_down, ..QueryParams::instant(0) };
     let expr = parse(text, &SyntaxFeatures::default()).expect(text);
-    build(&expr, text, &params)
+    build(&expr, &params)
 }
 
 /// `clamp` of `clamp` and so on, with a selector of its own at each of the 3^depth ends.

@@ -49,7 +49,7 @@ impl Query {
                 ty.as_str()
             )));
         }
-        let plan = plan::build(&expr, text, &params)?;
+        let plan = plan::build(&expr, &params)?;
         Ok(Query { text: text.to_string(), expr, params, plan })
     }
 

@@ -28,7 +28,7 @@ fn clamp(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// A place in a text: both counted from 1, columns in bytes.
+/// A place in a text: both counted from 1, columns in bytes. An empty text has none, line 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LineColumn {
     /// The line.
@@ -40,6 +40,9 @@ pub struct LineColumn {
 impl LineColumn {
     /// The place of byte `at` of `text`.
     pub fn of(text: &str, at: u32) -> Self {
+        if text.is_empty() {
+            return LineColumn { line: 0, column: 0 };
+        }
         let before = &text.as_bytes()[..(at as usize).min(text.len())];
         let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
         let line_start = before.iter().rposition(|&b| b == b'\n').map_or(0, |p| p + 1);
@@ -49,7 +52,10 @@ impl LineColumn {
 
 impl fmt::Display for LineColumn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.line, self.column)
+        match self.line {
+            0 => f.write_str("unknown position"),
+            line => write!(f, "{line}:{}", self.column),
+        }
     }
 }
 

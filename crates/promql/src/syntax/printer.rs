@@ -10,7 +10,7 @@ use super::ast::{
     Aggregate, AtModifier, BinaryOp, Cardinality, Duration, DurationKind, Expr, ExprKind, Matching,
     MatrixSelector, Number, Subquery, UnaryOp, VectorSelector,
 };
-use super::parser::is_reserved;
+use super::parser::{is_grouping_label, is_reserved};
 use super::strings::quote;
 use pando_model::duration::format_duration;
 
@@ -39,7 +39,7 @@ pub(super) fn print<'a>(out: &mut dyn Output<'a>, expr: &'a Expr) -> fmt::Result
     out.begin(expr);
     match &expr.kind {
         ExprKind::Number(n) => write!(out, "{n}")?,
-        ExprKind::String(s) => out.write_str(&go_quote(s))?,
+        ExprKind::String(s) => out.write_str(&literal(s))?,
         ExprKind::Bytes(s) => out.write_str(&quote(s))?,
         ExprKind::Paren(inner) => print_list(out, [&**inner])?,
         ExprKind::Unary(op, inner) => {
@@ -155,13 +155,23 @@ pub(crate) struct LabelList<'a>(pub(crate) &'a [String]);
 impl fmt::Display for LabelList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(")?;
-        comma_separated(f, self.0.iter().map(|name| label_name(name)))?;
+        comma_separated(f, self.0.iter().map(|name| grouping_label(name)))?;
         f.write_str(")")
     }
 }
 
 fn label_name(name: &str) -> String {
-    if is_legacy_label_name(name) { name.to_string() } else { go_quote(name) }
+    if is_legacy_label_name(name) { name.to_string() } else { literal(name) }
+}
+
+/// A label's name where no words but some are names; Prometheus prints all of them as names.
+fn grouping_label(name: &str) -> String {
+    if is_grouping_label(name) { label_name(name) } else { literal(name) }
+}
+
+/// A string as it is read again. Prometheus' lexer takes the replacement character for a fault of encoding.
+fn literal(text: &str) -> String {
+    go_quote(text).replace(char::REPLACEMENT_CHARACTER, "\\ufffd")
 }
 
 /// What stands before the parentheses of an aggregation.
@@ -238,7 +248,7 @@ fn write_selector(out: &mut dyn Output<'_>, selector: &VectorSelector) -> fmt::R
     // The name's own matcher is the last one.
     let shown = selector.matchers.len() - usize::from(bare.is_some());
     let text =
-        |m: &Matcher| format!("{}{}{}", label_name(m.name()), m.op().as_str(), go_quote(m.value()));
+        |m: &Matcher| format!("{}{}{}", label_name(m.name()), m.op().as_str(), literal(m.value()));
     let mut matchers: Vec<String> = selector.matchers[..shown].iter().map(text).collect();
     matchers.sort_unstable();
     match matchers.is_empty() && bare.is_some() {

@@ -50,7 +50,7 @@ fn every_problem_is_reported_at_its_place_and_the_first_is_the_one_of_prometheus
             &[
                 "1:10: parse error: no arguments for aggregate expression provided",
                 "1:18: parse error: unknown function with name \"nope\"",
-                "1:26: parse error: unexpected right parenthesis ')'",
+                "1:27: parse error: unexpected right parenthesis ')'",
             ],
         ),
         // The aggregation before its parameter, the number of arguments before their types.
@@ -93,8 +93,8 @@ fn every_problem_is_reported_at_its_place_and_the_first_is_the_one_of_prometheus
                 "1:1: parse error: limitk() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
                 "1:13: parse error: function \"max_of\" is not enabled",
                 "1:13: parse error: expected 2 argument(s) in call to \"max_of\", got 1",
+                "1:25: parse error: anchored modifier is experimental and not enabled",
                 "1:25: parse error: binary expression must contain only scalar and instant vector types",
-                "1:31: parse error: anchored modifier is experimental and not enabled",
             ],
         ),
         (

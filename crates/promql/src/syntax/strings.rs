@@ -51,6 +51,42 @@ pub(super) fn bytes(quoted: &str) -> Result<Vec<u8>, &'static str> {
     Ok(out)
 }
 
+/// How many bytes of `text` belong to the escape that a backslash before it begins, in a string between `quote`s; or why it
+/// is none, as Prometheus' lexer says it.
+pub(super) fn escape_bytes(text: &str, quote: u8) -> Result<usize, String> {
+    let mut chars = text.chars();
+    let escape = chars.next().ok_or("escape sequence not terminated")?;
+    let (digits, radix, max, skipped) = match escape {
+        'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | '\\' => return Ok(1),
+        c if c == char::from(quote) => return Ok(1),
+        '0'..='7' => (3, 8, 255, 0),
+        'x' => (2, 16, 255, 1),
+        'u' => (4, 16, u32::from(char::MAX), 1),
+        'U' => (8, 16, u32::from(char::MAX), 1),
+        c => return Err(format!("unknown escape sequence {}", unicode(c))),
+    };
+    let mut value = 0u32;
+    for c in text[skipped..].chars().map(Some).chain([None]).take(digits) {
+        let c = c.ok_or("escape sequence not terminated")?;
+        let digit = c.to_digit(radix);
+        let digit =
+            digit.ok_or_else(|| format!("illegal character {} in escape sequence", unicode(c)))?;
+        value = value.wrapping_mul(radix).wrapping_add(digit);
+    }
+    if value > max || (0xd800..0xe000).contains(&value) {
+        return Err("escape sequence is an invalid Unicode code point".to_string());
+    }
+    Ok(skipped + digits)
+}
+
+/// A character as Go's `%#U` writes it.
+fn unicode(c: char) -> String {
+    match c.is_control() {
+        true => format!("U+{:04X}", u32::from(c)),
+        false => format!("U+{:04X} '{c}'", u32::from(c)),
+    }
+}
+
 /// `bytes` in double quotes, what is not UTF-8 escaped.
 pub(crate) fn quote(bytes: &[u8]) -> String {
     let mut out = String::from("\"");

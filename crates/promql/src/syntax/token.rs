@@ -13,6 +13,8 @@ pub(crate) enum TokenKind {
     Error,
     /// `foo`, `foo:bar`, any keyword.
     Identifier,
+    /// `foo` within braces, where no word is a keyword.
+    LabelName,
     /// `1`, `0x1f`, `1e3`, `Inf` is an identifier.
     Number,
     /// `5m`.
@@ -121,6 +123,7 @@ pub(crate) fn describe(kind: TokenKind, text: &str) -> String {
         T::Eof => "end of input".to_string(),
         T::Error => text.to_string(),
         T::Identifier => describe_word(text),
+        T::LabelName => format!("identifier {}", go_quote(text)),
         T::Number => format!("number {}", shortened(text)),
         T::Duration => format!("duration {}", shortened(text)),
         T::String => format!("string {}", shortened(text)),
@@ -137,6 +140,13 @@ pub(crate) fn describe(kind: TokenKind, text: &str) -> String {
     }
 }
 
+/// Whether `word`, in lower case, is reserved by the grammar in some place.
+pub(super) fn is_keyword(word: &str) -> bool {
+    matches!(word, "and" | "or" | "unless" | "atan2")
+        || super::ast::AggregateOp::from_name(word).is_some()
+        || KEYWORDS.contains(&word)
+}
+
 fn describe_word(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let lower = lower.as_str();
@@ -146,6 +156,8 @@ fn describe_word(text: &str) -> String {
         format!("<aggr:{text}>")
     } else if matches!(lower, "inf" | "nan") {
         format!("number {}", go_quote(text))
+    } else if matches!(lower, "start" | "end" | "step" | "range" | "min_of" | "max_of") {
+        go_quote(text)
     } else if KEYWORDS.contains(&lower) {
         format!("<{text}>")
     } else if text.contains(':') {

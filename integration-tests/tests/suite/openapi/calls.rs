@@ -374,11 +374,20 @@ pub(super) fn add_what_is_newer(tree: &mut Value) {
                 if fields.contains_key("card") {
                     fields.entry("fillValues").or_insert_with(|| json!({"lhs": null, "rhs": null}));
                 }
-                let kind = fields.get("type").and_then(Value::as_str);
-                if matches!(kind, Some("vectorSelector" | "matrixSelector")) {
+                let kind = fields.get("type").and_then(Value::as_str).map(str::to_string);
+                if matches!(kind.as_deref(), Some("vectorSelector" | "matrixSelector")) {
                     for name in ["anchored", "smoothed"] {
                         fields.entry(name).or_insert(Value::Bool(false));
                     }
+                }
+                let durations: &[&str] = match kind.as_deref() {
+                    Some("vectorSelector") => &["offsetExpr"],
+                    Some("matrixSelector") => &["offsetExpr", "rangeExpr"],
+                    Some("subquery") => &["offsetExpr", "rangeExpr", "stepExpr"],
+                    _ => &[],
+                };
+                for name in durations {
+                    fields.entry(*name).or_insert(Value::Null);
                 }
                 left.extend(fields.values_mut());
             }

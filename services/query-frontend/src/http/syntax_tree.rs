@@ -1,6 +1,6 @@
 //! `/parse_query`: the syntax tree of a query as Prometheus' API writes it, node for node.
 //!
-//! A duration that is an expression is written as what it comes to, and as 0 where that depends on the query's times.
+//! A duration that is an expression is written as 0 and, beside it, as the expression.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use axum::response::Response;
 use pando_model::Matcher;
 use pando_model::number::push_plain_float;
 use pando_promql::syntax::ast::{
-    Aggregate, AtModifier, Binary, Call, Cardinality, Duration, Expr, ExprKind, MatrixSelector,
-    Subquery, VectorSelector,
+    Aggregate, AtModifier, Binary, Call, Cardinality, Duration, DurationKind, Expr, ExprKind,
+    MatrixSelector, Subquery, VectorSelector,
 };
 use pando_promql::{ValueType, syntax::functions::Function};
 use pando_rpc::http::ApiError;
@@ -158,9 +158,9 @@ fn selector_fields(json: &mut JsonWriter, selector: &VectorSelector, range: Opti
     json.key("matchers");
     json.array(|json| selector.matchers.iter().for_each(|m| matcher(json, m)));
     json.field("name", selector.name.as_deref().unwrap_or_default());
-    duration(json, "offset", selector.offset.as_ref());
+    duration(json, "offset", "offsetExpr", selector.offset.as_ref());
     if range.is_some() {
-        duration(json, "range", range);
+        duration(json, "range", "rangeExpr", range);
     }
     flag(json, "smoothed", selector.smoothed);
     at(json, selector.at);
@@ -176,10 +176,10 @@ fn matcher(json: &mut JsonWriter, matcher: &Matcher) {
 
 fn subquery_fields(json: &mut JsonWriter, subquery: &Subquery) {
     child(json, "expr", Some(&subquery.expr));
-    duration(json, "offset", subquery.offset.as_ref());
-    duration(json, "range", Some(&subquery.range));
+    duration(json, "offset", "offsetExpr", subquery.offset.as_ref());
+    duration(json, "range", "rangeExpr", Some(&subquery.range));
     at(json, subquery.at);
-    duration(json, "step", subquery.step.as_ref());
+    duration(json, "step", "stepExpr", subquery.step.as_ref());
     json.field("type", "subquery");
 }
 
@@ -198,10 +198,52 @@ fn at(json: &mut JsonWriter, at: Option<AtModifier>) {
     }
 }
 
-/// A field with a duration in ms; 0 where there is none.
-fn duration(json: &mut JsonWriter, name: &str, duration: Option<&Duration>) {
+/// A field with a duration in ms, 0 where there is none, and one with the expression that it is, or null.
+fn duration(json: &mut JsonWriter, name: &str, expr_name: &str, duration: Option<&Duration>) {
+    let literal = duration.and_then(Duration::literal_ms);
     json.key(name);
-    json.int(duration.and_then(Duration::constant_ms).unwrap_or_default());
+    json.int(literal.unwrap_or_default());
+    json.key(expr_name);
+    match duration {
+        Some(duration) if literal.is_none() => duration_expr(json, duration, false),
+        _ => json.raw("null"),
+    }
+}
+
+/// A duration expression; parentheses are a flag of what is in them.
+fn duration_expr(json: &mut JsonWriter, duration: &Duration, wrapped: bool) {
+    use DurationKind as D;
+    let (op, lhs, rhs): (_, Option<&Duration>, Option<&Duration>) = match &duration.kind {
+        D::Paren(inner) => return duration_expr(json, inner, true),
+        D::Number(number) => {
+            return json.object(|json| {
+                flag(json, "duration", number.duration);
+                json.field("type", "numberLiteral");
+                json.field("val", &plain(number.value));
+            });
+        }
+        D::Step => ("step", None, None),
+        D::Range => ("range", None, None),
+        D::MinOf(a, b) => ("min_of", Some(a), Some(b)),
+        D::MaxOf(a, b) => ("max_of", Some(a), Some(b)),
+        D::Unary(op, inner) => (op.as_str(), None, Some(inner)),
+        D::Binary(op, a, b) => (op.as_str(), Some(a), Some(b)),
+    };
+    json.object(|json| {
+        side(json, "lhs", lhs);
+        json.field("op", op);
+        side(json, "rhs", rhs);
+        json.field("type", "durationExpr");
+        flag(json, "wrapped", wrapped);
+    });
+}
+
+fn side(json: &mut JsonWriter, name: &str, duration: Option<&Duration>) {
+    json.key(name);
+    match duration {
+        Some(duration) => duration_expr(json, duration, false),
+        None => json.raw("null"),
+    }
 }
 
 fn flag(json: &mut JsonWriter, name: &str, value: bool) {
@@ -236,8 +278,8 @@ mod tests {
 
     fn vector(name: &str) -> Value {
         json!({
-            "type": "vectorSelector", "name": name, "offset": 0, "timestamp": null, "startOrEnd": null,
-            "anchored": false, "smoothed": false,
+            "type": "vectorSelector", "name": name, "offset": 0, "offsetExpr": null, "timestamp": null,
+            "startOrEnd": null, "anchored": false, "smoothed": false,
             "matchers": [{"name": "__name__", "type": "=", "value": name}],
         })
     }
@@ -283,12 +325,13 @@ mod tests {
             ),
             (
                 "x[5m:1m] @ end() offset -1m",
-                json!({"type": "subquery", "expr": vector("x"), "range": 300_000, "offset": -60_000,
-                       "step": 60_000, "timestamp": null, "startOrEnd": "end"}),
+                json!({"type": "subquery", "expr": vector("x"), "range": 300_000, "rangeExpr": null,
+                       "offset": -60_000, "offsetExpr": null, "step": 60_000, "stepExpr": null, "timestamp": null, "startOrEnd": "end"}),
             ),
             (
-                "x[4m + 1m] anchored offset 2s @ 1.5",
-                json!({"type": "matrixSelector", "name": "x", "range": 300_000, "offset": 2_000,
+                "x[5m] anchored offset 2s @ 1.5",
+                json!({"type": "matrixSelector", "name": "x", "range": 300_000, "rangeExpr": null,
+                       "offset": 2_000, "offsetExpr": null,
                        "matchers": vector("x")["matchers"], "timestamp": 1500, "startOrEnd": null,
                        "anchored": true, "smoothed": false}),
             ),
@@ -297,7 +340,18 @@ mod tests {
             assert_eq!(tree(text), want, "{text}");
         }
         assert_eq!(tree("x + fill(NaN) y")["matching"]["fillValues"]["lhs"], "NaN");
-        assert_eq!(tree("x[step()]")["range"], 0, "known when the query is asked");
+        let expr = |op: &str, lhs: Value, rhs: Value, wrapped: bool| json!({"type": "durationExpr", "op": op, "lhs": lhs, "rhs": rhs, "wrapped": wrapped});
+        let minute = json!({"type": "numberLiteral", "val": "60", "duration": true});
+        let step = expr("step", Value::Null, Value::Null, false);
+        let range = tree("x[(step() * 1m)] offset -(min_of(1m, step()))");
+        assert_eq!(range["range"], 0, "known when the query is asked");
+        assert_eq!(range["rangeExpr"], expr("*", step.clone(), minute.clone(), true));
+        let least = expr("min_of", minute.clone(), step.clone(), true);
+        assert_eq!(range["offsetExpr"], expr("-", Value::Null, least, false));
+        let subquery = tree("x[1m + 60:step()]");
+        let number = json!({"type": "numberLiteral", "val": "60", "duration": false});
+        assert_eq!(subquery["rangeExpr"], expr("+", minute, number, false));
+        assert_eq!((&subquery["stepExpr"], &subquery["step"]), (&step, &json!(0)));
         assert_eq!(tree("x and y")["matching"]["card"], "many-to-many");
         let matchers = tree(r#"x{b!="1",a=~"2|3"}"#)["matchers"].take();
         let names: Vec<&Value> =

@@ -9,7 +9,9 @@ mod modifiers;
 mod operators;
 mod selectors;
 
-pub(super) use calls::is_reserved;
+pub(super) use calls::{is_grouping_label, is_reserved};
+
+use pando_model::number::go_quote;
 
 use super::ast::{Call, Expr, ExprKind, Number, UnaryOp};
 use super::check;
@@ -48,7 +50,7 @@ pub(crate) fn parse_selector(text: &str) -> Result<Expr, ParseError> {
 /// Reads the series that `text` begins with, `name{a="b"}`: its labels and where it ends.
 pub(crate) fn parse_series(text: &str) -> Result<(pando_model::Labels, usize), ParseError> {
     let features = SyntaxFeatures::default();
-    let mut parser = Parser::new(text, &features);
+    let mut parser = Parser::over(text, Lexer::of_series(text), &features);
     let series = parser.series();
     parser.faults.verdict(series, text)
 }
@@ -66,6 +68,8 @@ pub(super) struct Parser<'a> {
     /// The place of the token that was passed last.
     passed: PosRange,
     depth: usize,
+    /// How many aggregations' parentheses are open: that is what is said of a token that can stand nowhere.
+    aggregations: usize,
     operators: usize,
     /// What the regular expressions so far are compiled to.
     regex_bytes: usize,
@@ -76,7 +80,10 @@ pub(super) struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str, features: &'a SyntaxFeatures) -> Self {
-        let mut lexer = Lexer::new(text);
+        Parser::over(text, Lexer::new(text), features)
+    }
+
+    fn over(text: &'a str, mut lexer: Lexer<'a>, features: &'a SyntaxFeatures) -> Self {
         let token = lexer.token();
         let next = if token.kind.is_last() { token.clone() } else { lexer.token() };
         let passed = PosRange::default();
@@ -87,6 +94,7 @@ impl<'a> Parser<'a> {
             next,
             passed,
             depth: 0,
+            aggregations: 0,
             operators: 0,
             regex_bytes: 0,
             features,
@@ -180,7 +188,14 @@ impl<'a> Parser<'a> {
         if let Some(error) = &token.error {
             return Fault::new(token.pos, error.to_string());
         }
-        let mut message = format!("unexpected {}", describe(token.kind, self.text_of(token.pos)));
+        let text = self.text_of(token.pos);
+        // Without a parenthesis it is a metric's name.
+        let fills = matches!(self.word().as_str(), "fill" | "fill_left" | "fill_right");
+        let is_name = fills && self.next.kind != TokenKind::LeftParen;
+        let kind = if is_name { TokenKind::LabelName } else { token.kind };
+        let mut message = format!("unexpected {}", describe(kind, text));
+        let context =
+            if context.is_empty() && self.aggregations > 0 { "aggregation" } else { context };
         if !context.is_empty() {
             message.push_str(&format!(" in {context}"));
         }
@@ -188,6 +203,14 @@ impl<'a> Parser<'a> {
             message.push_str(&format!(", expected {expected}"));
         }
         Fault::new(token.pos, message)
+    }
+
+    /// Stops at a token that could not be read: Prometheus looks at it before it judges what stands in front of it.
+    fn past_error(&self) -> Parsed<()> {
+        match self.kind() {
+            TokenKind::Error => Err(self.unexpected("", "")),
+            _ => Ok(()),
+        }
     }
 
     fn expect(&mut self, kind: TokenKind, context: &str, expected: &str) -> Parsed<PosRange> {
@@ -299,7 +322,8 @@ impl<'a> Parser<'a> {
     fn unquoted<T: From<&'static str>>(&mut self, read: Result<T, &'static str>) -> T {
         let pos = self.pos();
         read.unwrap_or_else(|why| {
-            self.fault(pos, format!("error unquoting string: {why}"));
+            let literal = go_quote(self.text_of(pos));
+            self.fault(pos, format!("error unquoting string {literal}: {why}"));
             T::from("?")
         })
     }

@@ -1,10 +1,11 @@
 //! What may stand behind an operand: `[range]`, `[range:step]`, `offset`, `@`, `anchored`, `smoothed`.
 
+use super::durations::{RANGE, STEP, whole};
 use super::{Parsed, Parser};
 use crate::syntax::ast::{
-    AtModifier, Duration, Expr, ExprKind, MatrixSelector, Subquery, VectorSelector,
+    AtModifier, Duration, DurationKind, Expr, ExprKind, MatrixSelector, Subquery, VectorSelector,
 };
-use crate::syntax::durations::{require_positive, require_range};
+use crate::syntax::durations::require_positive;
 use crate::syntax::position::PosRange;
 use crate::syntax::token::TokenKind;
 
@@ -28,8 +29,8 @@ impl Parser<'_> {
 
     fn range(&mut self, expr: Expr) -> Parsed<Expr> {
         let open = self.advance();
-        let context = "subquery or range selector";
-        let range = self.duration(0, context)?;
+        let range = whole(self.duration(0, RANGE)?);
+        self.past_error()?;
         self.note(require_positive(&range));
         if self.accept(TokenKind::Colon).is_some() {
             return self.subquery(expr, range);
@@ -51,9 +52,10 @@ impl Parser<'_> {
                 ));
             }
         };
-        if selector.offset.is_some() {
+        // One that is an expression may stand there, as in Prometheus.
+        if selector.offset.as_ref().is_some_and(is_literal) {
             self.fault(brackets, "no offset modifiers allowed before range");
-        } else if selector.at.is_some() {
+        } else if matches!(selector.at, Some(AtModifier::Time(_))) {
             self.fault(brackets, "no @ modifiers allowed before range");
         } else if selector.anchored || selector.smoothed {
             self.fault(brackets, "no anchored or smoothed modifiers allowed before range");
@@ -66,7 +68,8 @@ impl Parser<'_> {
         let step = match self.kind() {
             TokenKind::RightBracket => None,
             _ => {
-                let step = self.duration(0, "subquery selector")?;
+                let step = whole(self.duration(0, STEP)?);
+                self.past_error()?;
                 self.note(require_positive(&step));
                 Some(step)
             }
@@ -95,7 +98,6 @@ impl Parser<'_> {
     fn offset(&mut self, mut expr: Expr) -> Parsed<Expr> {
         self.advance();
         let duration = self.offset_duration()?;
-        self.note(require_range(&duration));
         let end = duration.pos;
         let slot = match &mut expr.kind {
             ExprKind::Vector(s) => &mut s.offset,
@@ -110,14 +112,15 @@ impl Parser<'_> {
         if slot.is_some() {
             self.fault(expr.pos, "offset may not be set multiple times");
         }
-        *slot = Some(duration);
+        // One of nothing is none, as in Prometheus: another may follow, or a range.
+        *slot = Some(duration).filter(|duration| !is_nothing(duration));
         expr.pos = expr.pos.to(end);
         Ok(expr)
     }
 
     fn at_modifier(&mut self, mut expr: Expr) -> Parsed<Expr> {
         self.advance();
-        let (at, end) = self.at_time()?;
+        let (at, end) = self.at_time(expr.pos)?;
         let slot = match &mut expr.kind {
             ExprKind::Vector(s) => &mut s.at,
             ExprKind::Matrix(m) => &mut m.selector.at,
@@ -136,12 +139,13 @@ impl Parser<'_> {
         Ok(expr)
     }
 
-    fn at_time(&mut self) -> Parsed<(AtModifier, PosRange)> {
+    /// The time that the expression at `modified` is asked for.
+    fn at_time(&mut self, modified: PosRange) -> Parsed<(AtModifier, PosRange)> {
         let word = self.word();
         if matches!(word.as_str(), "start" | "end") {
             self.advance();
-            self.expect(TokenKind::LeftParen, "@", "\"(\"")?;
-            let close = self.expect(TokenKind::RightParen, "@", "\")\"")?;
+            self.expect(TokenKind::LeftParen, "@", "timestamp")?;
+            let close = self.expect(TokenKind::RightParen, "@", "timestamp")?;
             let at = if word == "start" { AtModifier::Start } else { AtModifier::End };
             return Ok((at, close));
         }
@@ -149,14 +153,15 @@ impl Parser<'_> {
         let negative = match self.kind() {
             TokenKind::Sub => true,
             TokenKind::Add => false,
-            _ => return self.at_number_time(start, false),
+            _ => return self.at_number_time(modified, start, false),
         };
         self.advance();
-        self.at_number_time(start, negative)
+        self.at_number_time(modified, start, negative)
     }
 
     fn at_number_time(
         &mut self,
+        modified: PosRange,
         start: PosRange,
         negative: bool,
     ) -> Parsed<(AtModifier, PosRange)> {
@@ -169,7 +174,13 @@ impl Parser<'_> {
         let ms = (seconds * 1000.0).round();
         // Go refuses what does not fit an int64 of seconds; ms are what we compute with.
         if !seconds.is_finite() || ms.abs() >= 9.2e18 {
-            self.fault(pos, format!("timestamp out of bounds for @ modifier: {seconds:.6}"));
+            let written = match seconds {
+                f64::INFINITY => "+Inf".to_string(),
+                f64::NEG_INFINITY => "-Inf".to_string(),
+                seconds => format!("{seconds:.6}"),
+            };
+            let message = format!("timestamp out of bounds for @ modifier: {written}");
+            self.fault(modified, message);
         }
         Ok((AtModifier::Time(ms as i64), pos))
     }
@@ -178,7 +189,7 @@ impl Parser<'_> {
         let end = self.advance();
         let name = if anchored { "anchored" } else { "smoothed" };
         if !self.features.extended_range_selectors {
-            self.fault(end, format!("{name} modifier is experimental and not enabled"));
+            self.fault(expr.pos, format!("{name} modifier is experimental and not enabled"));
             return Ok(expr);
         }
         let selector: &mut VectorSelector = match &mut expr.kind {
@@ -194,14 +205,23 @@ impl Parser<'_> {
                 return Ok(self.misplaced(expr, pos, fault, &message));
             }
         };
-        if selector.anchored || selector.smoothed {
+        if if anchored { selector.smoothed } else { selector.anchored } {
             self.fault(expr.pos, "anchored and smoothed modifiers cannot be used together");
         }
-        selector.anchored = anchored;
-        selector.smoothed = !anchored;
+        selector.anchored |= anchored;
+        selector.smoothed |= !anchored;
         expr.pos = expr.pos.to(end);
         Ok(expr)
     }
+}
+
+fn is_literal(duration: &Duration) -> bool {
+    matches!(duration.kind, DurationKind::Number(_))
+}
+
+/// Whether `duration` is a number of no nanoseconds.
+fn is_nothing(duration: &Duration) -> bool {
+    matches!(duration.kind, DurationKind::Number(n) if (n.value * 1e9).round() == 0.0)
 }
 
 fn is_range(expr: &Expr) -> bool {

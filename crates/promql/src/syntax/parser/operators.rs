@@ -40,12 +40,17 @@ impl Parser<'_> {
     pub(super) fn binary(&mut self, op: BinaryOp, lhs: Expr) -> Parsed<Expr> {
         let op_pos = self.advance();
         let (return_bool, mut matching) = self.binary_modifiers()?;
+        let filled = matching.fill_left.is_some() || matching.fill_right.is_some();
         // Right-associative: `^` takes another `^` on its right, the others only what binds tighter.
         let rhs = match op {
             BinaryOp::Pow => self.deeper(|p| p.expr(op.precedence()))?,
             _ => self.deeper(|p| p.expr(op.precedence() + 1))?,
         };
         let pos = lhs.pos.to(rhs.pos);
+        if filled && !self.features.fill_modifiers {
+            self.past_error()?;
+            self.fault(pos, "binop fill modifiers are experimental and not enabled");
+        }
         if op.is_set() && matching.cardinality == Cardinality::OneToOne {
             matching.cardinality = Cardinality::ManyToMany;
         }
@@ -67,7 +72,7 @@ impl Parser<'_> {
             if left || self.accept_word("group_right").is_some() {
                 matching.cardinality =
                     if left { Cardinality::ManyToOne } else { Cardinality::OneToMany };
-                if self.kind() == TokenKind::LeftParen {
+                if self.kind() == TokenKind::LeftParen || !self.begins_expr() {
                     matching.include = self.grouping_labels()?;
                 }
             }
@@ -78,37 +83,25 @@ impl Parser<'_> {
 
     /// `fill(v)`, or `fill_left(v)` and `fill_right(v)` in any order.
     fn fill_modifiers(&mut self, matching: &mut Matching) -> Parsed<()> {
-        loop {
-            let word = self.word();
-            let (left, right) = match word.as_str() {
-                "fill" => (true, true),
-                "fill_left" => (true, false),
-                "fill_right" => (false, true),
-                _ => return Ok(()),
-            };
-            if self.next.kind != TokenKind::LeftParen {
-                return Ok(());
-            }
-            if !self.features.fill_modifiers {
-                let message = "binop fill modifiers are experimental and not enabled";
-                self.fault(self.pos(), message);
-            }
-            let pos = self.advance();
-            let value = self.fill_value()?;
-            if (left && matching.fill_left.is_some()) || (right && matching.fill_right.is_some()) {
-                self.fault(pos, format!("{word} may not be set multiple times"));
-            }
-            if left {
-                matching.fill_left = Some(value);
-            }
-            if right {
-                matching.fill_right = Some(value);
-            }
+        if let Some(value) = self.fill_value("fill")? {
+            (matching.fill_left, matching.fill_right) = (Some(value), Some(value));
+            return Ok(());
         }
+        matching.fill_left = self.fill_value("fill_left")?;
+        matching.fill_right = self.fill_value("fill_right")?;
+        if matching.fill_left.is_none() {
+            matching.fill_left = self.fill_value("fill_left")?;
+        }
+        Ok(())
     }
 
-    fn fill_value(&mut self) -> Parsed<f64> {
-        self.expect(TokenKind::LeftParen, "fill modifier", "\"(\"")?;
+    /// `word(v)`, where it is at hand; without a parenthesis `word` is a metric's name.
+    fn fill_value(&mut self, word: &str) -> Parsed<Option<f64>> {
+        if self.word() != word || self.next.kind != TokenKind::LeftParen {
+            return Ok(None);
+        }
+        self.advance();
+        self.advance();
         let sign = match self.kind() {
             TokenKind::Sub => Some(UnaryOp::Minus),
             TokenKind::Add => Some(UnaryOp::Plus),
@@ -118,10 +111,10 @@ impl Parser<'_> {
             self.advance();
         }
         if !self.at_number() {
-            return Err(self.unexpected("fill modifier", "number"));
+            return Err(self.unexpected("", ""));
         }
         let value = self.number().value;
-        self.expect(TokenKind::RightParen, "fill modifier", "\")\"")?;
-        Ok(if sign == Some(UnaryOp::Minus) { -value } else { value })
+        self.expect(TokenKind::RightParen, "", "")?;
+        Ok(Some(if sign == Some(UnaryOp::Minus) { -value } else { value }))
     }
 }

@@ -17,10 +17,7 @@ impl Parser<'_> {
         let mut pos = name_pos.unwrap_or_else(|| self.pos());
         let name = name_pos.map(|p| self.text_of(p).to_string());
         let mut matchers = Vec::new();
-        // A double brace begins a histogram, in the series lines of test scripts.
-        let open = self.pos().start as usize;
-        if self.kind() == TokenKind::LeftBrace && !self.text[open..].starts_with("{{") {
-            self.advance();
+        if self.accept(TokenKind::LeftBrace).is_some() {
             pos = pos.to(self.matchers(&mut matchers)?);
         }
         if let Some(name) = &name {
@@ -66,7 +63,7 @@ impl Parser<'_> {
             let label_pos = self.pos();
             let label = match self.kind() {
                 TokenKind::String => self.string(),
-                TokenKind::Identifier => {
+                TokenKind::LabelName => {
                     self.advance();
                     self.text_of(label_pos).to_string()
                 }
@@ -74,11 +71,7 @@ impl Parser<'_> {
             };
             match self.match_op() {
                 Some(op) => matchers.push(self.matcher(label, op, label_pos)?),
-                None if quoted
-                    && matches!(self.kind(), TokenKind::Comma | TokenKind::RightBrace) =>
-                {
-                    matchers.push(Matcher::equal(METRIC_NAME, label.as_str()));
-                }
+                None if quoted => matchers.push(Matcher::equal(METRIC_NAME, label.as_str())),
                 None => return Err(self.unexpected(CONTEXT, "label matching operator")),
             }
             match self.kind() {

@@ -126,8 +126,16 @@ impl Expressions<'_> {
     fn when(&mut self) -> String {
         let offset = match self.chance.below(6) {
             0 => {
-                let offsets =
-                    ["30s", "-1m", "2m", "90", "(2 * 30s)", "-step()", "min_of(1m, 20)", "0"];
+                let offsets = [
+                    "30s",
+                    "-1m",
+                    "2m",
+                    "90",
+                    "-(30s - 2 * 45s)",
+                    "-step()",
+                    "min_of(1m, 20)",
+                    "0",
+                ];
                 format!(" offset {}", self.chance.pick(&offsets))
             }
             _ => String::new(),
