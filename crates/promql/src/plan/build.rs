@@ -3,29 +3,21 @@
 use pando_model::{Labels, METRIC_NAME, MatchOp, Matcher, Window};
 
 use super::invariant::is_step_invariant;
-use super::statistics::{asks_for_statistics, needs_hints, passes_statistics, sums_series};
+use super::statistics::{asks_for_statistics, passes_statistics, sums_series};
 use super::{
     AggregateNode, BinaryNode, CallNode, Leaf, Node, Plan, RangeNode, RangeSource, SubqueryNode,
 };
 use crate::engine::binary::scalar_op;
-use crate::engine::range::{Edges, RangeFunction, RangeRules};
+use crate::engine::range::{RangeFunction, RangeRules};
 use crate::error::QueryError;
-use crate::fragment::{AGGREGATIONS_MAX, FragmentId, FragmentPlan, FragmentSpec, Read};
+use crate::fragment::{FragmentSpec, Read};
 use crate::query::QueryParams;
 use crate::steps::Steps;
-use crate::syntax::ast::{
-    Aggregate, AggregateOp, AtModifier, Binary, Call, Duration, MatrixSelector, Subquery, UnaryOp,
-    VectorSelector,
-};
-use crate::syntax::durations::{DurationContext, fold, fold_positive};
+use crate::syntax::ast::{Aggregate, AggregateOp, Binary, Call, Subquery, UnaryOp};
 use crate::syntax::{Expr, ExprKind, PosRange, quote};
 
 /// The most steps of a subquery's grid; more could never be held within any budget.
 const GRID_STEPS_MAX: usize = 10_000_000;
-/// The most fragments of a query: a few more than selectors that the longest chain of operators has. Arguments of
-/// functions, which need no operator, branch: a short text can have thousands of selectors.
-const FRAGMENTS_MAX: usize = 512;
-
 /// Plans `expr`.
 pub(crate) fn build(expr: &Expr, params: &QueryParams) -> Result<Plan, QueryError> {
     let (fragments, uses) = Default::default();
@@ -37,18 +29,11 @@ pub(crate) fn build(expr: &Expr, params: &QueryParams) -> Result<Plan, QueryErro
 pub(super) struct Builder<'a> {
     pub(super) params: &'a QueryParams,
     /// Whether what is planned is asked for counts and sums of histograms only.
-    statistics: bool,
+    pub(super) statistics: bool,
     /// Whether histograms of several series are added on the way there.
-    summed: bool,
-    fragments: Vec<FragmentSpec>,
-    uses: Vec<Vec<u32>>,
-}
-
-/// When a selector is read: the steps with its `offset` and `@` applied.
-pub(super) struct When {
-    pub(super) steps: Steps,
-    pub(super) offset_ms: i64,
-    pub(super) fixed: bool,
+    pub(super) summed: bool,
+    pub(super) fragments: Vec<FragmentSpec>,
+    pub(super) uses: Vec<Vec<u32>>,
 }
 
 impl Builder<'_> {
@@ -307,189 +292,6 @@ impl Builder<'_> {
             _ => self.node(arg, steps)?,
         };
         Ok(Node::Absent { input: Box::new(input), labels, pos: arg.pos })
-    }
-
-    // --- selectors
-
-    /// The fragment that reads `read` of an instant selector.
-    fn instant(
-        &mut self,
-        selector: &VectorSelector,
-        steps: Steps,
-        read: Read,
-        pos: PosRange,
-    ) -> Result<Leaf, QueryError> {
-        let when = self.when(selector, steps)?;
-        let plan = self.fragment_plan(selector, when.steps, read);
-        self.leaf(plan, pos, pos)
-    }
-
-    /// What an instant selector's value is. `anchored` has no meaning there, as in Prometheus.
-    fn instant_read(&self, selector: &VectorSelector) -> Read {
-        let lookback_ms = self.params.lookback_ms;
-        match selector.smoothed {
-            true => Read::Smoothed { lookback_ms },
-            false => Read::Instant { lookback_ms, timestamp: false },
-        }
-    }
-
-    pub(super) fn instant_plan(
-        &mut self,
-        selector: &VectorSelector,
-        steps: Steps,
-    ) -> Result<FragmentPlan, QueryError> {
-        let when = self.when(selector, steps)?;
-        let read = self.instant_read(selector);
-        Ok(self.fragment_plan(selector, when.steps, read))
-    }
-
-    /// The fragment that gives the samples of `matrix` for a function that is evaluated by whoever asks, the length of
-    /// the range, and where its windows end. Buckets are dropped where they are read all the same.
-    fn raw_range(
-        &mut self,
-        matrix: &MatrixSelector,
-        (rules, function): (RangeRules, RangeFunction),
-        pos: PosRange,
-        steps: Steps,
-    ) -> Result<(FragmentId, i64, Steps), QueryError> {
-        let when = self.when(&matrix.selector, steps)?;
-        let range_ms = self.positive(&matrix.range)?;
-        let read = Read::Range { range_ms, rules, function, args: Vec::new() };
-        let plan = self.fragment_plan(&matrix.selector, when.steps, read);
-        let FragmentPlan { statistics, hints_back_ms, .. } = plan;
-        let plan = FragmentPlan { statistics, hints_back_ms, ..plan.raw() };
-        Ok((self.leaf(plan, pos, pos)?.fragment, range_ms, when.steps))
-    }
-
-    pub(super) fn fragment_plan(
-        &self,
-        selector: &VectorSelector,
-        steps: Steps,
-        read: Read,
-    ) -> FragmentPlan {
-        let hints = self.statistics && needs_hints(&read, self.summed);
-        FragmentPlan {
-            matchers: selector.matchers.clone(),
-            steps,
-            read,
-            aggregations: Vec::new(),
-            delayed_name_removal: self.params.features.delayed_name_removal,
-            statistics: self.statistics,
-            hints_back_ms: if hints { self.params.lookback_ms } else { 0 },
-            count_samples: self.params.count_samples,
-        }
-    }
-
-    /// Registers a use of `plan`, which has at most one aggregation. Plans that read the same are one fragment: equal
-    /// ones, and those with aggregations.
-    pub(super) fn leaf(
-        &mut self,
-        plan: FragmentPlan,
-        function_pos: PosRange,
-        aggregation_pos: PosRange,
-    ) -> Result<Leaf, QueryError> {
-        let (at, aggregation) = self.registered(plan)?;
-        self.uses[at][aggregation] += 1;
-        let (fragment, aggregation) = (FragmentId(at as u32), aggregation as u32);
-        Ok(Leaf { fragment, aggregation, function_pos, aggregation_pos, pos: aggregation_pos })
-    }
-
-    /// The fragment of `plan`, and which of its aggregations that of `plan` is.
-    fn registered(&mut self, mut plan: FragmentPlan) -> Result<(usize, usize), QueryError> {
-        let wanted = plan.aggregations.pop();
-        let of_wanted = |known: &FragmentPlan| match &wanted {
-            None => known.aggregations.is_empty().then_some(0),
-            Some(_) if known.aggregations.is_empty() => None,
-            Some(wanted) => match known.aggregations.iter().position(|one| one == wanted) {
-                None if known.aggregations.len() == AGGREGATIONS_MAX => None,
-                known_at => Some(known_at.unwrap_or(known.aggregations.len())),
-            },
-        };
-        let same = |known: &FragmentSpec| known.plan.reads_as(&plan);
-        let mut known = self.fragments.iter().enumerate().filter(|(_, known)| same(known));
-        let found = known.find_map(|(at, known)| Some((at, of_wanted(&known.plan)?)));
-        let (at, aggregation) = found.unwrap_or((self.fragments.len(), 0));
-        if at == self.fragments.len() {
-            if at == FRAGMENTS_MAX {
-                let (what, limit) = ("query_fragments", FRAGMENTS_MAX as u64);
-                return Err(QueryError::Budget { what, limit });
-            }
-            let (id, range) = (FragmentId(at as u32), plan.time_range());
-            self.fragments.push(FragmentSpec { id, plan, range });
-            self.uses.push(Vec::new());
-        }
-        if aggregation == self.uses[at].len() {
-            self.fragments[at].plan.aggregations.extend(wanted);
-            self.uses[at].push(0);
-        }
-        Ok((at, aggregation))
-    }
-
-    /// The rules by which `function`, called as `call`, reads ranges of `selector`.
-    pub(super) fn range_rules(
-        &self,
-        selector: &VectorSelector,
-        function: RangeFunction,
-        call: &Call,
-    ) -> Result<RangeRules, QueryError> {
-        let edges = self.edges(selector);
-        edges.check(function, call.function.name)?;
-        Ok(RangeRules::of(edges, self.params.features.start_timestamps, function))
-    }
-
-    fn edges(&self, selector: &VectorSelector) -> Edges {
-        let lookback_ms = self.params.lookback_ms;
-        match (selector.anchored, selector.smoothed) {
-            (true, _) => Edges::Anchored { lookback_ms },
-            (_, true) => Edges::Smoothed { lookback_ms },
-            _ => Edges::Plain,
-        }
-    }
-
-    // --- times
-
-    pub(super) fn context(&self) -> DurationContext {
-        let start_ms = self.params.steps.start_ms();
-        let step_ms = if self.params.instant { 0 } else { self.params.steps.step_ms() };
-        DurationContext { step_ms, range_ms: self.params.end_ms.saturating_sub(start_ms) }
-    }
-
-    pub(super) fn positive(&self, duration: &Duration) -> Result<i64, QueryError> {
-        let folded = fold_positive(duration, self.context());
-        folded.map_err(QueryError::invalid)
-    }
-
-    pub(super) fn when(&self, selector: &VectorSelector, steps: Steps) -> Result<When, QueryError> {
-        self.resolve(selector.at, selector.offset.as_ref(), steps)
-    }
-
-    pub(super) fn offset_ms(&self, offset: Option<&Duration>) -> Result<i64, QueryError> {
-        match offset {
-            Some(duration) => fold(duration, self.context()).map_err(QueryError::invalid),
-            None => Ok(0),
-        }
-    }
-
-    /// The time that `@` names. `start()` and `end()` are the query's, inside of subqueries too.
-    pub(super) fn fixed_ms(&self, at: Option<AtModifier>) -> Option<i64> {
-        match at {
-            Some(AtModifier::Time(t)) => Some(t),
-            Some(AtModifier::Start) => Some(self.params.steps.start_ms()),
-            Some(AtModifier::End) => Some(self.params.end_ms),
-            None => None,
-        }
-    }
-
-    fn resolve(
-        &self,
-        at: Option<AtModifier>,
-        offset: Option<&Duration>,
-        steps: Steps,
-    ) -> Result<When, QueryError> {
-        let offset_ms = self.offset_ms(offset)?;
-        let fixed = self.fixed_ms(at);
-        let steps = fixed.map_or(steps, Steps::instant).shifted(offset_ms);
-        Ok(When { steps, offset_ms, fixed: fixed.is_some() })
     }
 }
 

@@ -7,7 +7,10 @@ mod explain;
 mod info;
 mod invariant;
 mod pushdown;
+mod selectors;
 mod statistics;
+mod times;
+
 #[cfg(test)]
 mod tests;
 
