@@ -152,17 +152,54 @@ pub fn go_quote(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             '\u{b}' => out.push_str("\\v"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                let _ = write!(out, "\\x{:02x}", c as u32);
-            }
-            c if c.is_ascii() || !c.is_control() => out.push(c),
+            c if is_print(c) => out.push(c),
             c => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
+                let _ = match c as u32 {
+                    code @ ..0x80 => write!(out, "\\x{code:02x}"),
+                    code @ ..0x1_0000 => write!(out, "\\u{code:04x}"),
+                    code => write!(out, "\\U{code:08x}"),
+                };
             }
         }
     }
     out.push('"');
     out
+}
+
+/// Whether `c` is printed as it is by Go (`strconv.IsPrint`): it is no blank but the ASCII one, no control or format
+/// character, and none of private use. Code points that no character is assigned to are taken for characters.
+pub fn is_print(c: char) -> bool {
+    // General category Cf of Unicode 16.
+    const FORMAT: [(u32, u32); 21] = [
+        (0xad, 0xad),
+        (0x600, 0x605),
+        (0x61c, 0x61c),
+        (0x6dd, 0x6dd),
+        (0x70f, 0x70f),
+        (0x890, 0x891),
+        (0x8e2, 0x8e2),
+        (0x180e, 0x180e),
+        (0x200b, 0x200f),
+        (0x202a, 0x202e),
+        (0x2060, 0x2064),
+        (0x2066, 0x206f),
+        (0xfeff, 0xfeff),
+        (0xfff9, 0xfffb),
+        (0x1_10bd, 0x1_10bd),
+        (0x1_10cd, 0x1_10cd),
+        (0x1_3430, 0x1_343f),
+        (0x1_bca0, 0x1_bca3),
+        (0x1_d173, 0x1_d17a),
+        (0xe_0001, 0xe_0001),
+        (0xe_0020, 0xe_007f),
+    ];
+    let code = u32::from(c);
+    let of_private_use = matches!(code, 0xe000..=0xf8ff | 0xf_0000..);
+    let is_format = || FORMAT.iter().any(|(first, last)| (*first..=*last).contains(&code));
+    match c.is_ascii() {
+        true => c == ' ' || c.is_ascii_graphic(),
+        false => !c.is_control() && !c.is_whitespace() && !of_private_use && !is_format(),
+    }
 }
 
 #[cfg(test)]

@@ -356,6 +356,7 @@ fn merge(
         }
         let result = merge.finish()?;
         if one {
+            let result = result.of_all_steps();
             pool.keep(&result);
             return Ok(result);
         }

@@ -4,7 +4,7 @@ use pando_model::SeriesSamples;
 
 use super::partial::{LabelHash, NoteSite, PartialBatch, PartialGroup};
 use super::plan::{Aggregation, FragmentPlan, Read};
-use super::tally::Tally;
+use super::tally::{Tally, hash_bytes};
 use crate::annotations::Note;
 use crate::budget::{Budget, CancelFlag, Ledger, Pool};
 use crate::engine::aggregate::Aggregator;
@@ -245,6 +245,9 @@ impl FragmentExecution {
         self.stats.series += stats.series;
         self.stats.samples += stats.samples;
         self.ledger.check_series(self.stats.series)?;
+        let (notes, hashes, step_samples) = tally.into_parts();
+        // They are held again where they are added.
+        ledger.release(0, hash_bytes(&hashes));
         match (&mut self.output, output) {
             (Output::Aggregated(all), Output::Aggregated(more)) => {
                 for ((number, into), mut from) in (0..).zip(all).zip(more) {
@@ -265,8 +268,7 @@ impl FragmentExecution {
             _ => return Err(QueryError::Internal("executions of two plans".to_string())),
         }
         self.ledger.peak_samples = self.ledger.peak_samples.max(ledger.peak_samples);
-        let (notes, hashes, step_samples) = tally.into_parts();
-        let hashes = hashes.into_iter().map(|(left, series)| LabelHash { left, series });
+        let hashes = hashes.into_iter().map(|(nameless, series)| LabelHash { nameless, series });
         self.tally.absorb(notes, hashes, &step_samples, &mut self.ledger)
     }
 
@@ -316,7 +318,7 @@ impl FragmentExecution {
             }
         }
         let (notes, hashes, step_samples) = tally.into_parts();
-        let hashes = hashes.into_iter().map(|(left, series)| LabelHash { left, series });
+        let hashes = hashes.into_iter().map(|(nameless, series)| LabelHash { nameless, series });
         let mut label_hashes: Vec<LabelHash> = hashes.collect();
         label_hashes.sort_unstable();
         while label_hashes.len() > HASHES_PER_BATCH {

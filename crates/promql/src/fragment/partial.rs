@@ -32,11 +32,11 @@ pub struct PartialBatch {
     pub step_samples: Vec<u64>,
 }
 
-/// What is left of a series' labels without its name, and which series that is.
+/// Hashes of a series' labels, without its name and with it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct LabelHash {
     /// A hash of the labels without the name.
-    pub left: u64,
+    pub nameless: u64,
     /// A hash of all labels; 0 where an executor of an earlier version does not say it.
     pub series: u64,
 }

@@ -258,14 +258,14 @@ impl FragmentPlan {
 
     /// Whether two series whose labels are equal without the metric's name are refused wherever each of them has a
     /// value: so it is of functions of ranges, as in Prometheus. Of what reads single samples only where both have one at
-    /// the same step.
+    /// the same step: that is found out where series are not aggregated, as the planner has them.
     pub(crate) fn refuses_equal_labels(&self) -> bool {
         self.is_nameless() && matches!(self.read, Read::Range { .. })
     }
 
     /// Whether two series may be refused for that: then hashes of their labels are compared, also between parts of the
     /// steps.
-    pub fn may_collide(&self) -> bool {
+    pub(crate) fn may_collide(&self) -> bool {
         let fixed = |m: &Matcher| m.name() == METRIC_NAME && m.op() == MatchOp::Equal;
         self.refuses_equal_labels() && !self.matchers.iter().any(fixed)
     }

@@ -14,10 +14,10 @@ use crate::engine::queryable::StepSamples;
 use crate::engine::vector::same_labelset;
 use crate::error::QueryError;
 
-/// What a [`LabelHash`] takes in a map.
-const HASH_BYTES: usize = 32;
+/// What a [`LabelHash`] takes in a map: 16 bytes and one of the table, which is 7/16 full when it has grown.
+const HASH_BYTES: usize = 40;
 
-/// Hashes of labels without names, and of the series that they are left of.
+/// Hashes of labels without names, and of the series whose they are.
 pub(super) type LabelHashes = RapidHashMap<u64, u64>;
 
 /// Bytes that `hashes` hold.
@@ -48,17 +48,17 @@ impl Tally {
         }
     }
 
-    /// Adds the labels that `series` is `left` with.
+    /// Adds the labels of a series, and what they are without its name.
     ///
     /// # Errors
     /// Another one has the same; a budget, cancellation.
     pub(super) fn labels(
         &mut self,
         series: &Labels,
-        left: &Labels,
+        nameless: &Labels,
         ledger: &mut Ledger,
     ) -> Result<(), QueryError> {
-        self.hashes([LabelHash { left: hash_of(left), series: hash_of(series) }], ledger)
+        self.hashes([LabelHash { nameless: hash_of(nameless), series: hash_of(series) }], ledger)
     }
 
     /// Adds what was tallied of other series.
@@ -85,8 +85,8 @@ impl Tally {
     ) -> Result<(), QueryError> {
         let hashes = hashes.into_iter();
         ledger.hold(0, hashes.len().saturating_mul(HASH_BYTES))?;
-        for LabelHash { left, series } in hashes {
-            if self.hashes.insert(left, series).is_some() {
+        for LabelHash { nameless, series } in hashes {
+            if self.hashes.insert(nameless, series).is_some() {
                 return Err(same_labelset());
             }
         }
@@ -96,20 +96,24 @@ impl Tally {
     /// Adds the hashes of other steps, where a series may be met again.
     ///
     /// # Errors
-    /// Another series was left with the same labels; a budget, cancellation.
+    /// Another series had the same labels without its name; a budget, cancellation.
     pub(super) fn later_hashes(
         &mut self,
         hashes: &LabelHashes,
         ledger: &mut Ledger,
     ) -> Result<(), QueryError> {
-        let before = self.hashes.len();
-        for (left, series) in hashes {
-            let known = *self.hashes.entry(*left).or_insert(*series);
-            if known != *series && known != 0 && *series != 0 {
+        let before = hash_bytes(&self.hashes);
+        ledger.hold(0, hash_bytes(hashes))?;
+        for (nameless, series) in hashes {
+            let known = self.hashes.entry(*nameless).or_insert(*series);
+            if *known == 0 {
+                *known = *series;
+            } else if *series != 0 && *series != *known {
                 return Err(same_labelset());
             }
         }
-        ledger.hold(0, (self.hashes.len() - before).saturating_mul(HASH_BYTES))
+        ledger.release(0, before + hash_bytes(hashes) - hash_bytes(&self.hashes));
+        Ok(())
     }
 
     /// Notes in their order, hashes, and samples by step.
@@ -128,4 +132,44 @@ fn hash_of(labels: &Labels) -> u64 {
         }
     }
     xxh3_64(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::{Budget, CancelFlag};
+
+    fn hashes(pairs: &[(u64, u64)]) -> LabelHashes {
+        pairs.iter().copied().collect()
+    }
+
+    /// What one part does not say, another one may.
+    #[test]
+    fn parts_that_do_not_say_the_series_hide_no_other() {
+        let mut ledger = Ledger::new(Budget::default(), CancelFlag::new());
+        let mut tally = Tally::default();
+        for part in [[(7, 0)], [(7, 1)], [(7, 1)], [(7, 0)]] {
+            tally.later_hashes(&hashes(&part), &mut ledger).expect("one series");
+        }
+        assert_eq!(tally.later_hashes(&hashes(&[(7, 2)]), &mut ledger), Err(same_labelset()));
+    }
+
+    /// Hashes that parts have in common are held once, and room for a part's is asked for before they are added.
+    #[test]
+    fn hashes_of_parts_are_held_once() {
+        let all: Vec<(u64, u64)> = (1..=100).map(|n| (n, n)).collect();
+        let bytes_max = 200 * HASH_BYTES as u64;
+        let add = |bytes_max: u64| {
+            let budget = Budget { bytes_max, ..Budget::default() };
+            let mut ledger = Ledger::new(budget, CancelFlag::new());
+            let mut tally = Tally::default();
+            for _ in 0..3 {
+                tally.later_hashes(&hashes(&all), &mut ledger)?;
+            }
+            ledger.release(0, 100 * HASH_BYTES);
+            Ok::<_, QueryError>(ledger.mark())
+        };
+        assert_eq!(add(bytes_max), Ok(Default::default()), "all of it can be given back");
+        assert!(add(bytes_max - 1).is_err());
+    }
 }

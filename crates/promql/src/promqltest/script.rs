@@ -260,7 +260,7 @@ fn expectation(line: &str, expect: &mut Expect) -> Result<(), String> {
 
 fn expect_line(text: &str, expect: &mut Expect) -> Result<(), String> {
     if let Some(quoted) = text.strip_prefix("string ") {
-        let text = crate::syntax::unquote(quoted.trim()).map_err(str::to_string)?;
+        let text = crate::syntax::unquote(quoted.trim())?;
         expect.string = Some(text);
         return Ok(());
     }

@@ -96,6 +96,47 @@ fn numbers_are_printed_faithfully_where_signs_bind() {
     }
 }
 
+/// A duration of signs, parentheses and operators.
+fn duration(chance: &mut Chance, depth: usize) -> String {
+    let leaves = ["5m", "90", "0", "1.5", "step()", "range()", "min_of(1m, -step())"];
+    if depth == 0 || chance.one_in(3) {
+        return chance.pick(&leaves).to_string();
+    }
+    let inner = duration(chance, depth - 1);
+    match chance.below(4) {
+        0 => format!("({inner})"),
+        1 => format!("-{inner}"),
+        2 => format!("+{inner}"),
+        _ => {
+            let op = chance.pick(&["+", "-", "*", "/", "%", "^"]);
+            format!("{inner} {op} {}", duration(chance, depth - 1))
+        }
+    }
+}
+
+#[test]
+fn durations_are_printed_faithfully() {
+    let (mut read, mut asked) = (0, 0);
+    each_seed(CASES, |seed| {
+        let mut chance = Chance::new(seed, "durations");
+        let duration = duration(&mut chance, 4);
+        for around in [
+            "a offset #",
+            "a offset # @ 5",
+            "a @ start() offset # * 2",
+            "a offset # smoothed - b",
+            "rate(a[#] offset 5m)",
+            "rate(a[5m] anchored offset #)",
+            "a[#:#] offset #",
+            "a offset # == b",
+        ] {
+            asked += 1;
+            read += usize::from(assert_printed_if_read(&around.replace('#', &duration)));
+        }
+    });
+    assert!(read > asked / 4, "read={read} asked={asked}");
+}
+
 /// Names that are words of the language can be written in quotes only, most of them.
 #[test]
 fn names_that_are_words_are_printed_faithfully() {

@@ -1,11 +1,11 @@
 //! The lexer: text to tokens, one at a time as they are asked for, in one pass and linear time. It knows whether it
-//! is inside braces (label matchers) or brackets (ranges), and nothing else of the grammar. What it refuses, where and in
+//! is inside braces (label matchers) or brackets (ranges), and little else of the grammar. What it refuses, where and in
 //! which words, is what Prometheus' lexer does (promql/parser/lex.go).
 
 use pando_model::number::go_quote;
 
 use super::position::PosRange;
-use super::strings::escape_bytes;
+use super::strings::escape;
 use super::token::{Token, TokenKind};
 
 /// Reads the tokens of a text.
@@ -311,8 +311,8 @@ impl Lexer<'_> {
         while let Some(c) = rest[at..].chars().next() {
             at += c.len_utf8();
             match c {
-                '\\' => match escape_bytes(&rest[at..], quote) {
-                    Ok(bytes) => at += bytes,
+                '\\' => match escape(&rest[at..], quote) {
+                    Ok(escape) => at += escape.bytes,
                     Err(why) => return self.error(self.at, why),
                 },
                 char::REPLACEMENT_CHARACTER => return self.error(self.at, "invalid UTF-8 rune"),

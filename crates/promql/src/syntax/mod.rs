@@ -6,7 +6,7 @@ mod check;
 pub(crate) mod durations;
 mod error;
 pub mod functions;
-mod lexer;
+pub(crate) mod lexer;
 mod parser;
 pub mod position;
 mod printed;
@@ -16,7 +16,7 @@ mod problems_tests;
 mod strings;
 #[cfg(test)]
 mod tests;
-mod token;
+pub(crate) mod token;
 
 pub use ast::{Expr, ExprKind, ValueType};
 pub use error::{PROBLEMS_MAX, ParseError};

@@ -218,17 +218,16 @@ impl fmt::Display for Matching {
 
 fn write_vector(out: &mut dyn Output<'_>, selector: &VectorSelector) -> fmt::Result {
     write_selector(out, selector)?;
-    write_at(out, selector.at)?;
-    write_extended(out, selector)?;
-    write_offset(out, selector.offset.as_ref())
+    let others = format!("{}{}", at_text(selector.at), extended_text(selector));
+    write_when(out, &others, selector.offset.as_ref())
 }
 
 fn write_matrix(out: &mut dyn Output<'_>, matrix: &MatrixSelector) -> fmt::Result {
     let MatrixSelector { selector, range, .. } = matrix;
     write_selector(out, selector)?;
     write!(out, "[{range}]")?;
-    write_extended(out, selector)?;
-    write_modifiers(out, selector.at, selector.offset.as_ref())
+    let others = format!("{}{}", extended_text(selector), at_text(selector.at));
+    write_when(out, &others, selector.offset.as_ref())
 }
 
 /// What stands behind the expression of a subquery.
@@ -238,7 +237,7 @@ fn write_window(out: &mut dyn Output<'_>, subquery: &Subquery) -> fmt::Result {
         write!(out, "{step}")?;
     }
     out.write_char(']')?;
-    write_modifiers(out, subquery.at, subquery.offset.as_ref())
+    write_when(out, &at_text(subquery.at), subquery.offset.as_ref())
 }
 
 /// Name and matchers, these in the order of their texts.
@@ -257,39 +256,44 @@ fn write_selector(out: &mut dyn Output<'_>, selector: &VectorSelector) -> fmt::R
     }
 }
 
-fn write_extended(out: &mut dyn Output<'_>, selector: &VectorSelector) -> fmt::Result {
-    out.write_str(match (selector.anchored, selector.smoothed) {
+fn extended_text(selector: &VectorSelector) -> &'static str {
+    match (selector.anchored, selector.smoothed) {
         (true, _) => " anchored",
         (_, true) => " smoothed",
         _ => "",
-    })
-}
-
-fn write_modifiers(
-    out: &mut dyn Output<'_>,
-    at: Option<AtModifier>,
-    offset: Option<&Duration>,
-) -> fmt::Result {
-    write_at(out, at)?;
-    write_offset(out, offset)
-}
-
-fn write_at(out: &mut dyn Output<'_>, at: Option<AtModifier>) -> fmt::Result {
-    match at {
-        Some(AtModifier::Time(ms)) => {
-            let (sign, ms) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
-            write!(out, " @ {sign}{}.{:03}", ms / 1000, ms % 1000)
-        }
-        Some(AtModifier::Start) => out.write_str(" @ start()"),
-        Some(AtModifier::End) => out.write_str(" @ end()"),
-        None => Ok(()),
     }
 }
 
-fn write_offset(out: &mut dyn Output<'_>, offset: Option<&Duration>) -> fmt::Result {
+fn at_text(at: Option<AtModifier>) -> String {
+    match at {
+        Some(AtModifier::Time(ms)) => {
+            let (sign, ms) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
+            format!(" @ {sign}{}.{:03}", ms / 1000, ms % 1000)
+        }
+        Some(AtModifier::Start) => " @ start()".to_string(),
+        Some(AtModifier::End) => " @ end()".to_string(),
+        None => String::new(),
+    }
+}
+
+/// An offset and the `others` that may stand behind a selector. The offset is last, unless it would go on with an operator
+/// that follows; Prometheus has it last there, too.
+fn write_when(out: &mut dyn Output<'_>, others: &str, offset: Option<&Duration>) -> fmt::Result {
     match offset {
-        Some(offset) => write!(out, " offset {offset}"),
-        None => Ok(()),
+        Some(offset) if goes_on(offset) && !others.is_empty() => {
+            write!(out, " offset {offset}{others}")
+        }
+        Some(offset) => write!(out, "{others} offset {offset}"),
+        None => out.write_str(others),
+    }
+}
+
+/// Whether an offset that is printed takes operators behind it: it begins with a parenthesis, or two signs.
+fn goes_on(offset: &Duration) -> bool {
+    match &offset.kind {
+        DurationKind::Paren(_) | DurationKind::Binary(..) => true,
+        DurationKind::Unary(_, inner) => matches!(inner.kind, DurationKind::Unary(..)),
+        _ => false,
     }
 }
 

@@ -166,6 +166,14 @@ fn printing_is_that_of_prometheus() {
         ("foo[(5m)] offset +5", "foo[5m] offset 5s"),
         ("foo[--5m:+(1m + 1m)] offset 0", "foo[5m:(1m + 1m)]"),
         ("foo offset - -5m", "foo offset 5m"),
+        ("rate(foo anchored[5m])", "rate(foo[5m] anchored)"),
+        ("foo smoothed[5m]", "foo[5m] smoothed"),
+        ("`a\rb`", r#""a\rb""#),
+        ("\"a\u{200b}\u{a0}\u{e000}\u{1d173}é\"", r#""a\u200b\u00a0\ue000\U0001d173é""#),
+        // These are in no parentheses in Prometheus, or the offset is last, and are not read as they were.
+        ("foo offset - +5m * 2", "foo offset (-5m * 2)"),
+        ("foo offset + - 0 ^ 2", "foo offset (-0 ^ 2)"),
+        ("foo offset (step()) @ 5 * b", "foo offset (step()) @ 5.000 * b"),
         ("foo @ start() [5m]", "foo[5m] @ start()"),
         ("foo offset (1m + 1m) [5m]", "foo[5m] offset (1m + 1m)"),
         // In Prometheus `offset 5m * 2`, which is not read as it was.

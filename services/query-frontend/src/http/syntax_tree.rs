@@ -10,7 +10,7 @@ use pando_model::Matcher;
 use pando_model::number::push_plain_float;
 use pando_promql::syntax::ast::{
     Aggregate, AtModifier, Binary, Call, Cardinality, Duration, DurationKind, Expr, ExprKind,
-    MatrixSelector, Subquery, VectorSelector,
+    MatrixSelector, Subquery, UnaryOp, VectorSelector,
 };
 use pando_promql::{ValueType, syntax::functions::Function};
 use pando_rpc::http::ApiError;
@@ -215,6 +215,8 @@ fn duration_expr(json: &mut JsonWriter, duration: &Duration, wrapped: bool) {
     use DurationKind as D;
     let (op, lhs, rhs): (_, Option<&Duration>, Option<&Duration>) = match &duration.kind {
         D::Paren(inner) => return duration_expr(json, inner, true),
+        // A plus says nothing.
+        D::Unary(UnaryOp::Plus, inner) => return duration_expr(json, inner, wrapped),
         D::Number(number) => {
             return json.object(|json| {
                 flag(json, "duration", number.duration);

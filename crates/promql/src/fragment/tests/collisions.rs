@@ -69,9 +69,11 @@ fn equal_label_sets_are_found_across_steps() {
         let whole = merged(&plan, &[alone.to_vec()]).expect("one series");
         let apart = in_parts(&plan, 8, &alone, |_| ()).expect("one series");
         assert_same(&whole, &apart, &context);
-        // An executor that does not say which series it was: what it cannot tell is no error.
-        let earlier =
-            |batch: &mut PartialBatch| batch.label_hashes.iter_mut().for_each(|h| h.series = 0);
+        // An executor of an earlier version: what it cannot tell is no error.
+        let earlier = |batch: &mut PartialBatch| match plan.aggregations.is_empty() {
+            true => batch.label_hashes.clear(),
+            false => batch.label_hashes.iter_mut().for_each(|hash| hash.series = 0),
+        };
         in_parts(&plan, 8, &[a.clone(), b.clone()], earlier).expect("as it was answered before");
     }
 }
@@ -101,4 +103,64 @@ fn instants_of_equal_label_sets_are_joined() {
         refused(absorbed(&plan, &[vec![a.clone()], vec![meets.clone()]]), &context);
         refused(in_parts(&plan, 3, &[a.clone(), meets.clone()], |_| ()), &context);
     }
+}
+
+/// Hashes travel as two fields, of which earlier versions know the first.
+#[test]
+fn hashes_over_the_wire_are_pinned() {
+    let hash = |n| LabelHash { nameless: n, series: n << 32 };
+    let batch = PartialBatch { label_hashes: vec![hash(1), hash(2)], ..PartialBatch::default() };
+    let bytes = batch.encode();
+    assert_eq!(xxhash_rust::xxh3::xxh3_64(&bytes), 7_283_068_140_821_173_398);
+    let decoded = |bytes: &[u8]| PartialBatch::decode(bytes).map(|batch| batch.label_hashes);
+    assert_eq!(decoded(&bytes), Ok(batch.label_hashes.clone()));
+    // The second field is the last one: its tag, its length, and two words.
+    let (first, second) = bytes.split_at(bytes.len() - 18);
+    assert_eq!(second[..2], [9 << 3 | 2, 16]);
+    let unsaid = |n| LabelHash { nameless: n, series: 0 };
+    assert_eq!(decoded(first), Ok(vec![unsaid(1), unsaid(2)]));
+    let half = [first, &[9 << 3 | 2, 8], &second[2..10]].concat();
+    let error = decoded(&half).expect_err("one of two").to_string();
+    assert!(error.ends_with("label_hashes=2 series_hashes=1"), "{error}");
+}
+
+/// What is held does not depend on how many pieces the series are worked at in, and is given back where nobody compares.
+#[test]
+fn pieces_hold_their_hashes_once() {
+    let all: Vec<SeriesSamples> =
+        (0..64).map(|n| series("a_total", n, &samples(0, 100_000))).collect();
+    let plan = FragmentPlan { matchers: Vec::new(), ..nameless(reads()[2].clone(), None) };
+    let run = |pieces: usize, bytes_max: u64| {
+        let budget = Budget { bytes_max, ..Budget::default() };
+        let begin = || FragmentExecution::new(plan.clone(), budget, CancelFlag::new());
+        let mut whole = begin();
+        for piece in all.chunks(all.len() / pieces) {
+            let mut execution = begin();
+            for one in piece {
+                execution.push_batch(vec![one.clone()])?;
+            }
+            whole.absorb(execution)?;
+        }
+        whole.finish()
+    };
+    let least = |pieces: usize| {
+        let (mut refused, mut enough) = (0, 1 << 20);
+        while enough - refused > 1 {
+            let middle = (refused + enough) / 2;
+            match run(pieces, middle) {
+                Ok(_) => enough = middle,
+                Err(_) => refused = middle,
+            }
+        }
+        enough
+    };
+    // But for the series at hand; 64 hashes are 2,560 bytes.
+    assert!(least(1).abs_diff(least(8)) < 500, "{} {}", least(1), least(8));
+    let mut merge = PartialMerge::new(plan.clone(), Budget::default(), CancelFlag::new());
+    for batch in run(1, u64::MAX).expect("no budget") {
+        merge.push(batch).expect("no budget");
+    }
+    let result = merge.finish().expect("64 series");
+    let (_, bytes) = result.size();
+    assert_eq!(bytes - result.of_all_steps().size().1, 64 * 40);
 }

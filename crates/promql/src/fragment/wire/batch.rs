@@ -34,7 +34,7 @@ impl PartialBatch {
             axes: axes.iter().map(|a| le_words(a.iter().map(|t| t.to_le_bytes()))).collect(),
             groups,
             raw,
-            label_hashes: le_words(self.label_hashes.iter().map(|h| h.left.to_le_bytes())),
+            label_hashes: le_words(self.label_hashes.iter().map(|h| h.nameless.to_le_bytes())),
             series_hashes: le_words(self.label_hashes.iter().map(|h| h.series.to_le_bytes())),
             notes: self.notes.iter().map(notes::encode).collect(),
             step_samples: self.step_samples.clone(),
@@ -106,20 +106,20 @@ impl PartialBatch {
     }
 }
 
-fn decode_hashes(left: &[u8], series: &[u8]) -> Result<Vec<LabelHash>, QueryError> {
-    let (left, mut series) = (words(left)?, words(series)?);
+fn decode_hashes(nameless: &[u8], series: &[u8]) -> Result<Vec<LabelHash>, QueryError> {
+    let (nameless, mut series) = (words(nameless)?, words(series)?);
     if series.is_empty() {
-        series = vec![[0; 8]; left.len()];
+        series = vec![[0; 8]; nameless.len()];
     }
-    if series.len() != left.len() {
-        let why = format!("label_hashes={} series_hashes={}", left.len(), series.len());
+    if series.len() != nameless.len() {
+        let why = format!("label_hashes={} series_hashes={}", nameless.len(), series.len());
         return Err(corrupt(why));
     }
-    let hash = |(left, series)| LabelHash {
-        left: u64::from_le_bytes(left),
+    let hash = |(nameless, series)| LabelHash {
+        nameless: u64::from_le_bytes(nameless),
         series: u64::from_le_bytes(series),
     };
-    Ok(left.into_iter().zip(series).map(hash).collect())
+    Ok(nameless.into_iter().zip(series).map(hash).collect())
 }
 
 /// Texts of a batch, each once.

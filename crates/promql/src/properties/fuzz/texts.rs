@@ -1,5 +1,7 @@
 //! Damaged texts through lexer, parser, printer and planner.
 
+use crate::syntax::lexer::Lexer;
+use crate::syntax::token::TokenKind;
 use crate::syntax::{SyntaxFeatures, parse};
 use crate::{Query, QueryParams, parse_matchers};
 
@@ -11,7 +13,7 @@ use crate::testing::{Chance, FEATURES, SYNTAX, all_cases, each_seed};
 const CASES: u64 = 6_000;
 
 /// What damage puts in: words and signs of the language, at the edges of what is allowed.
-const WORDS: [&str; 36] = [
+const WORDS: [&str; 40] = [
     "(",
     ")",
     "{",
@@ -48,6 +50,10 @@ const WORDS: [&str; 36] = [
     "fill(",
     "99999999999999999999",
     "\n",
+    "\r",
+    "- +",
+    " offset (5m)",
+    " smoothed",
 ];
 
 fn damaged_text(chance: &mut Chance, corpus: &[String]) -> String {
@@ -55,6 +61,29 @@ fn damaged_text(chance: &mut Chance, corpus: &[String]) -> String {
     let (good, other) = (&corpus[chance.below(corpus.len())], &corpus[chance.below(corpus.len())]);
     let bytes = damaged(chance, good.as_bytes(), other.as_bytes(), &words);
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Tokens come one behind the other, each at a boundary of characters, and end: no text makes more of them than it has bytes.
+#[test]
+fn damaged_texts_are_cut_into_tokens() {
+    let corpus = corpus::expressions();
+    each_seed(CASES, |seed| {
+        let text = damaged_text(&mut Chance::new(seed, "tokens"), &corpus);
+        let (mut lexer, mut end) = (Lexer::new(&text), 0);
+        loop {
+            let token = lexer.token();
+            assert!(lexer.tokens() <= text.len() + 1, "{text:?}");
+            let (from, upto) = (token.pos.start as usize, token.pos.end as usize);
+            assert!(end <= from && from <= upto, "{text:?}: {token:?}");
+            assert!(text.get(from..upto).is_some(), "{text:?}: {token:?}");
+            assert_eq!(token.error.is_some(), token.kind == TokenKind::Error, "{text:?}");
+            if token.kind.is_last() {
+                break;
+            }
+            assert!(from < upto, "{text:?}: {token:?}");
+            end = upto;
+        }
+    });
 }
 
 #[test]

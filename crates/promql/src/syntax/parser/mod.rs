@@ -319,7 +319,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The string literal at hand as it was unquoted, or something that is not empty.
-    fn unquoted<T: From<&'static str>>(&mut self, read: Result<T, &'static str>) -> T {
+    fn unquoted<T: From<&'static str>>(&mut self, read: Result<T, String>) -> T {
         let pos = self.pos();
         read.unwrap_or_else(|why| {
             let literal = go_quote(self.text_of(pos));

@@ -53,12 +53,10 @@ impl Parser<'_> {
             }
         };
         // One that is an expression may stand there, as in Prometheus.
-        if selector.offset.as_ref().is_some_and(is_literal) {
+        if selector.offset.as_ref().is_some_and(Duration::is_number) {
             self.fault(brackets, "no offset modifiers allowed before range");
         } else if matches!(selector.at, Some(AtModifier::Time(_))) {
             self.fault(brackets, "no @ modifiers allowed before range");
-        } else if selector.anchored || selector.smoothed {
-            self.fault(brackets, "no anchored or smoothed modifiers allowed before range");
         }
         let matrix = MatrixSelector { selector: *selector, selector_pos: expr.pos, range };
         Ok(Expr::new(ExprKind::Matrix(Box::new(matrix)), pos))
@@ -205,7 +203,8 @@ impl Parser<'_> {
                 return Ok(self.misplaced(expr, pos, fault, &message));
             }
         };
-        if if anchored { selector.smoothed } else { selector.anchored } {
+        let other = if anchored { selector.smoothed } else { selector.anchored };
+        if other {
             self.fault(expr.pos, "anchored and smoothed modifiers cannot be used together");
         }
         selector.anchored |= anchored;
@@ -213,10 +212,6 @@ impl Parser<'_> {
         expr.pos = expr.pos.to(end);
         Ok(expr)
     }
-}
-
-fn is_literal(duration: &Duration) -> bool {
-    matches!(duration.kind, DurationKind::Number(_))
 }
 
 /// Whether `duration` is a number of no nanoseconds.
