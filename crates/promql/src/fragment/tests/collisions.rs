@@ -133,15 +133,18 @@ fn pieces_hold_their_hashes_once() {
     let run = |pieces: usize, bytes_max: u64| {
         let budget = Budget { bytes_max, ..Budget::default() };
         let begin = || FragmentExecution::new(plan.clone(), budget, CancelFlag::new());
-        let mut whole = begin();
+        let mut whole: Option<FragmentExecution> = None;
         for piece in all.chunks(all.len() / pieces) {
             let mut execution = begin();
             for one in piece {
                 execution.push_batch(vec![one.clone()])?;
             }
-            whole.absorb(execution)?;
+            match &mut whole {
+                Some(whole) => whole.absorb(execution)?,
+                None => whole = Some(execution),
+            }
         }
-        whole.finish()
+        whole.expect("a piece").finish()
     };
     let least = |pieces: usize| {
         let (mut refused, mut enough) = (0, 1 << 20);
