@@ -1,7 +1,7 @@
 //! Annotations: what a query says beside its answer. A [`Note`] is made where the data is and knows no
 //! position; the frontend adds it and makes the text.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use pando_model::number::{go_float, go_quote, go_two_digits};
 
@@ -252,12 +252,12 @@ impl Lifted {
     }
 }
 
-/// The annotations of a query so far, each text once.
+/// The annotations of a query so far. Each is there once, with the place where it was made last, as in Prometheus.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Annotations {
-    notes: BTreeSet<(PosRange, Note)>,
+    notes: BTreeMap<Note, PosRange>,
     /// What notes of forced monotonicity say beside their text.
-    lifted: BTreeMap<(PosRange, Note), Lifted>,
+    lifted: BTreeMap<Note, Lifted>,
     /// Whether there were, or may have been, more than are kept.
     pub(crate) is_cut: bool,
 }
@@ -265,9 +265,9 @@ pub(crate) struct Annotations {
 impl Annotations {
     /// Adds `note` about what stands at `pos`.
     pub(crate) fn add(&mut self, pos: PosRange, note: Note) {
-        if self.notes.len() < NOTES_MAX {
-            self.notes.insert((pos, note));
-        } else if !self.notes.contains(&(pos, note)) {
+        if self.notes.len() < NOTES_MAX || self.notes.contains_key(&note) {
+            self.notes.insert(note, pos);
+        } else {
             self.is_cut = true;
         }
     }
@@ -275,23 +275,23 @@ impl Annotations {
     /// [`Annotations::add`] of a note that says how buckets were lifted.
     pub(crate) fn add_lifted(&mut self, pos: PosRange, note: Note, lifted: Lifted) {
         self.add(pos, note.clone());
-        if self.notes.contains(&(pos, note.clone())) {
-            let all = self.lifted.entry((pos, note));
+        if self.notes.contains_key(&note) {
+            let all = self.lifted.entry(note);
             all.and_modify(|all| *all = all.and(lifted)).or_insert(lifted);
         }
     }
 
-    /// Warnings and infos as texts that end with their place in `query`.
+    /// Warnings and infos in the order of their places, as texts that end with their place in `query`.
     pub(crate) fn texts(&self, query: &str) -> (Vec<String>, Vec<String>) {
         let (mut warnings, mut infos) = (Vec::new(), Vec::new());
-        for (pos, note) in &self.notes {
-            let lifted = self.lifted.get(&(*pos, note.clone())).map(Lifted::text);
+        let mut notes: Vec<(&PosRange, &Note)> =
+            self.notes.iter().map(|(note, pos)| (pos, note)).collect();
+        notes.sort_unstable();
+        for (pos, note) in notes {
+            let lifted = self.lifted.get(note).map(Lifted::text);
             let (text, place) = (note.text(), LineColumn::of(query, pos.start));
-            let text = format!("{text}{} ({place})", lifted.unwrap_or_default());
             let out = if note.is_warning() { &mut warnings } else { &mut infos };
-            if !out.contains(&text) {
-                out.push(text);
-            }
+            out.push(format!("{text}{} ({place})", lifted.unwrap_or_default()));
         }
         if self.is_cut {
             // Of many the API shows the first ones.
@@ -318,5 +318,29 @@ mod tests {
             infos.first().map(String::as_str),
             Some("annotations are left out: notes_max=1000")
         );
+    }
+
+    #[test]
+    fn what_is_said_twice_is_said_of_the_last_place() {
+        let mut annotations = Annotations::default();
+        let at = |start: usize| PosRange::new(start, start + 1);
+        let note = |name: &str| Note::PossibleNonCounter(name.to_string());
+        for (start, name) in [(0, "a"), (2, "b"), (4, "a")] {
+            annotations.add(at(start), note(name));
+        }
+        let lifted = |count| Lifted {
+            lowest: 1.0,
+            highest: 2.0,
+            difference: 0.5,
+            count,
+            first_ms: 0,
+            last_ms: 0,
+        };
+        annotations.add_lifted(at(0), Note::ForcedMonotonicity("m".into()), lifted(1));
+        annotations.add_lifted(at(6), Note::ForcedMonotonicity("m".into()), lifted(2));
+        let (_, infos) = annotations.texts("a+b+a+m");
+        let ends: Vec<&str> = infos.iter().map(|i| &i[i.len() - 5..]).collect();
+        assert_eq!(ends, ["(1:3)", "(1:5)", "(1:7)"], "{infos:?}");
+        assert!(infos[2].contains("over 3 samples"), "{infos:?}");
     }
 }

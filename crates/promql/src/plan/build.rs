@@ -183,7 +183,7 @@ impl Builder<'_> {
             }
             _ => {}
         }
-        check_label_names(call)?;
+        check_texts(call)?;
         let args = call.args.iter().map(|a| self.node(a, steps)).collect::<Result<Vec<_>, _>>()?;
         let arg_pos = call.args.iter().map(|a| a.pos).collect();
         Ok(Node::Call(Box::new(CallNode { function: call.function, args, pos, arg_pos })))
@@ -320,19 +320,27 @@ impl Node {
     }
 }
 
-/// Refuses names of labels that are no UTF-8.
-fn check_label_names(call: &Call) -> Result<(), QueryError> {
+/// Refuses arguments that are no UTF-8: Prometheus refuses names of labels that are not, and takes any bytes as values,
+/// which no label has here.
+fn check_texts(call: &Call) -> Result<(), QueryError> {
     let name = call.function.name;
     for (i, arg) in call.args.iter().enumerate() {
         let ExprKind::Bytes(bytes) = &arg.unwrapped().kind else { continue };
-        let what = match (name, i) {
-            ("label_replace" | "label_join", 1) => "destination",
-            ("label_join", 3..) => "source",
-            _ => continue,
-        };
         let label = String::from_utf8_lossy(bytes);
-        let message = format!("invalid {what} label name in {name}(): {label}");
-        return Err(QueryError::execution(message));
+        return Err(match (name, i) {
+            ("label_replace" | "label_join", 1) => QueryError::execution(format!(
+                "invalid destination label name in {name}(): {label}"
+            )),
+            ("label_join", 3..) => {
+                QueryError::execution(format!("invalid source label name in {name}(): {label}"))
+            }
+            _ => {
+                let text = quote(bytes);
+                QueryError::invalid(format!(
+                    "string is not valid UTF-8 in call to {name:?}: {text}"
+                ))
+            }
+        });
     }
     Ok(())
 }

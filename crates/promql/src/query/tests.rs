@@ -94,7 +94,8 @@ fn annotations_carry_the_place_in_the_text() {
     )
     .expect("an answer");
     let text = "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"gauge\"";
-    assert_eq!(output.infos, [format!("{text} (2:8)"), format!("{text} (2:33)")]);
+    // Said twice, of the last place, as in Prometheus.
+    assert_eq!(output.infos, [format!("{text} (2:33)")]);
     assert_eq!(output.warnings, Vec::<String>::new());
     let output = ask("histogram_quantile(2, c_bucket)", QueryParams::instant(0), &source)
         .expect("an answer");

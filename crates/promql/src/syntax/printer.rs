@@ -200,7 +200,7 @@ impl fmt::Display for Matching {
             write!(f, " {word} {}", LabelList(&self.include))?;
         }
         match (self.fill_left, self.fill_right) {
-            (Some(l), Some(r)) if l.to_bits() == r.to_bits() => {
+            (Some(l), Some(r)) if l.to_bits() == r.to_bits() && !l.is_nan() => {
                 write!(f, " fill ({})", go_float(l))
             }
             (left, right) => {

@@ -27,10 +27,10 @@ struct Difference {
     holds: fn(&Seen<'_>) -> bool,
 }
 
-/// No release orders or hashes alike.
+/// No release orders alike.
 const NEVER: (u32, u32) = (u32::MAX, 0);
 
-const DIFFERENCES: [Difference; 22] = [
+const DIFFERENCES: [Difference; 21] = [
     // Earlier releases sort in vain without a word.
     Difference {
         name: "sorting warns where it is without effect",
@@ -69,21 +69,6 @@ const DIFFERENCES: [Difference; 22] = [
             !seen.params.instant
                 && param.is_some_and(|param| !fixed(param))
                 && (!seen.ours.kind.is_empty() || seen.begins_alike())
-        },
-    },
-    // Which series a ratio keeps is a matter of their labels' hash, and that one of the tags with which Prometheus was
-    // built (slicelabels, stringlabels, dedupelabels): Debian's has others than Prometheus' own releases.
-    Difference {
-        name: "limit_ratio keeps series by their hash",
-        mended: NEVER,
-        holds: |seen| {
-            let counts = |answer: &Answer| {
-                answer.kind.is_empty() || answer.error.ends_with("with the same labelset")
-            };
-            aggregation(seen, &["limit_ratio"]).is_some()
-                && counts(seen.ours)
-                && counts(seen.theirs)
-                && points(&seen.ours.data) != points(&seen.theirs.data)
         },
     },
     // 3.14 brings custom buckets with different bounds to the bounds that they share.

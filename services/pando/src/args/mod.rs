@@ -137,7 +137,7 @@ pub(crate) enum QueryCommand {
     Instant {
         /// Such as http://localhost:9090.
         url: String,
-        /// The expression.
+        /// The expression; one that begins with a sign stands behind `--`.
         expression: String,
         /// Unix seconds or RFC 3339; now where absent.
         #[arg(long)]
@@ -151,7 +151,7 @@ pub(crate) enum QueryCommand {
     Range {
         /// Such as http://localhost:9090.
         url: String,
-        /// The expression.
+        /// The expression; one that begins with a sign stands behind `--`.
         expression: String,
         /// Unix seconds or RFC 3339; five minutes before the end where absent.
         #[arg(long)]

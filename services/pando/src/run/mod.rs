@@ -19,6 +19,7 @@ pub(crate) use plan::Plan;
 
 /// Runs the roles of `plan` until the process is told to end.
 pub(crate) async fn run(plan: Plan) -> Result<()> {
+    settings::check(&plan)?;
     let mut signals = shutdown::Signals::install()?;
     let base = base::Base::open(&plan).await?;
     let started = tokio::select! {

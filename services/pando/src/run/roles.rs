@@ -33,7 +33,7 @@ use crate::run::plan::Plan;
 use crate::run::ready::{self, Condition};
 use crate::run::serve::{self, Reloading};
 use crate::run::settings;
-use crate::run::timeouts::{self, duration};
+use crate::run::timeouts;
 
 /// How long a request of a remote writer may wait for its shards: less than the 30 s that Prometheus waits.
 const RECEIVER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -372,20 +372,10 @@ impl Roles<'_> {
 
     fn frontend(&self, args: &QueryArgs, reloading: &Reloading) -> Result<axum::Router> {
         let base = self.base;
-        let lookback = duration("--query.lookback-delta", &args.lookback_delta)?;
         let config = FrontendConfig {
-            concurrency_max: args.max_concurrency,
-            timeout: duration("--query.timeout", &args.timeout)?,
-            samples_max: args.max_samples,
-            split_interval: duration("--query.split-interval", &args.split_interval)?,
-            lookback_ms: lookback.as_millis() as i64,
             features: features(&args.features),
-            ..FrontendConfig::default()
+            ..settings::frontend_config(args)?
         };
-        let faults = config.validate();
-        if !faults.is_empty() {
-            bail!("query frontend: {}", faults.join("; "));
-        }
         let frontend = Frontend::new(
             config,
             Arc::new(self.follower.clone()),

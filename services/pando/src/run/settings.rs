@@ -1,4 +1,4 @@
-//! The settings of controller and ingester: flags, and what is left to each process to find out.
+//! The settings of roles: flags, and what is left to each process to find out.
 
 use std::time::Duration;
 
@@ -8,8 +8,9 @@ use pando_config::parse_size;
 use pando_controller::ControllerConfig;
 use pando_ingester::IngesterConfig;
 use pando_model::NodeId;
+use pando_query_frontend::FrontendConfig;
 
-use crate::args::{ControllerArgs, IngesterArgs};
+use crate::args::{ControllerArgs, IngesterArgs, QueryArgs};
 use crate::memory;
 use crate::run::plan::Plan;
 use crate::run::timeouts::{self, duration};
@@ -21,6 +22,44 @@ const MEMBER_LEASE: Duration = Duration::from_secs(9);
 /// An object that no catalog names for this long is an orphan. No upload is under way for so long, and what
 /// waits for its commit while no controller answers is built and uploaded again where it is refused.
 const ORPHAN_AGE_MS: i64 = 3 * 86_400_000;
+/// Reads the flags of all roles of `plan`, so that what is wrong with one is said before anything is made.
+///
+/// # Errors
+/// A value cannot be read, or some do not fit together.
+pub(super) fn check(plan: &Plan) -> Result<()> {
+    if let Some(args) = &plan.controller {
+        controller_config(plan, args)?;
+    }
+    if let Some(args) = &plan.ingester {
+        ingester_config(plan, args, NodeId(0))?;
+    }
+    if let Some(args) = &plan.query {
+        frontend_config(args)?;
+    }
+    Ok(())
+}
+
+/// How the query frontend behaves, by its flags; features apart.
+///
+/// # Errors
+/// A value cannot be read, or some do not fit together.
+pub(super) fn frontend_config(args: &QueryArgs) -> Result<FrontendConfig> {
+    let lookback = duration("--query.lookback-delta", &args.lookback_delta)?;
+    let config = FrontendConfig {
+        concurrency_max: args.max_concurrency,
+        timeout: duration("--query.timeout", &args.timeout)?,
+        samples_max: args.max_samples,
+        split_interval: duration("--query.split-interval", &args.split_interval)?,
+        lookback_ms: lookback.as_millis() as i64,
+        ..FrontendConfig::default()
+    };
+    let faults = config.validate();
+    if !faults.is_empty() {
+        bail!("query frontend: {}", faults.join("; "));
+    }
+    Ok(config)
+}
+
 /// How the controller behaves, by its flags.
 ///
 /// # Errors
@@ -125,6 +164,21 @@ mod tests {
     fn controller(flags: &[&str]) -> Result<ControllerConfig> {
         let plan = plan(&[&["all"], flags].concat());
         controller_config(&plan, &plan.controller.clone().expect("a controller"))
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_flag_of_any_role_is_said_at_once() {
+        for (flag, why) in [
+            ("--query.split-interval=1x", "--query.split-interval=1x"),
+            ("--query.lookback-delta=x", "--query.lookback-delta=x"),
+            ("--query.max-concurrency=0", "query frontend: "),
+            ("--ingester.cut-interval=x", "--ingester.cut-interval=x"),
+            ("--compactor.delete-delay=x", "--compactor.delete-delay=x"),
+        ] {
+            let error = check(&plan(&["all", flag])).expect_err(flag).to_string();
+            assert!(error.starts_with(why), "{flag}: {error}");
+        }
+        check(&plan(&["all"])).expect("no flag is needed");
     }
 
     #[test]

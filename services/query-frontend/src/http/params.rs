@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use http::header;
+use http::{StatusCode, header};
 use pando_model::ErrorKind;
 use pando_rpc::http::ApiError;
 use url::form_urlencoded;
@@ -59,8 +59,13 @@ impl FromRequest<Arc<Frontend>> for Params {
             ApiError::new(ErrorKind::Timeout, why)
         })?;
         let body = body.map_err(|error| {
-            let why = format!("error parsing form values: {}", error.body_text());
-            ApiError::new(ErrorKind::Invalid, why)
+            let why = match error.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => {
+                    format!("form is too large: form_bytes_max={}", state.config().form_bytes_max)
+                }
+                _ => error.body_text(),
+            };
+            ApiError::new(ErrorKind::Invalid, format!("error parsing form values: {why}"))
         })?;
         Ok(Params::new(&body, url.as_bytes()))
     }

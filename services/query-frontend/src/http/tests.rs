@@ -59,6 +59,19 @@ async fn a_form_that_does_not_end_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_form_that_is_too_large_is_told_the_limit() {
+    let tasks = Tasks::new();
+    let frontend = served(&tasks).await;
+    let request = Request::post("/api/v1/query")
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .body(Body::from(vec![b'a'; (10 << 20) + 1]))
+        .expect("a request");
+    let (code, text) = text_of(send(&frontend, request).await).await;
+    assert_eq!(code, 400, "{text}");
+    assert!(text.contains("form is too large: form_bytes_max=10485760"), "{text}");
+}
+
+#[tokio::test]
 async fn queries_are_answered_byte_by_byte() {
     let tasks = Tasks::new();
     let frontend = served(&tasks).await;

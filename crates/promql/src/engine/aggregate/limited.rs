@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use pando_model::Labels;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh64::xxh64;
 
 use crate::budget::Ledger;
 use crate::engine::vector::{StepVector, same_labelset};
@@ -118,14 +118,26 @@ pub(super) fn in_part(labels: &Labels, ratio: f64) -> bool {
 
 /// Where the labels fall in 0..1.
 fn place_of(labels: &Labels) -> f64 {
-    let mut bytes = Vec::new();
+    hash_of(labels) as f64 / u64::MAX as f64
+}
+
+/// The hash that Prometheus has for labels (model/labels/labels_stringlabels.go, as it is built without tags): xxh64 of
+/// names and values, each behind its length in one byte, or in three behind 255.
+fn hash_of(labels: &Labels) -> u64 {
+    let mut bytes = Vec::with_capacity(labels.heap_bytes());
     for (name, value) in labels {
         for text in [name, value] {
+            match u8::try_from(text.len()) {
+                Ok(length) if length < 255 => bytes.push(length),
+                _ => {
+                    bytes.push(255);
+                    bytes.extend_from_slice(&(text.len() as u32).to_le_bytes()[..3]);
+                }
+            }
             bytes.extend_from_slice(text.as_bytes());
-            bytes.push(0xff);
         }
     }
-    xxh3_64(&bytes) as f64 / u64::MAX as f64
+    xxh64(&bytes, 0)
 }
 
 #[cfg(test)]
@@ -168,5 +180,16 @@ mod tests {
             ]
         );
         assert!(ledger.peak_samples < 300, "{}", ledger.peak_samples);
+    }
+
+    /// What Prometheus' `labels.Labels.Hash` gives.
+    #[test]
+    fn labels_have_the_hash_of_prometheus() {
+        let of = |pairs: &[(&str, &str)]| hash_of(&Labels::from_pairs(pairs.iter().copied()));
+        assert_eq!(of(&[]), 17_241_709_254_077_376_921);
+        assert_eq!(of(&[("__name__", "m"), ("job", "a")]), 1_073_183_165_103_555_820);
+        assert_eq!(of(&[("a", &"x".repeat(254))]), 15_390_423_940_348_798_586);
+        assert_eq!(of(&[("a", &"x".repeat(255))]), 7_843_869_350_762_009_678);
+        assert_eq!(of(&[("a", &"é".repeat(40_000))]), 13_734_618_583_298_749_735);
     }
 }

@@ -176,3 +176,23 @@ fn a_range_without_a_sample_is_no_series() {
     let QueryValue::Matrix(matrix) = answer.value else { panic!("a matrix") };
     assert_eq!(matrix.len(), 1);
 }
+
+/// No label is made of bytes that are no text, nor of what would stand for them.
+#[test]
+fn arguments_that_are_no_text_are_refused() {
+    let source = source(&[("m", "a", 1.0, 0.0)]);
+    let told = |text: &str| {
+        let error = ask(text, QueryParams::instant(0), &source).expect_err(text);
+        (error.kind(), error.to_string())
+    };
+    for text in [r#"label_replace(m, "a", "\xff", "", "")"#, r#"label_join(m, "a", "\xff", "l")"#] {
+        let (kind, message) = told(text);
+        assert_eq!(kind, ErrorKind::Invalid, "{text}");
+        assert!(message.ends_with(r#": "\xff""#), "{message}");
+    }
+    let (kind, message) = told(r#"label_replace(m, "\xff", "", "", "")"#);
+    assert_eq!(kind, ErrorKind::Execution);
+    assert!(message.starts_with("invalid destination label name in label_replace()"), "{message}");
+    let (_, message) = told(r#"{l=~"\xff"}"#);
+    assert!(message.ends_with("string is not valid UTF-8"), "{message}");
+}

@@ -46,6 +46,9 @@ impl Parser<'_> {
             let next = op.precedence() + u8::from(op != BinaryOp::Pow);
             let rhs = self.deeper(|p| p.duration(next, wanted))?;
             let by_zero = rhs.number().is_some_and(|number| number.value == 0.0);
+            if by_zero {
+                self.past_error()?;
+            }
             match op {
                 BinaryOp::Div if by_zero => self.fault(op_pos, "division by zero"),
                 BinaryOp::Mod if by_zero => self.fault(op_pos, "modulo by zero"),

@@ -324,7 +324,7 @@ impl<'a> Parser<'a> {
         read.unwrap_or_else(|why| {
             let literal = go_quote(self.text_of(pos));
             self.fault(pos, format!("error unquoting string {literal}: {why}"));
-            T::from("?")
+            T::from("x")
         })
     }
 }
