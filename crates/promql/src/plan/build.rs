@@ -21,7 +21,8 @@ const GRID_STEPS_MAX: usize = 10_000_000;
 /// Plans `expr`.
 pub(crate) fn build(expr: &Expr, params: &QueryParams) -> Result<Plan, QueryError> {
     let (fragments, uses) = Default::default();
-    let mut builder = Builder { params, statistics: false, summed: false, fragments, uses };
+    let ranged = params.end_ms > params.steps.start_ms();
+    let mut builder = Builder { params, statistics: false, ranged, summed: false, fragments, uses };
     let root = builder.root(expr)?;
     Ok(Plan { root, fragments: builder.fragments, uses: builder.uses })
 }
@@ -30,6 +31,8 @@ pub(super) struct Builder<'a> {
     pub(super) params: &'a QueryParams,
     /// Whether what is planned is asked for counts and sums of histograms only.
     pub(super) statistics: bool,
+    /// Whether what is planned is evaluated up to a time later than its first step.
+    ranged: bool,
     /// Whether histograms of several series are added on the way there.
     pub(super) summed: bool,
     pub(super) fragments: Vec<FragmentSpec>,
@@ -63,7 +66,7 @@ impl Builder<'_> {
     /// The node of `expr`, evaluated at `steps`; at the first of them alone where that is enough.
     pub(super) fn node(&mut self, expr: &Expr, steps: Steps) -> Result<Node, QueryError> {
         if steps.len() > 1 && is_step_invariant(expr) {
-            return self.node(expr, steps.first()).map(Node::once);
+            return self.ranging(false, |b| b.node(expr, steps.first())).map(Node::once);
         }
         let (around, summed) = (self.statistics, self.summed);
         let passes = around && passes_statistics(expr);
@@ -72,6 +75,14 @@ impl Builder<'_> {
         let node = self.node_within(expr, steps);
         (self.statistics, self.summed) = (around, summed);
         node.map(|node| node.at(expr.pos))
+    }
+
+    /// Plans what is evaluated up to a later time, or not.
+    fn ranging<T>(&mut self, ranged: bool, plan: impl FnOnce(&mut Self) -> T) -> T {
+        let around = std::mem::replace(&mut self.ranged, ranged);
+        let planned = plan(self);
+        self.ranged = around;
+        planned
     }
 
     fn node_within(&mut self, expr: &Expr, steps: Steps) -> Result<Node, QueryError> {
@@ -109,12 +120,16 @@ impl Builder<'_> {
         }
         // As much of its beginning as has one value for all steps has it in one node.
         let mut once = steps.len() > 1 && is_step_invariant(left);
-        let mut node = self.node(left, if once { steps.first() } else { steps })?;
+        let ranged = self.ranged;
+        let at = |once: bool| if once { (false, steps.first()) } else { (ranged, steps) };
+        let (ranged, first) = at(once);
+        let mut node = self.ranging(ranged, |b| b.node(left, first))?;
         while let Some((binary, pos)) = chain.pop() {
             if once && !is_step_invariant(&binary.rhs) {
                 (node, once) = (node.once(), false);
             }
-            let rhs = self.node(&binary.rhs, if once { steps.first() } else { steps })?;
+            let (ranged, steps) = at(once);
+            let rhs = self.ranging(ranged, |b| b.node(&binary.rhs, steps))?;
             node = operator(binary, node, rhs, pos);
         }
         Ok(if once { node.once() } else { node })
@@ -186,7 +201,13 @@ impl Builder<'_> {
         check_texts(call)?;
         let args = call.args.iter().map(|a| self.node(a, steps)).collect::<Result<Vec<_>, _>>()?;
         let arg_pos = call.args.iter().map(|a| a.pos).collect();
-        Ok(Node::Call(Box::new(CallNode { function: call.function, args, pos, arg_pos })))
+        Ok(Node::Call(Box::new(CallNode {
+            function: call.function,
+            args,
+            pos,
+            arg_pos,
+            ranged: self.ranged,
+        })))
     }
 
     fn range_call(
@@ -266,7 +287,8 @@ impl Builder<'_> {
         // Where no step of the grid lies in the range, the inner expression is still planned for its errors. It is
         // never evaluated, so nothing is read for it: what executors refuse then is no error of the query.
         let before = grid.is_none().then(|| (self.fragments.clone(), self.uses.clone()));
-        let inner = self.node(&subquery.expr, grid.unwrap_or(Steps::instant(first)))?;
+        let steps = grid.unwrap_or(Steps::instant(first));
+        let inner = self.ranging(last > first, |b| b.node(&subquery.expr, steps))?;
         if let Some(before) = before {
             (self.fragments, self.uses) = before;
         }

@@ -155,6 +155,9 @@ pub(crate) struct CallNode {
     pub(crate) pos: PosRange,
     /// The places of the arguments.
     pub(crate) arg_pos: Vec<PosRange>,
+    /// Whether it is evaluated up to a time later than its first step, at which it may have no other: sorting is in vain
+    /// there.
+    pub(crate) ranged: bool,
 }
 
 /// An aggregation.

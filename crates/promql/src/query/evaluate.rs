@@ -311,6 +311,7 @@ impl Evaluator<'_> {
         let args = call.args.iter().map(|a| self.node(a, steps)).collect::<Result<_, _>>()?;
         let mut context = Context {
             steps,
+            ranged: call.ranged,
             delayed_name_removal: self.params.features.delayed_name_removal,
             pos: call.pos,
             arg_pos: &call.arg_pos,

@@ -50,6 +50,8 @@ pub(crate) fn scalar_bytes(steps: usize) -> usize {
 /// A call with everything it may ask for.
 pub(crate) struct Context<'a> {
     pub(crate) steps: &'a Steps,
+    /// Whether the evaluation goes on to a time later than the first step: then there is no order.
+    pub(crate) ranged: bool,
     pub(crate) delayed_name_removal: bool,
     pub(crate) pos: PosRange,
     pub(crate) arg_pos: &'a [PosRange],

@@ -18,7 +18,7 @@ pub(super) fn by_value(
         s.histograms.clear();
         !s.is_empty()
     });
-    if context.steps.len() > 1 {
+    if context.ranged {
         warn(context);
         return Ok(Value::Vector(vector));
     }
@@ -49,7 +49,7 @@ pub(super) fn by_label(
     while !args.is_empty() {
         labels.push(args.text()?);
     }
-    if context.steps.len() > 1 {
+    if context.ranged {
         warn(context);
         return Ok(Value::Vector(vector));
     }

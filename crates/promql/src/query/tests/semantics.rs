@@ -35,7 +35,7 @@ fn a_quantile_is_labelled_at_each_step() {
 }
 
 #[test]
-fn sort_drops_histograms_and_warns_where_there_are_several_steps() {
+fn sort_drops_histograms_and_warns_of_ranges() {
     let mut source = source(&[("m", "a", 1.0, 0.0)]);
     let native = Labels::from_pairs([("__name__", "m"), ("l", "h")]);
     for t in [540_000, 600_000] {
@@ -47,6 +47,11 @@ fn sort_drops_histograms_and_warns_where_there_are_several_steps() {
         ("sort_desc(m)", range(540_000), false),
         ("sort_by_label(m * 1, \"l\")", range(540_000), false),
         ("sort_by_label(m, \"l\")", range(600_000), true),
+        // One step, and an end that is later.
+        ("sort(m)", range(550_000), true),
+        ("sort(m @ 540)", range(600_000), false),
+        ("1 + sort(m @ 540) + sort(m)", range(550_000), true),
+        ("last_over_time(sort(m)[1m:1m] offset -1s)", QueryParams::instant(600_000), true),
         ("last_over_time(sort(m)[5m:1m])", QueryParams::instant(600_000), true),
         ("last_over_time(sort(m)[1m:1m])", QueryParams::instant(600_000), false),
     ] {
