@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pando_integration_tests::answers;
-use pando_promql::syntax::ast::{Aggregate, DurationKind, ExprKind};
+use pando_promql::syntax::ast::{Aggregate, ExprKind};
 use pando_promql::{Expr, QueryParams};
 use serde_json::Value;
 
