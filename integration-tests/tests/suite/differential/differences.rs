@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pando_integration_tests::answers;
-use pando_promql::syntax::ast::{Aggregate, ExprKind};
+use pando_promql::syntax::ast::{Aggregate, Duration, DurationKind, ExprKind};
 use pando_promql::{Expr, QueryParams};
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ struct Difference {
 /// No release orders alike.
 const NEVER: (u32, u32) = (u32::MAX, 0);
 
-const DIFFERENCES: [Difference; 20] = [
+const DIFFERENCES: [Difference; 21] = [
     // Earlier releases sort in vain without a word.
     Difference {
         name: "sorting warns where it is without effect",
@@ -321,6 +321,27 @@ const DIFFERENCES: [Difference; 20] = [
                 && nameless(ours) == nameless(theirs)
         },
     },
+    // Earlier releases take arithmetic behind the parentheses of an offset with a sign for a part of it; of one without a
+    // sign all of them do.
+    Difference {
+        name: "an offset with a sign ends with its parentheses",
+        mended: (3, 14),
+        holds: |seen| {
+            let computes = |e: &Expr| match &e.kind {
+                ExprKind::Binary(binary) => match &last_operand(&binary.lhs).kind {
+                    ExprKind::Vector(selector) => match &selector.offset {
+                        Some(Duration { kind: DurationKind::Unary(_, inner), .. }) => {
+                            matches!(inner.kind, DurationKind::Paren(_))
+                        }
+                        _ => false,
+                    },
+                    _ => false,
+                },
+                _ => false,
+            };
+            any(seen.tree, &computes)
+        },
+    },
     // What is left of large numbers where they cancel out is the last bit of a mathematical library.
     Difference {
         name: "what is left near zero",
@@ -385,6 +406,17 @@ impl Seen<'_> {
         let without =
             |answer: &Answer| Answer { warnings: Vec::new(), infos: Vec::new(), ..answer.clone() };
         super::compare::difference(&without(self.ours), &without(self.theirs), false).is_none()
+    }
+}
+
+/// What stands last in an expression without parentheses.
+fn last_operand(mut tree: &Expr) -> &Expr {
+    loop {
+        tree = match &tree.kind {
+            ExprKind::Unary(_, inner) => inner,
+            ExprKind::Binary(binary) => &binary.rhs,
+            _ => return tree,
+        };
     }
 }
 
