@@ -65,7 +65,7 @@ impl Builder<'_> {
 
     /// The node of `expr`, evaluated at `steps`; at the first of them alone where that is enough.
     pub(super) fn node(&mut self, expr: &Expr, steps: Steps) -> Result<Node, QueryError> {
-        if steps.len() > 1 && is_step_invariant(expr) {
+        if self.ranged && is_step_invariant(expr) {
             return self.ranging(false, |b| b.node(expr, steps.first())).map(Node::once);
         }
         let (around, summed) = (self.statistics, self.summed);
@@ -119,7 +119,7 @@ impl Builder<'_> {
             left = &inner.lhs;
         }
         // As much of its beginning as has one value for all steps has it in one node.
-        let mut once = steps.len() > 1 && is_step_invariant(left);
+        let mut once = self.ranged && is_step_invariant(left);
         let ranged = self.ranged;
         let at = |once: bool| if once { (false, steps.first()) } else { (ranged, steps) };
         let (ranged, first) = at(once);

@@ -50,6 +50,8 @@ fn sort_drops_histograms_and_warns_of_ranges() {
         // One step, and an end that is later.
         ("sort(m)", range(550_000), true),
         ("sort(m @ 540)", range(600_000), false),
+        ("sort(m @ 540)", range(550_000), false),
+        ("sort(m @ 540) + sort(m @ 540)", range(550_000), false),
         ("1 + sort(m @ 540) + sort(m)", range(550_000), true),
         ("last_over_time(sort(m)[1m:1m] offset -1s)", QueryParams::instant(600_000), true),
         ("last_over_time(sort(m)[5m:1m])", QueryParams::instant(600_000), true),
