@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use pando_catalog::wire::StreamedView as _;
-use pando_catalog::{BlocksView, RoutingView, ShardStage};
+use pando_catalog::{BlocksView, Role, RoutingView, ShardStage};
 use pando_cluster::{ControllerClient, Deltas};
 use pando_model::{CatalogVersion, ClusterId, NodeId};
 use pando_rpc::{Channels, Identity};
@@ -76,6 +76,13 @@ impl CatalogNow {
     /// They never are.
     pub async fn spread(cluster: &Cluster, count: usize) -> Result<()> {
         Self::has_shards_at(cluster, count, 1).await?;
+        // A member that no controller has heard of yet is given none.
+        eventually("two ingesters are known", || async {
+            let known = Self::of(cluster).await?.routing.nodes_with(Role::Ingester).count();
+            ensure!(known >= 2, "known={known}");
+            Ok(Some(()))
+        })
+        .await?;
         for shard in ["--shard=1", "--shard=2"] {
             cluster.admin(&["seal", shard]).await?;
         }
