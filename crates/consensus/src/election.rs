@@ -22,8 +22,8 @@ pub(crate) struct Contact {
     hinted: Notify,
     /// Whether this member had better not lead: see [`Group::set_unfit`](crate::Group::set_unfit).
     unfit: AtomicBool,
-    /// Until when a leader that gives up the lead says nothing.
-    silent_until: Mutex<Duration>,
+    /// Which lead this member gives up, by its term, and until when it says nothing.
+    silent: Mutex<(u64, Duration)>,
 }
 
 /// What a refused vote says about the next attempt.
@@ -46,7 +46,7 @@ impl Contact {
             hint: Mutex::new(None),
             hinted: Notify::new(),
             unfit: AtomicBool::new(false),
-            silent_until: Mutex::default(),
+            silent: Mutex::default(),
         }
     }
 
@@ -54,13 +54,14 @@ impl Contact {
         self.unfit.store(unfit, Ordering::Relaxed);
     }
 
-    /// Says nothing as a leader for `time`.
-    pub(crate) fn be_silent(&self, time: Duration) {
-        *self.silent_until.lock() = self.clock.monotonic() + time;
+    /// Says nothing for `time` as the leader of `term`. A later lead is not given up: others had their time then.
+    pub(crate) fn be_silent(&self, term: u64, time: Duration) {
+        *self.silent.lock() = (term, self.clock.monotonic() + time);
     }
 
-    pub(crate) fn is_silent(&self) -> bool {
-        self.clock.monotonic() < *self.silent_until.lock()
+    pub(crate) fn is_silent(&self, term: u64) -> bool {
+        let (given_up, until) = *self.silent.lock();
+        term == given_up && self.clock.monotonic() < until
     }
 
     /// A leader was heard, or a vote promised, now.

@@ -95,7 +95,7 @@ impl Group {
         tasks.spawn_vital("elections", elections.run(contact.clone()));
         let confirm = {
             let (raft, members, contact) = (raft.clone(), members.clone(), contact.clone());
-            let round = move || confirm(raft.clone(), members.clone(), contact.is_silent());
+            let round = move || confirm(raft.clone(), members.clone(), contact.clone());
             Arc::new(Batched::new(&tasks, "confirm leader", round))
         };
         let read = {
@@ -154,7 +154,7 @@ impl Group {
         if entry.len() > max {
             return Err(ProposeError::TooLarge { max, bytes: entry.len() });
         }
-        if self.inner.contact.is_silent() {
+        if self.is_silent() {
             let text = format!("leader gives up the lead: group={}", self.inner.id);
             return Err(ProposeError::Unavailable(text));
         }
@@ -210,7 +210,12 @@ impl Group {
 
     /// The term. Two leaders may share one; term and node id together are unique.
     pub fn term(&self) -> u64 {
-        self.inner.raft.server_metrics().borrow().vote.leader_id.term
+        term(&self.inner.raft)
+    }
+
+    /// Whether this member is giving up the lead that it holds.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.inner.contact.is_silent(self.term())
     }
 
     /// Says whether this member had better not lead. It stands for election after the others then; where nobody
@@ -225,7 +230,7 @@ impl Group {
         if self.is_leader() && self.inner.members.len() > 1 {
             tracing::info!(group = self.inner.id, "leader gives up the lead");
             let timeout = Duration::from_millis(self.inner.config.election_timeout_ms);
-            self.inner.contact.be_silent(timeout * 5);
+            self.inner.contact.be_silent(self.term(), timeout * 5);
         }
     }
 
@@ -318,9 +323,13 @@ impl Group {
     }
 }
 
+fn term(raft: &Raft) -> u64 {
+    raft.server_metrics().borrow().vote.leader_id.term
+}
+
 /// Has a majority confirm that this member leads.
-async fn confirm(raft: Raft, members: Vec<Member>, silent: bool) -> Confirmed {
-    if silent {
+async fn confirm(raft: Raft, members: Vec<Member>, contact: Arc<Contact>) -> Confirmed {
+    if contact.is_silent(term(&raft)) {
         return Err(NotConfirmed::Unavailable("leader gives up the lead".to_string()));
     }
     match raft.get_read_log_id().await {

@@ -351,7 +351,7 @@ impl Host {
             beat.tick().await;
             let groups: Vec<Group> = self.inner.groups.lock().values().cloned().collect();
             let speaks = |group: &&Group| {
-                group.members().len() > 1 && group.is_leader() && !group.inner.contact.is_silent()
+                group.members().len() > 1 && group.is_leader() && !group.is_silent()
             };
             for group in groups.iter().filter(speaks) {
                 // A group that stopped is not led any more.
