@@ -72,6 +72,9 @@ fn merged(plan: &FragmentPlan, parts: &[Vec<SeriesSamples>]) -> Result<FragmentR
     merge.finish()
 }
 
+/// Equal labels and notes, and values within 1e-12 of each other, relative to the larger one or to 1: where instants
+/// of some hundred seconds, or values as large, are milliseconds apart, what spreads round off is more than a tiny
+/// part of the spread.
 fn assert_same(a: &FragmentResult, b: &FragmentResult, context: &str) {
     let labels = |r: &FragmentResult| {
         r.series.iter().flatten().map(|s| s.labels.clone()).collect::<Vec<_>>()
@@ -82,7 +85,8 @@ fn assert_same(a: &FragmentResult, b: &FragmentResult, context: &str) {
         assert_eq!(x.histograms, y.histograms, "{context}");
         for i in x.present.iter() {
             let (v, w) = (x.values[i], y.values[i]);
-            let close = (v - w).abs() <= 1e-12 * (v.abs() + w.abs()) || v.is_nan() && w.is_nan();
+            let near = (v - w).abs() <= 1e-12 * v.abs().max(w.abs()).max(1.0);
+            let close = near || v.is_nan() && w.is_nan();
             assert!(v.to_bits() == w.to_bits() || close, "{context} {} {i}: {v} {w}", x.labels);
         }
     }
@@ -494,4 +498,44 @@ fn bytes_of(aggregations: Vec<Option<Aggregation>>) -> (Vec<Vec<u8>>, Vec<u8>) {
 
 fn hashes(plans: &[Vec<u8>], batches: &[u8]) -> [u64; 2] {
     [&plans.concat(), batches].map(xxhash_rust::xxh3::xxh3_64)
+}
+
+/// A few bits of presence are values of eight bytes: how many a batch may hold is bounded before any is made.
+#[test]
+fn a_batch_of_too_many_values_is_refused() {
+    let group = PartialGroup {
+        aggregation: 0,
+        labels: Labels::default(),
+        drop_name: false,
+        state: PartialState::Count { count: vec![0.0; 1 << 20] },
+    };
+    let one = PartialBatch { groups: vec![group], ..PartialBatch::default() }.encode();
+    assert_eq!(PartialBatch::decode(&one).expect("one group").groups.len(), 1);
+    // Fields of messages that follow each other are one message's.
+    let error = PartialBatch::decode(&one.repeat(65)).expect_err("65 * 2^20 values");
+    assert!(error.to_string().contains("values=68157440 values_max=67108864"), "{error}");
+}
+
+/// What adding rounds off goes over the wire, and is added at the end.
+#[test]
+fn what_sums_round_off_survives_every_merge() {
+    let large = 1e16;
+    let of = |job: usize, value: f64| series("m_total", job, &[(0, value)]);
+    let mut parts = vec![
+        vec![of(0, large), of(1, 1.0)],
+        vec![of(2, 3.0), of(3, 1.0)],
+        vec![of(4, -large), of(5, 1.0)],
+    ];
+    let read = || Read::Instant { lookback_ms: 30_000, timestamp: false };
+    for _ in 0..parts.len() {
+        parts.rotate_left(1);
+        for (op, expected) in [(AggregateOp::Sum, 6.0), (AggregateOp::Avg, 1.0)] {
+            let plan = plan(read(), Some(Aggregation::example(op, &[], false)));
+            for result in [merged(&plan, &parts), absorbed(&plan, &parts)] {
+                let result = result.expect("an answer");
+                let [total] = result.series[0].as_slice() else { panic!("{op:?}: one group") };
+                assert_eq!(total.values[0], expected, "{op:?}");
+            }
+        }
+    }
 }

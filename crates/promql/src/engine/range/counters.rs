@@ -204,6 +204,21 @@ mod tests {
     const DELTA: Extrapolation = Extrapolation { counter: false, per_second: false };
 
     #[test]
+    fn a_gap_of_more_than_a_tenth_above_the_distance_of_samples_is_an_end() {
+        // Samples 10 s apart from 100 s to 150 s; the window reaches `gap_ms` to either side.
+        let reach = |gap_ms: i64| {
+            let reach =
+                Reach::of_samples(100_000, 150_000, 6, 150_000 + gap_ms, 50_000 + 2 * gap_ms);
+            assert_eq!(reach.sampled, 50.0);
+            [reach.to_start, reach.to_end]
+        };
+        assert_eq!(reach(10_000), [10.0; 2]);
+        assert_eq!(reach(10_999), [10.999; 2]);
+        assert_eq!(reach(11_000), [5.0; 2], "half of the distance of samples");
+        assert_eq!(reach(25_000), [5.0; 2]);
+    }
+
+    #[test]
     fn rate_extrapolates_to_the_edges_but_not_below_zero() {
         let times = [15_000, 30_000, 45_000, 60_000];
         let rising = window(&times, &[10.0, 20.0, 30.0, 40.0], 60_000);
