@@ -183,7 +183,8 @@ impl Builder<'_> {
             "absent" | "absent_over_time" => return self.absent(call, steps),
             "info" => return self.info(call, steps),
             "timestamp" | "start_timestamp" => {
-                if let ExprKind::Vector(selector) = &call.args[0].unwrapped().kind {
+                let arg = call.args[0].unwrapped();
+                if let ExprKind::Vector(selector) = &arg.kind {
                     let lookback_ms = self.params.lookback_ms;
                     let read = match name {
                         "timestamp" => Some(Read::Instant { lookback_ms, timestamp: true }),
@@ -191,8 +192,7 @@ impl Builder<'_> {
                         _ => Some(Read::StartTimestamp { lookback_ms }),
                     };
                     if let Some(read) = read {
-                        let pos = call.args[0].pos;
-                        return self.instant(selector, steps, read, pos).map(Node::Fragment);
+                        return self.instant(selector, steps, read, arg.pos).map(Node::Fragment);
                     }
                 }
             }
@@ -200,7 +200,7 @@ impl Builder<'_> {
         }
         check_texts(call)?;
         let args = call.args.iter().map(|a| self.node(a, steps)).collect::<Result<Vec<_>, _>>()?;
-        let arg_pos = call.args.iter().map(|a| a.pos).collect();
+        let arg_pos = call.args.iter().map(|a| a.unwrapped().pos).collect();
         Ok(Node::Call(Box::new(CallNode {
             function: call.function,
             args,
@@ -220,8 +220,8 @@ impl Builder<'_> {
             return Ok(Node::Fragment(leaf));
         }
         let (mut args, mut arg_pos, mut range) = (Vec::new(), Vec::new(), None);
-        for arg in &call.args {
-            match &arg.unwrapped().kind {
+        for arg in call.args.iter().map(Expr::unwrapped) {
+            match &arg.kind {
                 ExprKind::Matrix(_) | ExprKind::Subquery(_) => range = Some(arg),
                 _ => {
                     args.push(self.node(arg, steps)?);
@@ -231,7 +231,7 @@ impl Builder<'_> {
         }
         let range = range.ok_or_else(|| QueryError::Internal("no range argument".to_string()))?;
         let mut rules = RangeRules::default();
-        let (source, range_ms, ends) = match &range.unwrapped().kind {
+        let (source, range_ms, ends) = match &range.kind {
             ExprKind::Subquery(subquery) => {
                 let (node, range_ms, ends) = self.subquery(subquery, steps)?;
                 (RangeSource::Subquery(node), range_ms, ends)
@@ -296,8 +296,8 @@ impl Builder<'_> {
     }
 
     fn absent(&mut self, call: &Call, steps: Steps) -> Result<Node, QueryError> {
-        let arg = &call.args[0];
-        let selector = match &arg.unwrapped().kind {
+        let arg = call.args[0].unwrapped();
+        let selector = match &arg.kind {
             ExprKind::Vector(selector) => Some(&**selector),
             ExprKind::Matrix(matrix) => Some(&matrix.selector),
             _ => None,

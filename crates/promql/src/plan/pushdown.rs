@@ -36,8 +36,8 @@ impl Builder<'_> {
         steps: Steps,
     ) -> Result<Option<Pushed>, QueryError> {
         let (mut args, mut range) = (Vec::new(), None);
-        for arg in &call.args {
-            match &arg.unwrapped().kind {
+        for arg in call.args.iter().map(Expr::unwrapped) {
+            match &arg.kind {
                 ExprKind::Matrix(matrix) => range = Some((matrix, arg.pos)),
                 ExprKind::Subquery(_) => return Ok(None),
                 _ => match self.constant(arg) {
@@ -49,7 +49,7 @@ impl Builder<'_> {
         let Some((matrix, mut function_pos)) = range else { return Ok(None) };
         // Notes of a function point at its first argument.
         if function == RangeFunction::Quantile {
-            function_pos = call.args.first().map_or(function_pos, |first| first.pos);
+            function_pos = call.args.first().map_or(function_pos, |first| first.unwrapped().pos);
         }
         let rules = self.range_rules(&matrix.selector, function, call)?;
         if !self.params.push_down {

@@ -95,6 +95,11 @@ fn messages_are_those_of_prometheus() {
         // What stands where: aggregations, brackets, offsets, keywords.
         ("min([)", "1:5: parse error: unexpected \"[\" in aggregation"),
         ("sum(rate(a[5m]) b)", "1:17: parse error: unexpected identifier \"b\" in aggregation"),
+        (r#"sum by ("")(x)"#, r#"1:9: parse error: invalid label name for grouping: """#),
+        (
+            r#"a + on(b) group_left("c", "\xff") d"#,
+            r#"1:27: parse error: invalid label name for grouping: "\xff""#,
+        ),
         (
             "sum by (without) (a)",
             "1:9: parse error: unexpected <without> in grouping opts, expected label",

@@ -1,5 +1,7 @@
 //! Functions of one value at a time.
 
+use std::f64::consts::{LN_2, PI};
+
 use super::{Args, Context, Value};
 use crate::annotations::Note;
 use crate::budget::Ledger;
@@ -12,21 +14,22 @@ pub(super) fn simple(name: &str) -> Option<fn(f64) -> f64> {
     Some(match name {
         "abs" => f64::abs,
         "acos" => f64::acos,
-        "acosh" => f64::acosh,
+        "acosh" => acosh,
         "asin" => f64::asin,
-        "asinh" => f64::asinh,
+        "asinh" => asinh,
         "atan" => f64::atan,
         "atanh" => f64::atanh,
         "ceil" => f64::ceil,
         "cos" => f64::cos,
         "cosh" => f64::cosh,
-        "deg" => f64::to_degrees,
+        // Prometheus' order of operations, to the last bit.
+        "deg" => |v| v * 180.0 / PI,
         "exp" => f64::exp,
         "floor" => f64::floor,
         "ln" => f64::ln,
         "log10" => f64::log10,
         "log2" => f64::log2,
-        "rad" => f64::to_radians,
+        "rad" => |v| v * PI / 180.0,
         "sgn" => |v| {
             if v < 0.0 {
                 -1.0
@@ -43,6 +46,19 @@ pub(super) fn simple(name: &str) -> Option<fn(f64) -> f64> {
         "tanh" => f64::tanh,
         _ => return None,
     })
+}
+
+/// From here on the square of a value, plus or minus 1, is the square.
+const LARGE: f64 = (1u64 << 28) as f64;
+
+/// That of `std` overflows where twice the value does.
+fn acosh(v: f64) -> f64 {
+    if v > LARGE { v.ln() + LN_2 } else { v.acosh() }
+}
+
+/// As [`acosh`].
+fn asinh(v: f64) -> f64 {
+    if v.abs() > LARGE { (v.abs().ln() + LN_2).copysign(v) } else { v.asinh() }
 }
 
 /// Every float through `f(step, value)`; histograms fall out, and so do floats that become `None`.
@@ -146,5 +162,35 @@ pub(crate) fn negate(
 pub(super) fn check_quantile(q: &[f64], arg: usize, context: &mut Context<'_>) {
     for q in q.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
         context.note_at(arg, Note::invalid_quantile(*q));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::simple;
+
+    #[test]
+    fn large_values_are_computed_as_prometheus_does() {
+        let value = |name: &str, v: f64| simple(name).expect("a function")(v);
+        for (name, v, expected) in [
+            ("asinh", 1e308, 709.889355822726),
+            ("asinh", -1e308, -709.889355822726),
+            ("asinh", f64::NEG_INFINITY, f64::NEG_INFINITY),
+            ("acosh", 9e307, 709.783995307068),
+            ("acosh", f64::MAX, 710.4758600739439),
+            ("rad", 1.7e308, f64::INFINITY),
+            ("deg", 1e308, f64::INFINITY),
+        ] {
+            let got = value(name, v);
+            assert!(got == expected || (got / expected - 1.0).abs() < 1e-14, "{name}({v}): {got}");
+        }
+        // Where the two ways meet.
+        for name in ["asinh", "acosh"] {
+            let at = (1u64 << 28) as f64;
+            let (below, above) = (value(name, at), value(name, at.next_up()));
+            assert!((above - below).abs() < 1e-14 * above, "{name}: {below} {above}");
+        }
+        assert!(value("acosh", 0.5).is_nan() && value("asinh", f64::NAN).is_nan());
+        assert_eq!(value("asinh", -0.0).to_bits(), (-0.0f64).to_bits());
     }
 }

@@ -132,8 +132,8 @@ fn sort_lets_histograms_fall_out() {
     }
 }
 
-/// Prometheus evaluates a selector without a place in the stead of a subquery, and `quantile_over_time` points at its
-/// first argument.
+/// Into parentheses around arguments. Prometheus evaluates a selector without a place in the stead of a subquery, and
+/// `quantile_over_time` points at its first argument.
 #[test]
 fn notes_of_range_functions_point_where_those_of_prometheus_do() {
     let mut source = source(&[("m", "a", 1.0, 1.0)]);
@@ -143,6 +143,10 @@ fn notes_of_range_functions_point_where_those_of_prometheus_do() {
         ("quantile_over_time(0.5, m[5m])", "(1:20)"),
         ("quantile_over_time(scalar(vector(0.5)), m[5m])", "(1:20)"),
         ("max_over_time(m[5m])", "(1:15)"),
+        ("max_over_time(((m[5m])))", "(1:17)"),
+        ("sum(max_over_time((m[5m])))", "(1:20)"),
+        ("quantile_over_time((scalar(vector(0.5))), (m[5m]))", "(1:21)"),
+        ("histogram_quantile((2), (m))", "(1:21)"),
         ("rate((m)[5m:10s])", "(1:1)"),
         ("sum(max_over_time((m)[5m:5s]))", "(1:1)"),
     ] {

@@ -4,6 +4,7 @@ use super::{Parsed, Parser};
 use crate::syntax::ast::{Aggregate, AggregateOp, Call, Expr, ExprKind, Number};
 use crate::syntax::functions::function;
 use crate::syntax::position::PosRange;
+use crate::syntax::strings::{bytes, quote};
 use crate::syntax::token::{TokenKind, is_keyword};
 use pando_model::duration::parse_duration;
 use pando_model::number::go_quote;
@@ -172,7 +173,7 @@ impl Parser<'_> {
                     let pos = self.advance();
                     labels.push(self.text_of(pos).to_string());
                 }
-                TokenKind::String => labels.push(self.string()),
+                TokenKind::String => labels.push(self.quoted_label()),
                 _ => return Err(self.unexpected(CONTEXT, "label")),
             }
             match self.kind() {
@@ -184,6 +185,18 @@ impl Parser<'_> {
             }
         }
         Ok(labels)
+    }
+
+    /// The string literal at hand, as a label of a grouping.
+    fn quoted_label(&mut self) -> String {
+        let pos = self.pos();
+        let read = bytes(self.text_of(pos));
+        let label: Vec<u8> = self.unquoted(read);
+        self.advance();
+        if label.is_empty() || std::str::from_utf8(&label).is_err() {
+            self.fault(pos, format!("invalid label name for grouping: {}", quote(&label)));
+        }
+        String::from_utf8_lossy(&label).into_owned()
     }
 
     /// Whether a number is at hand.
