@@ -82,6 +82,27 @@ fn upstream_scripts_pass_when_names_are_dropped_at_once() {
     check(Engine { features, push_down: false }, &LATE_NAMES);
 }
 
+#[test]
+fn own_cases_pass() {
+    for push_down in [true, false] {
+        let engine = Engine { features: FEATURES, push_down };
+        let report = run(include_str!("cases.test"), engine).expect("a script");
+        assert!(report.failures.is_empty(), "{:#?}", report.failures);
+        assert_eq!(report.passed, 15);
+    }
+}
+
+/// The label of a quantile may be the name, which is taken before where names are dropped at once.
+#[test]
+fn quantiles_may_be_names() {
+    let features = Features { delayed_name_removal: false, ..FEATURES };
+    let script = "load 1m\n  b_bucket{le=\"0.1\"} 1\n  b_bucket{le=\"+Inf\"} 2\n\n\
+        eval instant at 0 histogram_quantiles(b_bucket, \"__name__\", 0, 0.5)\n  {__name__=\"0.0\"} 0\n  \
+        {__name__=\"0.5\"} 0.1\n";
+    let report = run(script, Engine { features, push_down: true }).expect("a script");
+    assert!(report.failures.is_empty() && report.passed == 1, "{:#?}", report.failures);
+}
+
 fn run(text: &str, engine: Engine) -> Result<super::Report, ScriptError> {
     Script::parse(text)?.run(&mut InProcess::new(engine))
 }

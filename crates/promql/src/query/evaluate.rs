@@ -366,7 +366,7 @@ impl Evaluator<'_> {
         let out = match (lhs, rhs) {
             (Value::Scalar(a), Value::Scalar(b)) => {
                 ledger.hold(0, scalar_bytes(steps.len()))?;
-                return Ok(Value::Scalar(binary::scalars(node.op, &a, &b)));
+                return binary::scalars(node.op, &a, &b).map(Value::Scalar);
             }
             (Value::Vector(v), Value::Scalar(s)) => {
                 binary::vector_scalar(node.op, v, &s, Side::Left, style, &mut notes, ledger)?

@@ -189,7 +189,7 @@ const DIFFERENCES: [Difference; 21] = [
         mended: (3, 14),
         holds: |seen| {
             let error = &seen.ours.error;
-            error.contains("many-to-one matching must be explicit") && seen.theirs.kind.is_empty()
+            error.contains("multiple matches for labels") && seen.theirs.kind.is_empty()
         },
     },
     // Earlier releases give steps at which a series of info is absent the labels of another one, and keep names that

@@ -98,23 +98,30 @@ pub(crate) fn vectors(
         // Prometheus exchanges the sides before it fills, so with `group_right` left means the many.
         fill_many: matching.fill_left,
         fill_one: matching.fill_right,
-        out: Vec::new(),
+        results: Vec::new(),
         index: LabelSetIndex::default(),
         pairs: RapidHashMap::default(),
         many_present,
         ledger,
     };
-    for group in &groups {
+    for (number, group) in groups.iter().enumerate() {
         for i in 0..steps {
             if i % STEPS_PER_CHECK == 0 {
                 join.ledger.check_cancel()?;
             }
-            join.step(group, i, notes)?;
+            join.step(group, (number, i), notes)?;
         }
     }
-    let mut out = join.out;
-    out.retain(|s| !s.is_empty());
-    Ok(out)
+    Ok(join.results.into_iter().filter_map(|result| result.column).collect())
+}
+
+/// A series of the result.
+struct JoinResult {
+    labels: Labels,
+    /// In which match group a pair was last joined to it, and at which step: kept or not.
+    joined: Option<(usize, usize)>,
+    /// Its values, once there is one.
+    column: Option<StepVector>,
 }
 
 struct Join<'a> {
@@ -126,7 +133,7 @@ struct Join<'a> {
     style: Style,
     fill_many: Option<f64>,
     fill_one: Option<f64>,
-    out: Vec<StepVector>,
+    results: Vec<JoinResult>,
     index: LabelSetIndex,
     /// The result of a pair of series: their labels never change from step to step.
     pairs: RapidHashMap<(Option<usize>, Option<usize>), usize>,
@@ -136,13 +143,14 @@ struct Join<'a> {
 }
 
 impl Join<'_> {
-    /// Joins the series of one match group at step `i`.
+    /// Joins the series of the match group `at.0` at the step `at.1`.
     fn step(
         &mut self,
         group: &MatchGroup,
-        i: usize,
+        at: (usize, usize),
         notes: &mut Vec<Note>,
     ) -> Result<(), QueryError> {
+        let (_, i) = at;
         if !self.many_present.get(i) && self.fill_many.is_none() {
             return Ok(());
         }
@@ -152,6 +160,7 @@ impl Join<'_> {
             return Err(self.duplicate(&group.signature, *first, second));
         }
         drop(present);
+        // Whether there is a pair whose values go together: one that does not is none, and may be filled in.
         let mut matched = false;
         for &n in &group.many {
             let Some(value) = self.many[n].value(i) else { continue };
@@ -160,52 +169,66 @@ impl Join<'_> {
                 (None, Some(fill)) => (None, SampleValue::Float(fill)),
                 (None, None) => continue,
             };
-            // A second match is an error even where a comparison keeps neither.
-            if matched && self.matching.cardinality == Cardinality::OneToOne {
-                return Err(QueryError::execution(
-                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
-                ));
-            }
-            matched = true;
-            self.element(&group.signature, (value, Some(n)), other, i, notes)?;
+            let pair = (value, Some(n));
+            matched |= self.element(&group.signature, pair, other, at, matched, notes)?;
         }
-        let any_many = group.many.iter().any(|n| self.many[*n].value(i).is_some());
-        if let (false, Some((n, value)), Some(fill)) = (any_many, one, self.fill_many) {
+        if let (false, Some((n, value)), Some(fill)) = (matched, one, self.fill_many) {
             let fill = (SampleValue::Float(fill), None);
-            self.element(&group.signature, fill, (Some(n), value), i, notes)?;
+            self.element(&group.signature, fill, (Some(n), value), at, false, notes)?;
         }
         Ok(())
     }
 
-    /// Joins one element of each side. A side that is filled in has no series.
+    /// Joins one element of each side; `matched` where others of the group were at this step. A side that is filled in has
+    /// no series. False where the two do not go together: then they are not joined.
     fn element(
         &mut self,
         signature: &Labels,
         (many, many_series): (SampleValue, Option<usize>),
         (one_series, one): (Option<usize>, SampleValue),
-        i: usize,
+        at: (usize, usize),
+        matched: bool,
         notes: &mut Vec<Note>,
-    ) -> Result<(), QueryError> {
+    ) -> Result<bool, QueryError> {
         let (a, b) = if self.swapped { (&one, &many) } else { (&many, &one) };
-        let Some((value, holds)) = element_op(self.op, a, b, notes) else { return Ok(()) };
-        let value = if self.style.return_bool {
-            SampleValue::Float(f64::from(u8::from(holds)))
-        } else if holds {
-            // A filter with the many side on the right still passes its left value.
-            value
-        } else {
-            return Ok(());
-        };
-        let at = self.result_of(signature, many_series, one_series)?;
-        if self.out[at].present.get(i) || self.out[at].histogram(i).is_some() {
-            return Err(match self.matching.cardinality {
-                Cardinality::OneToOne => same_labelset(),
-                _ => QueryError::execution(
-                    "multiple matches for labels: grouping labels must ensure unique matches",
-                ),
-            });
+        let Some((value, holds)) = element_op(self.op, a, b, notes) else { return Ok(false) };
+        let result = self.result_of(signature, many_series, one_series)?;
+        // A second match is an error even where a comparison keeps neither.
+        let one_to_one = self.matching.cardinality == Cardinality::OneToOne;
+        if one_to_one && matched {
+            return Err(QueryError::execution(
+                "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+            ));
         }
-        let out = &mut self.out[at];
+        let again = self.results[result].joined.replace(at) == Some(at);
+        if !one_to_one && again {
+            return Err(QueryError::execution(
+                "multiple matches for labels: grouping labels must ensure unique matches",
+            ));
+        }
+        let value = match (self.style.return_bool, holds) {
+            (true, holds) => SampleValue::Float(f64::from(u8::from(holds))),
+            // A filter with the many side on the right still passes its left value.
+            (false, true) => value,
+            (false, false) => return Ok(true),
+        };
+        self.put(result, at.1, value)?;
+        Ok(true)
+    }
+
+    fn put(&mut self, result: usize, i: usize, value: SampleValue) -> Result<(), QueryError> {
+        let steps = self.many_present.len();
+        let JoinResult { labels, column, .. } = &mut self.results[result];
+        let out = match column {
+            Some(out) => out,
+            None => {
+                self.ledger.hold(0, column_bytes(steps))?;
+                column.insert(StepVector::empty(labels.clone(), steps))
+            }
+        };
+        if out.present.get(i) || out.histogram(i).is_some() {
+            return Err(same_labelset());
+        }
         // What a side was to lose is forgotten, as in Prometheus.
         out.drop_name |= self.style.delayed_name_removal && self.style.return_bool;
         match value {
@@ -233,10 +256,9 @@ impl Join<'_> {
         let many_labels = many.map_or(signature, |n| &self.many[n].labels);
         let labels = self.result_labels(many_labels, one.map(|n| &self.one[n].labels));
         let at = self.index.position(&labels);
-        if at == self.out.len() {
-            let steps = self.many_present.len();
-            self.ledger.hold(0, column_bytes(steps) + 2 * labels.heap_bytes())?;
-            self.out.push(StepVector::empty(labels, steps));
+        if at == self.results.len() {
+            self.ledger.hold(0, size_of::<JoinResult>() + 2 * labels.heap_bytes())?;
+            self.results.push(JoinResult { labels, joined: None, column: None });
         }
         self.pairs.insert((many, one), at);
         Ok(at)

@@ -13,8 +13,15 @@ use crate::error::QueryError;
 use crate::syntax::ast::BinaryOp;
 
 /// `a op b` of scalar columns.
-pub(crate) fn scalars(op: BinaryOp, a: &[f64], b: &[f64]) -> Vec<f64> {
-    a.iter().zip(b).map(|(a, b)| scalar_op(op, *a, *b).unwrap_or(f64::NAN)).collect()
+///
+/// # Errors
+/// Where `op` is one of histograms alone.
+pub(crate) fn scalars(op: BinaryOp, a: &[f64], b: &[f64]) -> Result<Vec<f64>, QueryError> {
+    let values: Option<_> = a.iter().zip(b).map(|(a, b)| scalar_op(op, *a, *b)).collect();
+    values.ok_or_else(|| {
+        let op = op.as_str();
+        QueryError::execution(format!("operator \"{op}\" not allowed for Scalar operations"))
+    })
 }
 
 /// On which side of the operator the vector stands.

@@ -106,11 +106,18 @@ pub(super) fn clamp(
     map(vector, clamp, context).map(Value::Vector)
 }
 
-/// The larger of two numbers: an infinity is larger than what is no number, too, as in Go.
+/// The larger of two numbers: an infinity is larger than what is no number, too, and 0 is larger than -0, as in Go.
 pub(crate) fn larger(a: f64, b: f64) -> f64 {
     match (a.is_nan(), b.is_nan()) {
         (true, _) if b == f64::INFINITY => b,
         (_, true) if a == f64::INFINITY => a,
+        (false, false) if a == b => {
+            if a.is_sign_negative() {
+                b
+            } else {
+                a
+            }
+        }
         (false, false) => a.max(b),
         _ => f64::NAN,
     }

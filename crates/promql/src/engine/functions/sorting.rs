@@ -65,29 +65,36 @@ pub(super) fn by_label(
     Ok(Value::Vector(vector))
 }
 
-/// Natural order: runs of digits compare as numbers, the rest as text.
+/// Natural order: runs of digits compare as numbers, all other runs as text; of two that are equal so far the shorter one
+/// is the lower. That is the order of Prometheus' library, but for numbers beyond 64 bits, which it compares as text with
+/// smaller ones, so that it has no order of them; and of what differs in leading zeros alone it has none either: here the
+/// texts decide.
 fn natural(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a, b);
+    let (mut rest_of_a, mut rest_of_b) = (a, b);
     loop {
-        let (x, y) = (digits(a), digits(b));
-        if x > 0 && y > 0 {
-            let (p, q) = (a[..x].trim_start_matches('0'), b[..y].trim_start_matches('0'));
-            let order = p.len().cmp(&q.len()).then_with(|| p.cmp(q)).then_with(|| x.cmp(&y));
-            if order.is_ne() {
-                return order;
-            }
-            (a, b) = (&a[x..], &b[y..]);
-            continue;
+        let ((p, after_p), (q, after_q)) = (run(rest_of_a), run(rest_of_b));
+        let order = match (p.is_empty() || q.is_empty(), number(p), number(q)) {
+            (true, ..) => return p.len().cmp(&q.len()).then_with(|| a.cmp(b)),
+            (_, Some(p), Some(q)) => p.len().cmp(&q.len()).then_with(|| p.cmp(q)),
+            _ => p.cmp(q),
+        };
+        if order.is_ne() {
+            return order;
         }
-        match (a.chars().next(), b.chars().next()) {
-            (Some(p), Some(q)) if p == q => (a, b) = (&a[p.len_utf8()..], &b[q.len_utf8()..]),
-            (p, q) => return p.cmp(&q),
-        }
+        (rest_of_a, rest_of_b) = (after_p, after_q);
     }
 }
 
-fn digits(text: &str) -> usize {
-    text.bytes().take_while(u8::is_ascii_digit).count()
+/// The digits of a run of them, without leading zeros.
+fn number(run: &str) -> Option<&str> {
+    run.starts_with(|c: char| c.is_ascii_digit()).then(|| run.trim_start_matches('0'))
+}
+
+/// The digits that `text` begins with, or else all up to its first digit; and the rest.
+fn run(text: &str) -> (&str, &str) {
+    let digits = text.starts_with(|c: char| c.is_ascii_digit());
+    let end = text.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(text.len());
+    text.split_at(end)
 }
 
 fn warn(context: &mut Context<'_>) {
@@ -103,6 +110,17 @@ mod tests {
     fn numbers_in_texts_compare_as_numbers() {
         let mut names = vec!["cpu10", "cpu2", "cpu", "cpu02", "disk1", "cpu2b"];
         names.sort_by(|a, b| natural(a, b));
-        assert_eq!(names, ["cpu", "cpu2", "cpu2b", "cpu02", "cpu10", "disk1"]);
+        assert_eq!(names, ["cpu", "cpu02", "cpu2", "cpu2b", "cpu10", "disk1"]);
+        for (low, high) in [
+            ("node1", "node-2"),
+            ("a10", "a.9"),
+            ("x1", "x 1"),
+            ("1e9", "1e-9"),
+            ("9", "10000000000000000000"),
+            ("", "a"),
+        ] {
+            assert_eq!(natural(low, high), Ordering::Less, "{low} {high}");
+            assert_eq!(natural(high, low), Ordering::Greater, "{low} {high}");
+        }
     }
 }

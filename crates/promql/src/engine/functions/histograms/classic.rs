@@ -43,10 +43,11 @@ fn interpolated(q: f64, buckets: &[(f64, f64)]) -> f64 {
         return buckets[n - 2].0;
     }
     let (end, count) = buckets[at];
-    if at == 0 {
-        return if end <= 0.0 { end } else { end * (rank / count) };
-    }
-    let (start, before) = buckets[at - 1];
+    let (start, before) = match at {
+        0 if end <= 0.0 => return end,
+        0 => (0.0, 0.0),
+        _ => buckets[at - 1],
+    };
     start + (end - start) * ((rank - before) / (count - before))
 }
 
@@ -139,6 +140,7 @@ mod tests {
         assert_eq!(run(0.4, &buckets).0, 0.1);
         assert!((run(0.6, &buckets).0 - 0.15).abs() < 1e-12);
         assert_eq!(run(1.0, &buckets).0, 0.2);
+        assert_eq!(run(-0.0, &buckets).0.to_bits(), 0, "no sign");
         assert!(run(0.5, &buckets[..2]).0.is_nan(), "no +Inf bucket");
         let forced = Forced { lowest: 0.2, highest: 0.2, difference: 2.0 };
         let lifted = run(0.9, &[(0.1, 5.0), (0.2, 3.0), (inf, 5.0)]);

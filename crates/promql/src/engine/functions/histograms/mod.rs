@@ -17,6 +17,7 @@ use crate::budget::Ledger;
 use crate::engine::bitmap::Bitmap;
 use crate::engine::histogram::{self, NanObservations};
 use crate::engine::labelset::LabelSetIndex;
+use crate::engine::names::drop_metadata_labels;
 use crate::engine::vector::{StepVector, join_same_labels};
 use crate::error::QueryError;
 
@@ -82,11 +83,19 @@ pub(super) fn quantiles(args: &mut Args, context: &mut Context<'_>) -> Result<Va
         let q = args.scalar()?;
         check_quantile(&q, arg, context);
         arg += 1;
-        for series in split.quantiles(&q, 0, context) {
+        for mut series in split.quantiles(&q, 0, context) {
+            // Before the label is set, which may be the name.
+            if !context.delayed_name_removal {
+                series.labels = drop_metadata_labels(&series.labels);
+            }
             by_quantile(series, &label, &q, context.ledger, &mut out)?;
         }
     }
-    finish(out, context)
+    if context.delayed_name_removal {
+        return finish(out, context);
+    }
+    out.retain(|series| !series.is_empty());
+    join_same_labels(out).map(Value::Vector)
 }
 
 /// Adds `series` to `out`, labelled with the quantile of each step: as many series as there are quantiles.
@@ -100,10 +109,12 @@ fn by_quantile(
     let mut numbers: RapidHashMap<u64, usize> = RapidHashMap::default();
     let mut parts: Vec<(f64, Bitmap)> = Vec::new();
     for i in series.present.iter() {
-        let at = *numbers.entry(q[i].to_bits()).or_insert(parts.len());
+        // Zero has one label, whatever its sign.
+        let number = if q[i] == 0.0 { 0.0 } else { q[i] };
+        let at = *numbers.entry(number.to_bits()).or_insert(parts.len());
         if at == parts.len() {
             ledger.hold(0, q.len() / 8)?;
-            parts.push((q[i], Bitmap::zeros(q.len())));
+            parts.push((number, Bitmap::zeros(q.len())));
         }
         parts[at].1.set(i);
     }
