@@ -16,12 +16,13 @@ import yaml
 from helm_python.chart import Chart
 
 NAMESPACE = "metrics"
+INTERVAL = "15s"
 BUCKET = {"type": "S3", "config": {"bucket": "metrics", "endpoint": "s3:9000"}}
 # Each size with its own values file and, where it needs a store, one of the two ways to give it.
 SIZES = {
     "single": {},
     "ha": {"objectStore": {"existingSecret": "bucket"}},
-    "distributed": {"objectStore": {"config": BUCKET}},
+    "distributed": {"objectStore": {"config": BUCKET}, "config": {"global": {"evaluation_interval": INTERVAL}}},
 }
 STATEFUL = ["agent", "ingester", "controller"]
 STATELESS = ["receiver", "store-gateway", "query-frontend", "compactor"]
@@ -148,6 +149,18 @@ def check_config(size, objects, services):
     return text
 
 
+def check_query_flags(size, chart, values, workloads):
+    """Frontends without a prometheus.yml of their own are told what it says of subqueries, where it does."""
+    if size != "distributed":
+        return
+    flag = "--query.default-evaluation-interval="
+    told = {name: [a for a in pod_of(w)["containers"][0]["args"] if flag in a] for name, w in workloads.items()}
+    expected = {name: [flag + INTERVAL] if name == "test-pando-query-frontend" else [] for name in workloads}
+    assert told == expected, told
+    for silent in ({"scrape_configs": []}, {"global": None}, {"global": {"evaluation_interval": "0s"}}):
+        assert flag not in json.dumps(render(chart, {**values, "config": silent})), silent
+
+
 def environment(workload, number, index):
     """The variables of a pod, as a kubelet fills them in."""
     name = f"{workload['metadata']['name']}-{index}"
@@ -226,6 +239,7 @@ def main():
         check_budgets(size, objects, workloads)
         secret = check_access(size, objects)
         services = check_services(size, objects, workloads)
+        check_query_flags(size, chart, values, workloads)
         config = check_config(size, objects, services)
         validate(objects)
         pods = [pod for number, workload in enumerate(workloads.values())

@@ -10,6 +10,7 @@ mod suite {
     mod demo;
     mod demo_path;
     mod differential;
+    mod evaluation_interval;
     mod explained;
     mod foreign_readers;
     mod harness;

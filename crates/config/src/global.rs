@@ -35,7 +35,8 @@ pub struct GlobalConfig {
     pub scrape_timeout_ms: i64,
     /// The formats to ask for; `None`: by default, which depends on each scrape config.
     pub scrape_protocols: Option<Vec<ScrapeProtocol>>,
-    /// Time between two evaluations of a rule, in ms. Default 1 min. Not acted on.
+    /// The step of subqueries that name none, in ms; in Prometheus also the time between two evaluations of a rule.
+    /// Default 1 min.
     pub evaluation_interval_ms: i64,
     /// How far in the past rules are evaluated, in ms. Not acted on.
     pub rule_query_offset_ms: i64,
@@ -203,13 +204,10 @@ fn read_external_labels(
 
 /// The keys that Pando knows and does not act on.
 fn ignore_keys(s: &mut Section<'_>, cx: &mut Findings) {
-    let no_rules = "rules are not evaluated from this file";
-    let no_log = "failed scrapes are not logged to a file";
     for (key, reason) in [
-        ("evaluation_interval", no_rules),
-        ("rule_query_offset", no_rules),
+        ("rule_query_offset", "rules are not evaluated from this file"),
         ("query_log_file", "queries are not logged to a file"),
-        ("scrape_failure_log_file", no_log),
+        ("scrape_failure_log_file", "failed scrapes are not logged to a file"),
     ] {
         if let Some(value) = s.given(key) {
             value.ignore(cx, reason);

@@ -438,7 +438,6 @@ fn what_is_not_acted_on_is_listed_once_with_its_line() {
     assert_eq!(
         listed,
         [
-            ("global.evaluation_interval", 3),
             ("runtime", 5),
             ("rule_files", 6),
             ("alerting", 7),

@@ -37,7 +37,7 @@ mod suspects;
 mod testdata;
 
 pub use catalog_source::CatalogSource;
-pub use config::FrontendConfig;
+pub use config::{FrontendConfig, SubqueryStep};
 pub use error::FrontendError;
 pub use explain::{ExplainedFragment, Explanation};
 pub use frontend::Frontend;

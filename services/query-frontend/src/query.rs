@@ -147,7 +147,7 @@ impl Frontend {
     ) -> Result<Arc<Query>, FrontendError> {
         let config = self.config();
         let params = QueryParams {
-            subquery_step_ms: config.subquery_step_ms,
+            subquery_step_ms: config.subquery_step.ms(),
             push_down: config.push_down,
             lookback_ms: config.lookback_ms,
             count_samples: options.count_samples,

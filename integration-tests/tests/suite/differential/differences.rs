@@ -188,8 +188,10 @@ const DIFFERENCES: [Difference; 21] = [
         name: "a second match is an error before it is compared",
         mended: (3, 14),
         holds: |seen| {
-            let error = &seen.ours.error;
-            error.contains("multiple matches for labels") && seen.theirs.kind.is_empty()
+            let filters = |e: &Expr| matches!(&e.kind, ExprKind::Binary(b) if b.op.is_comparison() && !b.return_bool);
+            any(seen.tree, &filters)
+                && seen.ours.error.contains("multiple matches for labels")
+                && seen.theirs.kind.is_empty()
         },
     },
     // Earlier releases give steps at which a series of info is absent the labels of another one, and keep names that

@@ -24,6 +24,9 @@ const DELAYED: &str = "promql-delayed-name-removal";
 /// Those that only Prometheus asks for.
 const FEATURES_OF_PROMETHEUS: &str = "native-histograms,promql-duration-expr";
 
+/// The step of subqueries that name none: none that anything has by default.
+const EVALUATION_INTERVAL: &str = "45s";
+
 /// An answer of Prometheus' API.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
@@ -235,7 +238,8 @@ impl Sides {
         ];
         cluster.give("controller", &flags);
         cluster.add("query-frontend", "delayed").flags.push(format!("--enable-feature={DELAYED}"));
-        cluster.give("query-frontend", &[&format!("--enable-feature={FEATURES}")]);
+        let interval = format!("--query.default-evaluation-interval={EVALUATION_INTERVAL}");
+        cluster.give("query-frontend", &[&format!("--enable-feature={FEATURES}"), &interval]);
         cluster.start()?;
         cluster.ready().await?;
         CatalogNow::has_open_shards(&cluster, SHARDS).await?;
@@ -290,7 +294,7 @@ impl Sides {
 async fn start_prometheus(folder: &Path, delayed: bool) -> Result<(Process, String)> {
     std::fs::create_dir_all(folder)?;
     let config = folder.join("prometheus.yml");
-    std::fs::write(&config, "global: {}\n")?;
+    std::fs::write(&config, format!("global: {{evaluation_interval: {EVALUATION_INTERVAL}}}\n"))?;
     let delayed = if delayed { format!(",{DELAYED}") } else { String::new() };
     let features = format!("--enable-feature={FEATURES},{FEATURES_OF_PROMETHEUS}{delayed}");
     let flags = ["--web.enable-remote-write-receiver", &features];

@@ -225,9 +225,10 @@ pub(crate) struct PromqlTestCommand {
 const SERVER_NEEDS: &str = "\
 What the server of --url needs:
   Samples are sent by remote write 2.0 with the times that scripts give them, which begin at the Unix epoch, each `load` \
-from there anew. A server has to take them: no retention, and out-of-order samples. For Pando:
-    pando all --limits.out-of-order-time-window=100y --enable-feature=promql-experimental-functions,\
-promql-extended-range-selectors,promql-binop-fill-modifiers,promql-delayed-name-removal,use-start-timestamps
+from there anew. A server has to take them: no retention, and out-of-order samples. For Pando (prometheus.yml may be \
+empty):
+    pando all --config.file=prometheus.yml --limits.out-of-order-time-window=100y \
+--enable-feature=promql-experimental-functions,promql-extended-range-selectors,promql-binop-fill-modifiers,promql-delayed-name-removal,use-start-timestamps
   Prometheus takes the same features, promql-duration-expr and st-storage, --web.enable-remote-write-receiver, and \
 out_of_order_time_window in its configuration; --reset-cmd has to give it an empty data directory.
   The default step of subqueries (evaluation interval) has to be 1m; lookback is asked for with every query.

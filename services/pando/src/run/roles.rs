@@ -374,7 +374,7 @@ impl Roles<'_> {
         let base = self.base;
         let config = FrontendConfig {
             features: features(&args.features),
-            ..settings::frontend_config(args)?
+            ..settings::frontend_config(args, reloading.subquery_step())?
         };
         let frontend = Frontend::new(
             config,

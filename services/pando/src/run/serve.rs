@@ -14,7 +14,7 @@ use pando_agent::AgentHandle;
 use pando_cluster::{CatalogFollower, Streams};
 use pando_config::Config;
 use pando_model::ErrorKind;
-use pando_query_frontend::{ReloadState, StatusInfo};
+use pando_query_frontend::{ReloadState, StatusInfo, SubqueryStep};
 use pando_rpc::http::{ApiError, CommonState, HttpLimits, common_routes, serve};
 use pando_runtime::Phase;
 use pando_runtime::process::host_name;
@@ -44,6 +44,8 @@ pub(crate) struct Reloading {
 struct Shared {
     file: Option<String>,
     config: RwLock<Arc<Config>>,
+    /// That of the configuration.
+    subquery_step: SubqueryStep,
     state: Mutex<ReloadState>,
     hook: RwLock<Hook>,
     /// The catalog, once it is followed.
@@ -89,6 +91,7 @@ impl Reloading {
         let state = ReloadState { success: true, last_config_ms: base.clock.now_ms() };
         let shared = Shared {
             file: agent.map(|args| args.config_file.clone()),
+            subquery_step: SubqueryStep::of_ms(config.global.evaluation_interval_ms),
             config: RwLock::new(Arc::new(config)),
             state: Mutex::new(state),
             hook: RwLock::new(Arc::new(|| Ok(()))),
@@ -106,6 +109,11 @@ impl Reloading {
     /// The configuration in use.
     pub(crate) fn config(&self) -> Arc<Config> {
         self.shared.config.read().clone()
+    }
+
+    /// The step of subqueries that name none, by the configuration; it follows it.
+    pub(crate) fn subquery_step(&self) -> SubqueryStep {
+        self.shared.subquery_step.clone()
     }
 
     /// From now on the process' page shows the cluster.
@@ -162,6 +170,7 @@ impl Shared {
         if let Some(agent) = agent {
             agent.reload(&config);
         }
+        self.subquery_step.set_ms(config.global.evaluation_interval_ms);
         *self.config.write() = config;
         Ok(())
     }

@@ -8,7 +8,7 @@ use pando_config::parse_size;
 use pando_controller::ControllerConfig;
 use pando_ingester::IngesterConfig;
 use pando_model::NodeId;
-use pando_query_frontend::FrontendConfig;
+use pando_query_frontend::{FrontendConfig, SubqueryStep};
 
 use crate::args::{ControllerArgs, IngesterArgs, QueryArgs};
 use crate::memory;
@@ -34,16 +34,24 @@ pub(super) fn check(plan: &Plan) -> Result<()> {
         ingester_config(plan, args, NodeId(0))?;
     }
     if let Some(args) = &plan.query {
-        frontend_config(args)?;
+        frontend_config(args, SubqueryStep::default())?;
     }
     Ok(())
 }
 
-/// How the query frontend behaves, by its flags; features apart.
+/// How the query frontend behaves, by its flags; features apart. Where no flag says otherwise, subqueries have the step
+/// of the configuration file.
 ///
 /// # Errors
 /// A value cannot be read, or some do not fit together.
-pub(super) fn frontend_config(args: &QueryArgs) -> Result<FrontendConfig> {
+pub(super) fn frontend_config(args: &QueryArgs, of_file: SubqueryStep) -> Result<FrontendConfig> {
+    let subquery_step = match &args.evaluation_interval {
+        Some(text) => {
+            let step = duration("--query.default-evaluation-interval", text)?;
+            SubqueryStep::of_ms(step.as_millis() as i64)
+        }
+        None => of_file,
+    };
     let lookback = duration("--query.lookback-delta", &args.lookback_delta)?;
     let config = FrontendConfig {
         concurrency_max: args.max_concurrency,
@@ -51,6 +59,7 @@ pub(super) fn frontend_config(args: &QueryArgs) -> Result<FrontendConfig> {
         samples_max: args.max_samples,
         split_interval: duration("--query.split-interval", &args.split_interval)?,
         lookback_ms: lookback.as_millis() as i64,
+        subquery_step,
         ..FrontendConfig::default()
     };
     let faults = config.validate();
@@ -172,6 +181,8 @@ mod tests {
             ("--query.split-interval=1x", "--query.split-interval=1x"),
             ("--query.lookback-delta=x", "--query.lookback-delta=x"),
             ("--query.max-concurrency=0", "query frontend: "),
+            ("--query.default-evaluation-interval=x", "--query.default-evaluation-interval=x"),
+            ("--query.default-evaluation-interval=0s", "query frontend: "),
             ("--ingester.cut-interval=x", "--ingester.cut-interval=x"),
             ("--compactor.delete-delay=x", "--compactor.delete-delay=x"),
         ] {

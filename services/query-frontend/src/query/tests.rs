@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use pando_model::{CatalogVersion, ErrorKind, GenerationId, KeyRange, ShardId, TimeRange};
 use pando_promql::QueryValue;
-use pando_runtime::Tasks;
+use pando_runtime::{MetricsRegistry, Tasks};
 
 use super::*;
-use crate::testdata::{Act, Cluster, FakeCatalog, FakeMember, frontend, record};
+use crate::config::{FrontendConfig, SubqueryStep};
+use crate::testdata::{
+    Act, Cluster, FakeCatalog, FakeMember, frontend, frontend_of, hasty, record,
+};
 
 const NAMES: [(&str, &str); 4] = [("m", "a"), ("m", "b"), ("n", "c"), ("n", "d")];
 
@@ -288,6 +291,18 @@ async fn time_runs_out_and_the_members_are_told() {
     while Arc::strong_count(&member.held) > 1 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+#[tokio::test]
+async fn subqueries_have_the_step_that_holds_when_they_arrive() {
+    let step = SubqueryStep::of_ms(15_000);
+    let config = FrontendConfig { subquery_step: step.clone(), ..hasty() };
+    let catalog = FakeCatalog::new(Cluster::with_ingesters(0).view());
+    let frontend = frontend_of(config, catalog, &MetricsRegistry::new());
+    let text = "sum(count_over_time(vector(1)[5m:]))";
+    assert_eq!(sum_of(&ask(&frontend, text).await.expect("an answer")), 20.0);
+    step.set_ms(30_000);
+    assert_eq!(sum_of(&ask(&frontend, text).await.expect("an answer")), 10.0);
 }
 
 #[tokio::test]
