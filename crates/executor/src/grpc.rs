@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 use crate::error::ExecuteError;
 use crate::execution_stats::ExecutionStats;
 use crate::executor::Executor;
+use crate::lanes::blocking;
 use crate::metrics::ExecutorMetrics;
 use crate::sources::Sources;
 use crate::wire;
@@ -48,7 +49,9 @@ impl Service for ExecutorService {
         request: Request<FragmentRequest>,
     ) -> Result<Response<Self::ExecuteStream>, Status> {
         let running = self.metrics.begin("execute");
-        let asked = match Asked::decode(request.into_inner()) {
+        let request = request.into_inner();
+        // Its patterns may take a second.
+        let asked = match blocking(move || Asked::decode(request)).await {
             Ok(asked) => asked,
             Err(error) => return running.ended(Err(error)),
         };
@@ -86,7 +89,9 @@ impl Service for ExecutorService {
     ) -> Result<Response<Self::LookupStream>, Status> {
         let running = self.metrics.begin("lookup");
         let found = async {
-            let (sources, lookup) = wire::lookup_from_proto(request.into_inner())?;
+            let request = request.into_inner();
+            let asked = blocking(move || wire::lookup_from_proto(request)).await?;
+            let (sources, lookup) = asked;
             self.executor.lookup(&sources, &lookup).await
         };
         let found = running.ended(found.await)?;
@@ -163,14 +168,39 @@ mod tests {
     use crate::block_store::{BlockStore, BlockStoreConfig};
     use crate::live::NoLiveShards;
 
-    #[tokio::test]
-    async fn calls_are_counted_by_how_they_end() {
-        let registry = MetricsRegistry::new();
+    fn service(registry: &MetricsRegistry) -> ExecutorService {
         let blocks = BlockStore::new(Arc::new(InMemory::new()), &BlockStoreConfig::default());
         let channels = Channels::new(Identity::new(NodeId(1)), None);
         let clock = SystemClock::shared();
         let executor = Executor::new(blocks, Arc::new(NoLiveShards), channels, clock);
-        let service = ExecutorService::new(executor, Tasks::new(), &registry);
+        ExecutorService::new(executor, Tasks::new(), registry)
+    }
+
+    /// Patterns take a while to compile.
+    #[test]
+    fn no_socket_waits_for_a_request_to_be_read() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build();
+        runtime.expect("a runtime").block_on(async {
+            let service = service(&MetricsRegistry::new());
+            let (begin, begun) = std::sync::mpsc::sync_channel::<()>(1);
+            let busy = tokio::task::spawn_blocking(move || begun.recv());
+            let mut executed = service.execute(Request::new(FragmentRequest::default()));
+            let mut found = service.lookup(Request::new(LookupRequest::default()));
+            for _ in 0..50 {
+                assert!(futures::poll!(&mut executed).is_pending());
+                assert!(futures::poll!(&mut found).is_pending());
+                tokio::task::yield_now().await;
+            }
+            drop(begin);
+            assert!(executed.await.is_err() && found.await.is_err());
+            assert!(busy.await.expect("it ends").is_err());
+        });
+    }
+
+    #[tokio::test]
+    async fn calls_are_counted_by_how_they_end() {
+        let registry = MetricsRegistry::new();
+        let service = service(&registry);
 
         let nonsense = FragmentRequest::default();
         assert!(service.execute(Request::new(nonsense)).await.is_err());

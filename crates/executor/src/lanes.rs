@@ -110,7 +110,10 @@ impl<T: Send + 'static> Lanes<T> {
 }
 
 /// Does `work` on a thread that does not serve sockets.
-pub(crate) async fn blocking<T: Send + 'static>(
+///
+/// # Errors
+/// Those of `work`, or that it panicked.
+pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ExecuteError> + Send + 'static,
 ) -> Result<T, ExecuteError> {
     ended(tokio::task::spawn_blocking(work)).await

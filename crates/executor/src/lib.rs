@@ -26,6 +26,7 @@ pub use error::ExecuteError;
 pub use execution_stats::ExecutionStats;
 pub use executor::{Executor, ExecutorLimits};
 pub use grpc::ExecutorService;
+pub use lanes::blocking;
 pub use live::{LiveShards, NoLiveShards, SeriesStream};
 pub use lookup::{Found, Lookup, LookupKind};
 pub use sources::{BlockSources, LiveSource, Sources};

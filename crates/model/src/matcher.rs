@@ -80,6 +80,11 @@ impl Matcher {
         self.regex.as_ref()
     }
 
+    /// Bytes that the compiled pattern takes; 0 where there is none.
+    pub fn regex_bytes(&self) -> usize {
+        self.regex.as_ref().map_or(0, GoRegex::compiled_bytes)
+    }
+
     /// Whether a label with value `value` (`""`: absent) passes.
     pub fn matches(&self, value: &str) -> bool {
         match (self.op, &self.regex) {

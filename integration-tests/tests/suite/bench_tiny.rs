@@ -43,6 +43,8 @@ fn check(group: &str, rows: &[&str]) -> Result<()> {
                 figure.with_context(|| format!("no figure: {system}: {row}\n{trouble}"))?;
             ensure!(figure.is_finite() && figure > 0.0, "no good figure: {system}: {row}");
         }
+        let all = systems.iter().all(|(_, is_here)| *is_here);
+        ensure!(!all || row["asked"].is_string() == row["met"].is_boolean(), "not judged: {row}");
         let work = row["work"].as_str().context("no words")?;
         ensure!(printed.contains(work), "not printed: {work}\n{printed}");
     }

@@ -1,5 +1,5 @@
-//! The step of subqueries that name none: what a prometheus.yml says, here as at a real Prometheus, also after it is read
-//! again.
+//! The step of subqueries that name none: what a prometheus.yml says, here as at a real Prometheus, also after it is
+//! read again.
 
 use anyhow::{Context, Result, ensure};
 use pando_integration_tests::cluster::Cluster;
@@ -48,5 +48,13 @@ async fn subqueries_have_the_step_of_the_configuration() -> Result<()> {
         }
     }
     ensure!(!process.log().contains("evaluation_interval"), "it is said to have no effect");
+    // What cannot be read changes nothing.
+    write("evaluation_interval: 10 parsecs")?;
+    process.signal("HUP")?;
+    eventually("the fault is logged", || async {
+        Ok(process.log().contains("parsecs").then_some(()))
+    })
+    .await?;
+    ensure!(counted(&ours).await? == INTERVALS[2].1, "it has another step");
     Ok(())
 }

@@ -8,7 +8,7 @@
 //! What remote write or the API cannot express, case by case. No eval is left out; of six, all in native_histograms.test,
 //! one number is not looked at, because the API shows no zero bucket with less than nothing in it (lines 960, 964, 968,
 //! 988 and 1596) or with NaN (line 1020): a unit test of promqltest keeps this list. Of no histogram it shows the schema,
-//! the counter reset hint, empty buckets, and the width of an empty zero bucket.
+//! the counter reset hint, empty buckets, and the width of an empty zero bucket; a stale marker is a NaN as any other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -5,7 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
-use pando_executor::{ExecuteError, LiveShards, LiveSource, Lookup, SeriesStream, Sources, wire};
+use pando_executor::{
+    ExecuteError, LiveShards, LiveSource, Lookup, SeriesStream, Sources, blocking, wire,
+};
 use pando_head::{HeadStats, NamedCount};
 use pando_model::{CatalogVersion, Cut, ErrorKind, Metadata, SeriesSamples, ShardId, TimeRange};
 use pando_proto::v1::live_server::Live as Service;
@@ -66,7 +68,9 @@ impl Service for LiveService {
             blocks: Vec::new(),
             live: Vec::new(),
         };
-        let matchers = wire::matchers_from_proto(request.matchers).map_err(refused)?;
+        let matchers = request.matchers;
+        let matchers = blocking(move || wire::matchers_from_proto(matchers)).await;
+        let matchers = matchers.map_err(refused)?;
         let time = TimeRange { min_ms: request.min_ms, max_ms: request.max_ms };
         let opened = self.live.open(&sources, &source, &matchers, time).await.map_err(refused)?;
         let stream = opened.ok_or_else(|| not_here(source.shard))?;
@@ -79,8 +83,9 @@ impl Service for LiveService {
         &self,
         request: Request<LookupRequest>,
     ) -> Result<Response<Self::LookupLiveStream>, Status> {
-        let (sources, lookup): (Sources, Lookup) =
-            wire::lookup_from_proto(request.into_inner()).map_err(|error| error.status())?;
+        let request = request.into_inner();
+        let asked = blocking(move || wire::lookup_from_proto(request)).await;
+        let (sources, lookup): (Sources, Lookup) = asked.map_err(|error| error.status())?;
         let mut found = pando_executor::Found::default();
         for source in &sources.live {
             let here = self.live.lookup(&sources, source, &lookup).await;

@@ -1,7 +1,5 @@
 //! Configuration of the query frontend.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use pando_promql::{Budget, Features};
@@ -23,9 +21,6 @@ pub struct FrontendConfig {
     pub series_max: u64,
     /// How old the latest sample may be, ms (`--query.lookback-delta`, default 5 min).
     pub lookback_ms: i64,
-    /// The step of subqueries that name none (`global.evaluation_interval` of the configuration file, or
-    /// `--query.default-evaluation-interval`; default 1 min).
-    pub subquery_step: SubqueryStep,
     /// Switches of the language.
     pub features: Features,
     /// Range queries are asked for in parts whose steps are in one interval of this length, unless they would read the
@@ -50,35 +45,6 @@ pub struct FrontendConfig {
     pub form_timeout: Duration,
 }
 
-/// The step of subqueries that name none, in ms. Clones share it: it may be set while queries run, each of which is
-/// planned with the one that holds when it arrives.
-#[derive(Clone, Debug)]
-pub struct SubqueryStep(Arc<AtomicI64>);
-
-impl SubqueryStep {
-    /// A step of `ms`.
-    pub fn of_ms(ms: i64) -> Self {
-        SubqueryStep(Arc::new(AtomicI64::new(ms)))
-    }
-
-    /// The step, ms.
-    pub fn ms(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// From now on it is `ms`.
-    pub fn set_ms(&self, ms: i64) {
-        self.0.store(ms, Ordering::Relaxed);
-    }
-}
-
-impl Default for SubqueryStep {
-    /// Prometheus' default evaluation interval.
-    fn default() -> Self {
-        SubqueryStep::of_ms(pando_promql::query::SUBQUERY_STEP_MS)
-    }
-}
-
 impl Default for FrontendConfig {
     fn default() -> Self {
         let budget = Budget::default();
@@ -89,7 +55,6 @@ impl Default for FrontendConfig {
             bytes_max: budget.bytes_max,
             series_max: budget.series_max,
             lookback_ms: pando_promql::query::LOOKBACK_MS,
-            subquery_step: SubqueryStep::default(),
             features: Features::default(),
             split_interval: Duration::from_secs(24 * 3600),
             push_down: true,
@@ -119,7 +84,6 @@ impl FrontendConfig {
             ("bytes_max", self.bytes_max),
             ("series_max", self.series_max),
             ("--query.lookback-delta", self.lookback_ms.max(0) as u64),
-            ("--query.default-evaluation-interval", self.subquery_step.ms().max(0) as u64),
             ("lookup_results_max", self.lookup_results_max as u64),
             ("fragments_in_flight_max", self.fragments_in_flight_max as u64),
         ];

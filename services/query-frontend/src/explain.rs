@@ -57,13 +57,12 @@ impl Frontend {
         options: QueryOptions,
         analyze: bool,
     ) -> Result<Explanation, FrontendError> {
-        let query = self.parsed(text, params, options)?;
         if !analyze {
-            let work = self.place(tenant, query, options);
+            let work = self.place(tenant, (text, params), options);
             return self.within(self.timeout(options), work).await;
         }
         let options = QueryOptions { keep_executed: true, ..options };
-        let mut answer = self.query(tenant, query.clone(), options).await?;
+        let mut answer = self.query(tenant, text, params, options).await?;
         let executed = std::mem::take(&mut answer.executed).into_iter();
         let fragments: Vec<ExplainedFragment> = executed
             .map(|ExecutedFragment { id, steps, placed, member, run }| ExplainedFragment {
@@ -80,17 +79,19 @@ impl Frontend {
             false => self.pin(CatalogVersion(0)).await.ok(),
         };
         let roles = view.map(|view| roles(&view, &fragments)).unwrap_or_default();
+        let query = answer.query.clone();
         Ok(Explanation { query, fragments, roles, answer: Some(answer) })
     }
 
-    /// Where the fragments of `query` would be executed.
+    /// Where the fragments of the query `text` would be executed.
     async fn place(
         &self,
         tenant: &TenantId,
-        query: Arc<Query>,
+        (text, params): (&str, QueryParams),
         options: QueryOptions,
     ) -> Result<Explanation, FrontendError> {
         let _turn = self.gate().enter().await;
+        let query = self.parsed(text, params, options).await?;
         let view = match query.fragments().is_empty() {
             true => None,
             false => self.pin_for(tenant).await?,

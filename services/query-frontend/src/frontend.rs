@@ -18,6 +18,7 @@ use crate::gate::QueryGate;
 use crate::metrics::FrontendMetrics;
 use crate::newest_version::NewestVersion;
 use crate::status_info::StatusInfo;
+use crate::subquery_step::SubqueryStep;
 use crate::suspects::Suspects;
 
 /// How long a newer pin is waited for where the last one would do.
@@ -26,6 +27,7 @@ const NEWER_PIN_PATIENCE: Duration = Duration::from_millis(500);
 /// One query frontend.
 pub struct Frontend {
     config: FrontendConfig,
+    subquery_step: SubqueryStep,
     catalog: Arc<dyn CatalogSource>,
     channels: Channels,
     clock: SharedClock,
@@ -47,6 +49,7 @@ impl Frontend {
     /// A frontend over the cluster that `catalog` knows.
     pub fn new(
         config: FrontendConfig,
+        subquery_step: SubqueryStep,
         catalog: Arc<dyn CatalogSource>,
         channels: Channels,
         clock: SharedClock,
@@ -57,6 +60,7 @@ impl Frontend {
         let metrics = FrontendMetrics::register(metrics, &clock, config.concurrency_max);
         Arc::new(Frontend {
             config,
+            subquery_step,
             catalog,
             channels,
             clock,
@@ -78,6 +82,11 @@ impl Frontend {
 
     pub(crate) fn config(&self) -> &FrontendConfig {
         &self.config
+    }
+
+    /// The step of subqueries that name none, ms.
+    pub(crate) fn subquery_step_ms(&self) -> i64 {
+        self.subquery_step.ms()
     }
 
     pub(crate) fn catalog(&self) -> &dyn CatalogSource {

@@ -31,16 +31,18 @@ mod planner;
 mod query;
 mod query_budget;
 mod status_info;
+mod subquery_step;
 mod suspects;
 
 #[cfg(test)]
 mod testdata;
 
 pub use catalog_source::CatalogSource;
-pub use config::{FrontendConfig, SubqueryStep};
+pub use config::FrontendConfig;
 pub use error::FrontendError;
 pub use explain::{ExplainedFragment, Explanation};
 pub use frontend::Frontend;
 pub use planner::{PlacedFragment, Placement, PlanError};
 pub use query::{Answer, ExecutedFragment, FragmentRun, QueryOptions, QueryTimings};
 pub use status_info::{PROMETHEUS_VERSION, ReloadState, StatusInfo};
+pub use subquery_step::SubqueryStep;

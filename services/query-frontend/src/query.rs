@@ -59,6 +59,8 @@ pub struct QueryTimings {
 /// The answer of a query.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    /// The query as it was planned.
+    pub query: Arc<Query>,
     /// Value and annotations.
     pub output: QueryOutput,
     /// What the cluster has to say: what a partial answer lacks.
@@ -118,8 +120,7 @@ impl Frontend {
         t_ms: i64,
         options: QueryOptions,
     ) -> Result<Answer, FrontendError> {
-        let query = self.parsed(text, QueryParams::instant(t_ms), options)?;
-        self.query(tenant, query, options).await
+        self.query(tenant, text, QueryParams::instant(t_ms), options).await
     }
 
     /// Answers a range query: start, end and step in ms.
@@ -134,12 +135,11 @@ impl Frontend {
         options: QueryOptions,
     ) -> Result<Answer, FrontendError> {
         let params = QueryParams::range(start_ms, end_ms, step_ms)?;
-        let query = self.parsed(text, params, options)?;
-        self.query(tenant, query, options).await
+        self.query(tenant, text, params, options).await
     }
 
-    /// The query `text`, parsed and planned under this frontend's settings.
-    pub(crate) fn parsed(
+    /// The query `text`, parsed and planned under this frontend's settings. Its patterns may take a second.
+    pub(crate) async fn parsed(
         &self,
         text: &str,
         params: QueryParams,
@@ -147,14 +147,15 @@ impl Frontend {
     ) -> Result<Arc<Query>, FrontendError> {
         let config = self.config();
         let params = QueryParams {
-            subquery_step_ms: config.subquery_step.ms(),
+            subquery_step_ms: self.subquery_step_ms(),
             push_down: config.push_down,
             lookback_ms: config.lookback_ms,
             count_samples: options.count_samples,
             ..params
         };
         let params = params.with_lookback(options.lookback_ms).with_features(config.features);
-        Ok(Arc::new(Query::parse(text, params)?))
+        let text = text.to_string();
+        Ok(Arc::new(blocking(move || Query::parse(&text, params)).await??))
     }
 
     /// How long a query with these options may take.
@@ -163,24 +164,25 @@ impl Frontend {
         options.timeout.map_or(most, |asked| asked.min(most))
     }
 
-    /// Answers a query.
+    /// Answers the query `text`.
     pub(crate) async fn query(
         &self,
         tenant: &TenantId,
-        query: Arc<Query>,
+        text: &str,
+        params: QueryParams,
         options: QueryOptions,
     ) -> Result<Answer, FrontendError> {
         let cancel = CancelOnDrop(CancelFlag::new());
         let begun = self.metrics().query_begun(self.clock());
         let stage = Stage::default();
-        let run = self.run(tenant, query.clone(), options, cancel.0.clone(), &stage);
+        let run = self.run(tenant, (text, params), options, cancel.0.clone(), &stage);
         let result = match tokio::time::timeout(self.timeout(options), run).await {
             Ok(result) => result,
             Err(_) => Err(FrontendError::Timeout { stage: stage.name() }),
         };
         begun.ended(&result);
         if let Err(error) = &result {
-            log_failure(tenant, query.text(), error);
+            log_failure(tenant, text, error);
         }
         result
     }
@@ -188,7 +190,7 @@ impl Frontend {
     async fn run(
         &self,
         tenant: &TenantId,
-        query: Arc<Query>,
+        (text, params): (&str, QueryParams),
         options: QueryOptions,
         cancel: CancelFlag,
         stage: &Stage,
@@ -203,6 +205,7 @@ impl Frontend {
         timings.queue = since_last();
         stage.evaluates();
         let _active = self.metrics().active_query();
+        let query = self.parsed(text, params, options).await?;
         let mut answer = Execution::default();
         let view = match query.fragments().is_empty() {
             true => None,
@@ -220,10 +223,11 @@ impl Frontend {
         timings.fragments = since_last();
         let Execution { results, missing, executed, series_read, samples_read } = answer;
         let steps = options.count_samples.then_some(query.params().steps);
-        let output = blocking(move || query.evaluate(results, budget, cancel)).await?;
+        let evaluated = query.clone();
+        let output = blocking(move || evaluated.evaluate(results, budget, cancel)).await??;
         timings.evaluate = since_last();
         let warnings = missing;
-        Ok(Answer { output, warnings, timings, steps, series_read, samples_read, executed })
+        Ok(Answer { query, output, warnings, timings, steps, series_read, samples_read, executed })
     }
 
     fn budget(&self) -> Budget {
@@ -321,7 +325,7 @@ impl Frontend {
         }
         let (plan, cancel) = (spec.plan.clone(), cancel.clone());
         let (limits, pool) = (budget.limits, budget.held.clone());
-        let result = blocking(move || merge(&plan, received, (limits, &pool), cancel)).await?;
+        let result = blocking(move || merge(&plan, received, (limits, &pool), cancel)).await??;
         Ok((spec.id, result, own))
     }
 }
@@ -367,16 +371,12 @@ fn merge(
     Ok(result)
 }
 
-/// Runs the engine where it blocks no socket.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, QueryError> + Send + 'static,
-) -> Result<T, FrontendError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => Ok(result?),
-        Err(_) => {
-            Err(QueryError::Internal("the engine stopped with a fault of its own".into()).into())
-        }
-    }
+/// Runs the engine where it blocks no socket. What is not waited for any more ends by itself.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, QueryError> {
+    let stopped = |_| QueryError::Internal("the engine stopped with a fault of its own".into());
+    tokio::task::spawn_blocking(work).await.map_err(stopped)
 }
 
 /// What the fragments came to.

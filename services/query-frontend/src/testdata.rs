@@ -39,6 +39,7 @@ use crate::catalog_source::CatalogSource;
 use crate::config::FrontendConfig;
 use crate::frontend::Frontend;
 use crate::status_info::StatusInfo;
+use crate::subquery_step::SubqueryStep;
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(7);
 
@@ -487,9 +488,19 @@ pub(crate) fn frontend_of(
     catalog: Arc<FakeCatalog>,
     metrics: &MetricsRegistry,
 ) -> Arc<Frontend> {
+    frontend_stepping(config, &SubqueryStep::default(), catalog, metrics)
+}
+
+/// The same; subqueries that name no step have this one.
+pub(crate) fn frontend_stepping(
+    config: FrontendConfig,
+    step: &SubqueryStep,
+    catalog: Arc<FakeCatalog>,
+    metrics: &MetricsRegistry,
+) -> Arc<Frontend> {
     let identity = Identity::new(NodeId(1_000));
     identity.set_cluster(CLUSTER);
     let channels = Channels::new(identity, None);
     let clock = SystemClock::shared();
-    Frontend::new(config, catalog, channels, clock, metrics, StatusInfo::default())
+    Frontend::new(config, step.clone(), catalog, channels, clock, metrics, StatusInfo::default())
 }

@@ -23,9 +23,49 @@ pub(crate) struct Row {
     pub(crate) better: Better,
     /// Figures in the order Pando, Prometheus, VictoriaMetrics; `None` where none was measured.
     pub(crate) figures: [Option<f64>; 3],
+    /// What Pando's figure has to be.
+    pub(crate) asked: Option<Asked>,
+}
+
+/// What Pando has to come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Asked {
+    /// So many times better than Prometheus and than VictoriaMetrics, at least.
+    Times([f64; 2]),
+    /// This figure at most.
+    Most(f64),
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Asked::Times([prometheus, victoria_metrics]) => {
+                write!(f, "{prometheus}x, {victoria_metrics}x")
+            }
+            Asked::Most(figure) => write!(f, "<= {figure}"),
+        }
+    }
 }
 
 impl Row {
+    /// Whether Pando comes to what is asked; `None` where nothing is, or a figure is missing.
+    fn is_met(&self) -> Option<bool> {
+        Some(match self.asked? {
+            Asked::Times(least) => self.ratio(1)? >= least[0] && self.ratio(2)? >= least[1],
+            Asked::Most(figure) => self.figures[0]? <= figure,
+        })
+    }
+
+    /// The same for people.
+    fn judged(&self) -> String {
+        match (self.asked, self.is_met()) {
+            (None, _) => "-".to_string(),
+            (Some(asked), Some(true)) => format!("{asked}: met"),
+            (Some(asked), Some(false)) => format!("{asked}: MISSED"),
+            (Some(asked), None) => format!("{asked}: not known"),
+        }
+    }
+
     /// How many times better Pando is than the system of `column`; below 1 it is worse.
     fn ratio(&self, column: usize) -> Option<f64> {
         let (ours, theirs) = (self.figures[0]?, self.figures[column]?);
@@ -87,17 +127,21 @@ fn row_json(row: &Row) -> Value {
         "victoria_metrics": victoria_metrics,
         "times_better_than_prometheus": row.ratio(1),
         "times_better_than_victoria_metrics": row.ratio(2),
+        "asked": row.asked.map(|asked| asked.to_string()),
+        "met": row.is_met(),
     })
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = ["work", "unit", "Pando", "Prometheus", "VictoriaMetrics", "vs Prom", "vs VM"];
+        let head =
+            ["work", "unit", "Pando", "Prometheus", "VictoriaMetrics", "vs Prom", "vs VM", "asked"];
         let mut lines: Vec<Vec<String>> = vec![head.iter().map(ToString::to_string).collect()];
         for row in &self.rows {
             let mut line = vec![row.work.clone(), row.unit.to_string()];
             line.extend(row.figures.iter().map(|figure| shown(*figure)));
             line.extend([1, 2].map(|column| times(row.ratio(column))));
+            line.push(row.judged());
             lines.push(line);
         }
         let width = |column: usize| {
@@ -158,7 +202,20 @@ mod tests {
     use super::*;
 
     fn row(better: Better, figures: [Option<f64>; 3]) -> Row {
-        Row { id: "r", work: "w".to_string(), unit: "u", better, figures }
+        Row { id: "r", work: "w".to_string(), unit: "u", better, figures, asked: None }
+    }
+
+    #[test]
+    fn what_is_asked_is_judged() {
+        let judged = |asked, figures| Row { asked, ..row(Better::Less, figures) }.judged();
+        let twice = Some(Asked::Times([2.0, 4.0]));
+        let figures = |pando| [Some(pando), Some(20.0), Some(40.0)];
+        assert_eq!(judged(None, figures(1.0)), "-");
+        assert_eq!(judged(twice, figures(10.0)), "2x, 4x: met");
+        assert_eq!(judged(twice, figures(10.1)), "2x, 4x: MISSED");
+        assert_eq!(judged(twice, [Some(1.0), Some(20.0), None]), "2x, 4x: not known");
+        assert_eq!(judged(Some(Asked::Most(120.0)), figures(120.0)), "<= 120: met");
+        assert_eq!(judged(Some(Asked::Most(120.0)), figures(121.0)), "<= 120: MISSED");
     }
 
     #[test]

@@ -171,6 +171,20 @@ mod tests {
     }
 
     #[test]
+    fn an_axis_is_worked_out_once_for_all_its_series() {
+        let axis: Arc<[i64]> = vec![0, 10, 20, 30].into();
+        let steps = Steps::range(20, 40, 20).expect("two steps");
+        let how = Extrapolation { counter: true, per_second: true };
+        let mut cache = WindowCache::default();
+        let (bounds, rates) =
+            (cache.bounds(&axis, &steps, 20), cache.rates(&axis, &steps, 20, how));
+        assert!(Arc::ptr_eq(&bounds, &cache.bounds(&axis, &steps, 20)));
+        assert!(Arc::ptr_eq(&rates, &cache.rates(&axis, &steps, 20, how)));
+        assert!(!Arc::ptr_eq(&bounds, &cache.bounds(&axis, &steps, 10)), "another range");
+        assert!(!Arc::ptr_eq(&bounds, &cache.bounds(&axis[..].into(), &steps, 20)), "another axis");
+    }
+
+    #[test]
     fn windows_are_left_open() {
         let axis: Arc<[i64]> = vec![0, 10, 20, 30].into();
         let steps = Steps::range(20, 40, 20).expect("two steps");

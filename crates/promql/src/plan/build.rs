@@ -1,5 +1,8 @@
 //! From the syntax tree to the plan.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use pando_model::{Labels, METRIC_NAME, MatchOp, Matcher, Window};
 
 use super::invariant::is_step_invariant;
@@ -70,7 +73,7 @@ impl Builder<'_> {
         }
         let (around, summed) = (self.statistics, self.summed);
         let passes = around && passes_statistics(expr);
-        self.statistics = passes || asks_for_statistics(expr);
+        self.statistics = self.params.read_less && (passes || asks_for_statistics(expr));
         self.summed = passes && (summed || sums_series(expr));
         let node = self.node_within(expr, steps);
         (self.statistics, self.summed) = (around, summed);
@@ -381,15 +384,20 @@ fn operator(binary: &Binary, lhs: Node, rhs: Node, pos: PosRange) -> Node {
 
 /// The labels that `absent` gives its result: those that the selector fixes.
 fn absent_labels(matchers: &[Matcher]) -> Labels {
-    let mut builder = pando_model::LabelsBuilder::new();
-    let mut seen: Vec<&str> = Vec::new();
+    // `None` where another matcher follows: it takes the label, and none gives it back.
+    let mut fixed: BTreeMap<&str, Option<&str>> = BTreeMap::new();
     for m in matchers.iter().filter(|m| m.name() != METRIC_NAME) {
-        if m.op() == MatchOp::Equal && !seen.contains(&m.name()) {
-            builder.set(m.name(), m.value());
-            seen.push(m.name());
-        } else {
-            builder.del(m.name());
+        match fixed.entry(m.name()) {
+            Entry::Occupied(mut taken) => *taken.get_mut() = None,
+            Entry::Vacant(free) if m.op() == MatchOp::Equal => {
+                free.insert(Some(m.value()));
+            }
+            Entry::Vacant(_) => {}
         }
+    }
+    let mut builder = pando_model::LabelsBuilder::new();
+    for (name, value) in fixed {
+        builder.set(name, value.unwrap_or_default());
     }
     builder.build()
 }

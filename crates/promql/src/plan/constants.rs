@@ -36,6 +36,8 @@ impl Builder<'_> {
             "pi" => return Some(std::f64::consts::PI),
             "start" => self.params.steps.start_ms(),
             "end" => self.params.end_ms,
+            // As in Prometheus; in durations it is what was asked for.
+            "step" if self.params.end_ms == self.params.steps.start_ms() => 0,
             "step" => self.context().step_ms,
             "range" => self.context().range_ms,
             _ => return None,

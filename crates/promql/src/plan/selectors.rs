@@ -109,7 +109,7 @@ impl Builder<'_> {
                 known_at => Some(known_at.unwrap_or(known.aggregations.len())),
             },
         };
-        let same = |known: &FragmentSpec| known.plan.reads_as(&plan);
+        let same = |known: &FragmentSpec| self.params.read_less && known.plan.reads_as(&plan);
         let mut known = self.fragments.iter().enumerate().filter(|(_, known)| same(known));
         let found = known.find_map(|(at, known)| Some((at, of_wanted(&known.plan)?)));
         let (at, aggregation) = found.unwrap_or((self.fragments.len(), 0));

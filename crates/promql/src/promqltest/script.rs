@@ -124,14 +124,17 @@ impl Script {
                 word if word.starts_with("eval") => {
                     let mut eval = eval(line).map_err(here)?;
                     for (line, text) in &body {
+                        at += 1;
                         let there = |why| ScriptError { line: *line, why };
-                        expectation(text, &mut eval.expect).map_err(there)?;
+                        if eval.expects(text).map_err(there)? == Rest::Nothing {
+                            break;
+                        }
                     }
                     Command::Eval(Box::new(eval))
                 }
                 word => return Err(here(format!("unknown command {word:?}"))),
             };
-            if !matches!(command, Command::Clear) {
+            if matches!(command, Command::Load { .. }) {
                 at += body.len();
             }
             commands.push((number, command));
@@ -147,11 +150,23 @@ fn without_comment(line: &str) -> &str {
 }
 
 fn duration(text: &str) -> Result<i64, String> {
-    let (sign, text) = match text.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, text),
-    };
-    parse_duration(text).map(|ms| sign * ms).map_err(|e| e.to_string())
+    parse_duration(text).map_err(|e| e.to_string())
+}
+
+/// Start, end and step of `from A to B step C`, and what is behind it.
+fn range(rest: &mut &str) -> Result<[i64; 3], String> {
+    let mut times = [0; 3];
+    for (name, time) in ["from", "to", "step"].iter().zip(&mut times) {
+        if word(rest) != *name {
+            return Err(format!("{name} is expected"));
+        }
+        *time = duration(word(rest))?;
+    }
+    let [start_ms, end_ms, step_ms] = times;
+    if end_ms < start_ms {
+        return Err(format!("the end is before the start: start_ms={start_ms} end_ms={end_ms}"));
+    }
+    Ok([start_ms, end_ms, step_ms])
 }
 
 fn load(first: usize, text: &str, body: &[(usize, &str)]) -> Result<Command, ScriptError> {
@@ -213,24 +228,13 @@ fn eval(text: &str) -> Result<Eval, String> {
     }
     let times = match word(&mut rest) {
         "instant" => {
-            let mut ahead = rest;
-            let at = if word(&mut ahead) == "at" {
-                rest = ahead;
-                duration(word(&mut rest))?
-            } else {
-                0
-            };
-            EvalTimes::Instant { t_ms: at }
+            if word(&mut rest) != "at" {
+                return Err("at is expected".to_string());
+            }
+            EvalTimes::Instant { t_ms: duration(word(&mut rest))? }
         }
         "range" => {
-            let mut times = [0; 3];
-            for (name, time) in ["from", "to", "step"].iter().zip(&mut times) {
-                if word(&mut rest) != *name {
-                    return Err(format!("{name} is expected"));
-                }
-                *time = duration(word(&mut rest))?;
-            }
-            let [start_ms, end_ms, step_ms] = times;
+            let [start_ms, end_ms, step_ms] = range(&mut rest)?;
             EvalTimes::Range { start_ms, end_ms, step_ms }
         }
         other => return Err(format!("unknown kind of eval {other:?}")),
@@ -238,38 +242,65 @@ fn eval(text: &str) -> Result<Eval, String> {
     Ok(Eval { expr: rest.trim().to_string(), times, expect })
 }
 
-fn expectation(line: &str, expect: &mut Expect) -> Result<(), String> {
-    if let Some(message) = line.strip_prefix("expected_fail_message") {
-        expect.fail = Some(TextTest::Exact(message.trim().to_string()));
-        return Ok(());
+/// Whether further lines may say what is expected.
+#[derive(PartialEq, Eq)]
+enum Rest {
+    More,
+    Nothing,
+}
+
+impl Eval {
+    /// Takes what `line` says of what is expected.
+    fn expects(&mut self, line: &str) -> Result<Rest, String> {
+        let expect = &mut self.expect;
+        if let Some(message) = line.strip_prefix("expected_fail_message") {
+            expect.fail = Some(TextTest::Exact(message.trim().to_string()));
+            return Ok(Rest::Nothing);
+        }
+        if let Some(pattern) = line.strip_prefix("expected_fail_regexp") {
+            expect.fail = Some(TextTest::Regex(anywhere(pattern.trim())?));
+            return Ok(Rest::Nothing);
+        }
+        if let Some(mut times) = line.strip_prefix("expect range vector ") {
+            let [start_ms, end_ms, step_ms] = range(&mut times)?;
+            if !times.trim().is_empty() {
+                return Err("expect range vector from a to b step c".to_string());
+            }
+            // It is the window that ends there.
+            self.times = EvalTimes::Instant { t_ms: end_ms };
+            expect.range_vector = Some((start_ms, step_ms));
+            return Ok(Rest::More);
+        }
+        if line.split_whitespace().next() == Some("expect") {
+            expect_line(line["expect".len()..].trim(), expect)?;
+            return Ok(Rest::More);
+        }
+        if let Some(value) = parse_go_float(line) {
+            expect.scalar = Some(value);
+            return Ok(Rest::Nothing);
+        }
+        let series = series_line(line)?;
+        let instant = matches!(self.times, EvalTimes::Instant { .. });
+        if instant && series.points.len() > 1 && expect.range_vector.is_none() {
+            return Err("several values at one time: `expect range vector from a to b step c` \
+                        says of which"
+                .to_string());
+        }
+        // Of two lines of one series the later one is it, as in Prometheus' runner.
+        expect.series.retain(|other| other.labels != series.labels);
+        expect.series.push(series);
+        Ok(Rest::More)
     }
-    if let Some(pattern) = line.strip_prefix("expected_fail_regexp") {
-        expect.fail = Some(TextTest::Regex(anywhere(pattern.trim())?));
-        return Ok(());
-    }
-    if let Some(rest) = line.strip_prefix("expect ") {
-        return expect_line(rest.trim(), expect);
-    }
-    if let Some(value) = parse_go_float(line) {
-        expect.scalar = Some(value);
-        return Ok(());
-    }
-    expect.series.push(series_line(line)?);
-    Ok(())
 }
 
 fn expect_line(text: &str, expect: &mut Expect) -> Result<(), String> {
-    if let Some(quoted) = text.strip_prefix("string ") {
-        let text = crate::syntax::unquote(quoted.trim())?;
-        expect.string = Some(text);
-        return Ok(());
-    }
-    if let Some(times) = text.strip_prefix("range vector from ") {
-        let words: Vec<&str> = times.split_whitespace().collect();
-        let [from, "to", _, "step", step] = words[..] else {
-            return Err("expect range vector from a to b step c".to_string());
-        };
-        expect.range_vector = Some((duration(from)?, duration(step)?));
+    if let Some(quoted) = text.strip_prefix("string") {
+        let quoted = quoted.trim();
+        let quote = quoted.chars().next().filter(|c| ['"', '\'', '`'].contains(c));
+        if quoted.len() < 2 || quote.is_none_or(|quote| !quoted.ends_with(quote)) {
+            return Err(format!("not a quoted string: {quoted}"));
+        }
+        expect.string = Some(crate::syntax::unquote(quoted)?);
         return Ok(());
     }
     let mut rest = text;
@@ -284,6 +315,7 @@ fn expect_line(text: &str, expect: &mut Expect) -> Result<(), String> {
         },
     };
     match kind {
+        "fail" if expect.fail.is_some() => return Err("a second expect fail".to_string()),
         "fail" => expect.fail = Some(test),
         "warn" => expect.warn.push(test),
         "info" => expect.info.push(test),
@@ -291,6 +323,13 @@ fn expect_line(text: &str, expect: &mut Expect) -> Result<(), String> {
         "no_info" => expect.no_info = true,
         "ordered" => expect.ordered = true,
         other => return Err(format!("unknown expectation {other:?}")),
+    }
+    for (kind, none, some) in
+        [("warn", expect.no_warn, &expect.warn), ("info", expect.no_info, &expect.info)]
+    {
+        if none && !some.is_empty() {
+            return Err(format!("{kind} and no_{kind} are both expected"));
+        }
     }
     Ok(())
 }

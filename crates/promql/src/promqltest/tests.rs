@@ -88,7 +88,7 @@ fn own_cases_pass() {
         let engine = Engine { features: FEATURES, push_down };
         let report = run(include_str!("cases.test"), engine).expect("a script");
         assert!(report.failures.is_empty(), "{:#?}", report.failures);
-        assert_eq!(report.passed, 15);
+        assert_eq!(report.passed, 19);
     }
 }
 
@@ -183,6 +183,18 @@ fn faults_have_the_line_in_which_they_are() {
         ("load 5m\n  a 1\n  b y\n", 3, "not a number: item=\"y\""),
         ("load 5m\n  a 1\n\neval instant at 1m a\n  expect nothing\n", 5, "unknown expectation"),
         ("load x\n  a 1\n", 1, "duration"),
+        ("load -5m\n  a 1\n", 1, "duration"),
+        ("eval instant a\n  a 1\n", 1, "at is expected"),
+        ("eval instant at -1m a\n", 1, "duration"),
+        ("eval range from 5m to 1m step 1m a\n", 1, "the end is before the start"),
+        ("eval instant at 1m 5\n  5\n  a 6\n", 3, "unknown command \"a\""),
+        ("eval instant at 1m a\n  a 1 2\n", 2, "several values at one time"),
+        ("eval instant at 1m a\n  expect fail msg: x\n  expect fail\n", 3, "a second expect fail"),
+        ("eval instant at 1m a\n  expect warn\n  expect no_warn\n", 3, "both expected"),
+        ("eval instant at 1m a\n  expect string x\n", 2, "not a quoted string: x"),
+        ("eval instant at 1m a\n  expect string\n", 2, "not a quoted string"),
+        ("eval instant at 1m a\n  expect\n", 2, "unknown expectation"),
+        ("eval instant at 1m a[2m]\n  expect range vector from 0 to 1m\n", 2, "step is expected"),
     ] {
         let (at, said) = fault(text).expect("a fault");
         assert!(at == line && said.contains(why), "{text}: {at} {said}");
@@ -197,6 +209,35 @@ fn failures_name_line_expression_and_reason() {
     let failure = &report.failures[0];
     assert_eq!((failure.line, failure.expr.as_str()), (7, "a + 1"));
     assert!(failure.why.starts_with("as written: series {} at 0: "), "{}", failure.why);
+}
+
+/// A slip in a word that begins a line is a series that is not there.
+#[test]
+fn what_is_expected_has_to_be_there() {
+    let load = "load 1m\n  a 1 2 3\n\n";
+    for (eval, why) in [
+        (
+            "eval instant at 1m a\n  expect_fail\n  a 2\n",
+            "missing series {__name__=\"expect_fail\"}",
+        ),
+        ("eval instant at 1m a\n  a 2\n  nosuch _\n", "missing series {__name__=\"nosuch\"}"),
+        (
+            "eval range from 0 to 2m step 1m a\n  a 1 2 3\n  nosuch _ _ _\n",
+            "missing series {__name__=\"nosuch\"}",
+        ),
+        (
+            "eval instant at 2m a[3m]\n  expect range vector from 0 to 9m step 1m\n  a 1 2 3\n",
+            "missing series {__name__=\"a\"}",
+        ),
+    ] {
+        let report = run(&format!("{load}{eval}"), Engine::OF_SCRIPTS).expect("a script");
+        let said: Vec<&str> = report.failures.iter().map(|failure| &*failure.why).collect();
+        assert!(report.passed == 0 && said.len() == 1 && said[0].contains(why), "{eval}: {said:?}");
+    }
+    // Of two lines of one series the later one is it; what follows a number without a blank line is a command.
+    let good = "eval instant at 1m a\n  a 9\n  a 2\n\neval instant at 1m 5\n  5\neval instant at 0 a\n  a 1\n";
+    let report = run(&format!("{load}{good}"), Engine::OF_SCRIPTS).expect("a script");
+    assert_eq!((report.passed, report.failures.len()), (3, 0), "{:?}", report.failures);
 }
 
 #[test]

@@ -374,10 +374,12 @@ impl Roles<'_> {
         let base = self.base;
         let config = FrontendConfig {
             features: features(&args.features),
-            ..settings::frontend_config(args, reloading.subquery_step())?
+            ..settings::frontend_config(args)?
         };
+        let subquery_step = settings::subquery_step(args, reloading.subquery_step())?;
         let frontend = Frontend::new(
             config,
+            subquery_step,
             Arc::new(self.follower.clone()),
             base.channels.clone(),
             base.clock.clone(),

@@ -44,7 +44,7 @@ pub(crate) struct Reloading {
 struct Shared {
     file: Option<String>,
     config: RwLock<Arc<Config>>,
-    /// That of the configuration.
+    /// The step of subqueries that name none; it follows the file.
     subquery_step: SubqueryStep,
     state: Mutex<ReloadState>,
     hook: RwLock<Hook>,
@@ -111,7 +111,7 @@ impl Reloading {
         self.shared.config.read().clone()
     }
 
-    /// The step of subqueries that name none, by the configuration; it follows it.
+    /// The step of subqueries that name none, by the configuration. It follows what is read again.
     pub(crate) fn subquery_step(&self) -> SubqueryStep {
         self.shared.subquery_step.clone()
     }

@@ -34,24 +34,30 @@ pub(super) fn check(plan: &Plan) -> Result<()> {
         ingester_config(plan, args, NodeId(0))?;
     }
     if let Some(args) = &plan.query {
-        frontend_config(args, SubqueryStep::default())?;
+        frontend_config(args)?;
+        subquery_step(args, SubqueryStep::default())?;
     }
     Ok(())
 }
 
-/// How the query frontend behaves, by its flags; features apart. Where no flag says otherwise, subqueries have the step
-/// of the configuration file.
+/// The step of subqueries that name none: that of the flag, or else `of_file`. 0 is the default, as it is in a file.
+///
+/// # Errors
+/// The flag is no duration.
+pub(super) fn subquery_step(args: &QueryArgs, of_file: SubqueryStep) -> Result<SubqueryStep> {
+    let Some(text) = &args.evaluation_interval else { return Ok(of_file) };
+    let step = duration("--query.default-evaluation-interval", text)?;
+    Ok(match step.is_zero() {
+        true => SubqueryStep::default(),
+        false => SubqueryStep::of_ms(step.as_millis() as i64),
+    })
+}
+
+/// How the query frontend behaves, by its flags; features and the step of subqueries apart.
 ///
 /// # Errors
 /// A value cannot be read, or some do not fit together.
-pub(super) fn frontend_config(args: &QueryArgs, of_file: SubqueryStep) -> Result<FrontendConfig> {
-    let subquery_step = match &args.evaluation_interval {
-        Some(text) => {
-            let step = duration("--query.default-evaluation-interval", text)?;
-            SubqueryStep::of_ms(step.as_millis() as i64)
-        }
-        None => of_file,
-    };
+pub(super) fn frontend_config(args: &QueryArgs) -> Result<FrontendConfig> {
     let lookback = duration("--query.lookback-delta", &args.lookback_delta)?;
     let config = FrontendConfig {
         concurrency_max: args.max_concurrency,
@@ -59,7 +65,6 @@ pub(super) fn frontend_config(args: &QueryArgs, of_file: SubqueryStep) -> Result
         samples_max: args.max_samples,
         split_interval: duration("--query.split-interval", &args.split_interval)?,
         lookback_ms: lookback.as_millis() as i64,
-        subquery_step,
         ..FrontendConfig::default()
     };
     let faults = config.validate();
@@ -182,7 +187,6 @@ mod tests {
             ("--query.lookback-delta=x", "--query.lookback-delta=x"),
             ("--query.max-concurrency=0", "query frontend: "),
             ("--query.default-evaluation-interval=x", "--query.default-evaluation-interval=x"),
-            ("--query.default-evaluation-interval=0s", "query frontend: "),
             ("--ingester.cut-interval=x", "--ingester.cut-interval=x"),
             ("--compactor.delete-delay=x", "--compactor.delete-delay=x"),
         ] {
@@ -190,6 +194,20 @@ mod tests {
             assert!(error.starts_with(why), "{flag}: {error}");
         }
         check(&plan(&["all"])).expect("no flag is needed");
+    }
+
+    #[test]
+    fn subqueries_have_the_step_of_the_flag_or_else_of_the_file() {
+        let step = |flags: &[&str], of_file: i64| {
+            let args = plan(&[&["all"], flags].concat()).query.expect("a frontend");
+            subquery_step(&args, SubqueryStep::of_ms(of_file)).expect("a duration").ms()
+        };
+        assert_eq!(step(&[], 15_000), 15_000);
+        assert_eq!(step(&["--query.default-evaluation-interval=30s"], 15_000), 30_000);
+        for zero in ["0", "0s", "0m"] {
+            let flag = format!("--query.default-evaluation-interval={zero}");
+            assert_eq!(step(&[&flag], 15_000), 60_000, "{zero}");
+        }
     }
 
     #[test]

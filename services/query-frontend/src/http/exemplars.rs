@@ -10,6 +10,7 @@ use pando_promql::Expr;
 use pando_promql::syntax::ExprKind;
 use pando_rpc::http::{ApiError, Tenant};
 
+use super::expression::expression;
 use super::params::Params;
 use super::parse::{self, TIME_MS_MAX, TIME_MS_MIN};
 use super::response::{Remarks, success};
@@ -26,8 +27,7 @@ pub(super) async fn query_exemplars(
         let why = "end timestamp must not be before start timestamp";
         return Err(ApiError::new(ErrorKind::Invalid, why));
     }
-    let syntax = frontend.config().features.syntax();
-    let expr = pando_promql::parse(params.get("query"), &syntax);
+    let expr = expression(&frontend, &params).await?;
     // Prometheus does not name the parameter here.
     let expr = expr.map_err(|why| ApiError::new(ErrorKind::Invalid, why.to_string()))?;
     let selectors = selectors(&expr);

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use pando_model::ErrorKind;
 use pando_promql::syntax::ast::Expr;
-use pando_promql::{MatrixSeries, QueryError, QueryStats, QueryValue};
+use pando_promql::{MatrixSeries, ParseError, QueryError, QueryStats, QueryValue};
 use pando_rpc::http::{ApiError, Tenant};
 
 use super::params::Params;
@@ -14,10 +14,11 @@ use super::parse;
 use super::pretty::{PRETTY_BYTES_MAX, pretty};
 use super::response::{Remarks, TRUNCATED, success, success_of};
 use super::stats::{self, Stats};
+use super::syntax_tree::plain;
 use crate::error::FrontendError;
 use crate::frontend::Frontend;
 use crate::json::JsonWriter;
-use crate::query::{Answer, QueryOptions};
+use crate::query::{Answer, QueryOptions, blocking};
 
 pub(super) async fn query(
     State(frontend): State<Arc<Frontend>>,
@@ -47,11 +48,9 @@ pub(super) async fn format_query(
     State(frontend): State<Arc<Frontend>>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let expr = parsed(&frontend, &params)?;
+    let expr = parsed(&frontend, &params).await?;
     // Ten ms for the worst of queries: no socket waits for them.
-    let response = tokio::task::spawn_blocking(move || laid_out(&expr)).await;
-    let fault = "the printer stopped with a fault of its own";
-    response.unwrap_or_else(|_| Err(ApiError::new(ErrorKind::Internal, fault)))
+    blocking(move || laid_out(&expr)).await.map_err(FrontendError::from)?
 }
 
 fn laid_out(expr: &Expr) -> Result<Response, ApiError> {
@@ -63,10 +62,18 @@ fn laid_out(expr: &Expr) -> Result<Response, ApiError> {
 }
 
 /// The expression in `query`.
-pub(super) fn parsed(frontend: &Frontend, params: &Params) -> Result<Expr, ApiError> {
-    let syntax = frontend.config().features.syntax();
-    let expr = pando_promql::parse(params.get("query"), &syntax);
+pub(super) async fn parsed(frontend: &Frontend, params: &Params) -> Result<Expr, ApiError> {
+    let expr = expression(frontend, params).await?;
     expr.map_err(|why| ApiError::bad_parameter("query", why))
+}
+
+/// The expression in `query`, or what is wrong with it. Its patterns may take a second: no socket waits for them.
+pub(super) async fn expression(
+    frontend: &Frontend,
+    params: &Params,
+) -> Result<Result<Expr, ParseError>, FrontendError> {
+    let (syntax, text) = (frontend.config().features.syntax(), params.get("query").to_string());
+    Ok(blocking(move || pando_promql::parse(&text, &syntax)).await?)
 }
 
 /// What the parameters of both kinds of queries ask for beside times.
@@ -137,7 +144,11 @@ fn points(value: &QueryValue) -> usize {
 
 fn result(json: &mut JsonWriter, value: &QueryValue) {
     match value {
-        QueryValue::Scalar { t_ms, value } => json.float_point(*t_ms, *value),
+        // Prometheus writes scalars without an exponent, and all else with one.
+        QueryValue::Scalar { t_ms, value } => json.array(|json| {
+            json.time(*t_ms);
+            json.string(&plain(*value));
+        }),
         QueryValue::String { t_ms, text } => json.array(|json| {
             json.time(*t_ms);
             json.string(text);
@@ -231,7 +242,11 @@ mod tests {
                 r#"{"metric":{},"histograms":[[1.500,{"count":"0","sum":"0"}]]}]"#
             )
         );
-        assert_eq!(written(&QueryValue::Scalar { t_ms: 4_000, value: 2.0 }), r#"[4,"2"]"#);
+        let scalar = |value| written(&QueryValue::Scalar { t_ms: 4_000, value });
+        assert_eq!(scalar(2.0), r#"[4,"2"]"#);
+        assert_eq!(scalar(1e21), r#"[4,"1000000000000000000000"]"#);
+        assert_eq!(scalar(-1e-7), r#"[4,"-0.0000001"]"#);
+        assert_eq!(scalar(f64::INFINITY), r#"[4,"+Inf"]"#);
         let text = QueryValue::String { t_ms: 0, text: "x\ny".to_string() };
         assert_eq!(written(&text), r#"[0,"x\ny"]"#);
         assert_eq!(written(&QueryValue::Vector(vec![])), "[]");

@@ -5,9 +5,12 @@ use std::time::Duration;
 use pando_model::duration::parse_duration as parse_prometheus_duration;
 use pando_model::number::{go_quote, parse_go_float};
 use pando_model::{ErrorKind, Matcher};
+use pando_promql::syntax::REGEX_BYTES_MAX;
 use pando_rpc::http::ApiError;
 
 use super::params::Params;
+use crate::error::FrontendError;
+use crate::query::blocking;
 
 /// The lowest and the highest time of Prometheus' API, ms, and how it writes them: Go's own parser
 /// cannot read years of more than four digits.
@@ -149,16 +152,36 @@ pub(super) fn range(params: &Params) -> Result<(i64, i64, i64), ApiError> {
     Ok((start_ms, end_ms, step_ms))
 }
 
-/// The selectors of `match[]`; each needs a matcher that does not match the empty text. The error
-/// is Prometheus' text without the parameter's name.
-pub(super) fn matchers(params: &Params) -> Result<Vec<Vec<Matcher>>, String> {
+/// The selectors of `match[]`, or what is wrong with one: Prometheus' text without the parameter's name. Their patterns
+/// may take a second: no socket waits for them.
+pub(super) async fn matchers(
+    params: &Params,
+) -> Result<Result<Vec<Vec<Matcher>>, String>, FrontendError> {
+    let texts: Vec<String> = params.all("match[]").map(str::to_string).collect();
+    Ok(blocking(move || selectors(&texts, REGEX_BYTES_MAX)).await?)
+}
+
+/// The selectors `texts`, each of which needs a matcher that does not match the empty text. All of their
+/// patterns together take `regex_bytes_max` at most.
+fn selectors(texts: &[String], regex_bytes_max: usize) -> Result<Vec<Vec<Matcher>>, String> {
     const EMPTY: &str = "must contain at least one non-empty matcher";
     let refused = |error: pando_promql::ParseError| match error.message.ends_with(EMPTY) {
         // The same fault has other words in an expression.
         true => format!("match[] {EMPTY}"),
         false => error.to_string(),
     };
-    params.all("match[]").map(|text| pando_promql::parse_matchers(text).map_err(refused)).collect()
+    let (mut all, mut regex_bytes) = (Vec::with_capacity(texts.len()), 0);
+    for text in texts {
+        let matchers = pando_promql::parse_matchers(text).map_err(refused)?;
+        regex_bytes += matchers.iter().map(Matcher::regex_bytes).sum::<usize>();
+        if regex_bytes > regex_bytes_max {
+            return Err(format!(
+                "match[] has too large regular expressions: regex_bytes_max={regex_bytes_max}"
+            ));
+        }
+        all.push(matchers);
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -278,7 +301,11 @@ mod tests {
 
     #[test]
     fn selectors_need_a_matcher_that_is_not_empty() {
-        let with = |query: &str| matchers(&Params::new(b"", query.as_bytes()));
+        let with = |query: &str| {
+            let params = Params::new(b"", query.as_bytes());
+            let texts: Vec<String> = params.all("match[]").map(str::to_string).collect();
+            selectors(&texts, REGEX_BYTES_MAX)
+        };
         assert_eq!(with("").map(|sets| sets.len()), Ok(0));
         assert_eq!(with("match[]=up&match[]={a=%22b%22}").map(|sets| sets.len()), Ok(2));
         assert!(with("match[]={").is_err());
@@ -287,5 +314,14 @@ mod tests {
         for text in ["{}", "{a=%22%22}", "{a!=%22b%22}", "{a=~%22.*%22}"] {
             assert_eq!(with(&format!("match[]={text}")), Err(empty.to_string()), "{text}");
         }
+    }
+
+    #[test]
+    fn the_patterns_of_all_selectors_are_limited_together() {
+        let texts = vec![r#"{a=~"x.*y"}"#.to_string(); 3];
+        let one = selectors(&texts[..1], usize::MAX).expect("a selector")[0][0].regex_bytes();
+        assert_eq!(selectors(&texts, 3 * one).map(|sets| sets.len()), Ok(3));
+        let error = selectors(&texts, 3 * one - 1).expect_err("too many");
+        assert!(error.ends_with(&format!("regex_bytes_max={}", 3 * one - 1)), "{error}");
     }
 }

@@ -25,7 +25,7 @@ pub(super) async fn parse_query(
     State(frontend): State<Arc<Frontend>>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let expr = parsed(&frontend, &params)?;
+    let expr = parsed(&frontend, &params).await?;
     Ok(success(&Remarks::default(), |json| node(json, &expr)))
 }
 
@@ -254,7 +254,7 @@ fn flag(json: &mut JsonWriter, name: &str, value: bool) {
 }
 
 /// A number as Go writes it without an exponent.
-fn plain(value: f64) -> String {
+pub(super) fn plain(value: f64) -> String {
     let mut text = String::new();
     push_plain_float(&mut text, value);
     text

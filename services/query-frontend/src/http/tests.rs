@@ -44,6 +44,40 @@ async fn get(frontend: &Arc<Frontend>, path: &str) -> (u16, String) {
     text_of(send(frontend, request).await).await
 }
 
+/// Patterns of a long text take a second to compile.
+#[test]
+fn no_socket_waits_for_a_text_to_be_read() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let frontend = frontend(FakeCatalog::new(Cluster::with_ingesters(0).view()));
+        for path in [
+            "query?query=(",
+            "query_range?query=(&start=0&end=9&step=1",
+            "explain?query=(",
+            "parse_query?query=(",
+            "format_query?query=(",
+            "query_exemplars?query=(&start=0&end=9",
+            "series?match[]=(",
+            "labels?match[]=(",
+            "label/a/values?match[]=(",
+        ] {
+            let (begin, begun) = std::sync::mpsc::sync_channel::<()>(1);
+            let busy = tokio::task::spawn_blocking(move || begun.recv());
+            let path = format!("/api/v1/{path}");
+            let mut answer = std::pin::pin!(get(&frontend, &path));
+            for _ in 0..50 {
+                assert!(futures::poll!(&mut answer).is_pending(), "{path}");
+                tokio::task::yield_now().await;
+            }
+            drop(begin);
+            let (code, text) = answer.await;
+            assert!(code == 400 && text.contains("parse error"), "{path}: {code} {text}");
+            assert!(busy.await.expect("it ends").is_err());
+        }
+    });
+}
+
 #[tokio::test]
 async fn a_form_that_does_not_end_is_not_waited_for() {
     let tasks = Tasks::new();

@@ -10,9 +10,9 @@ use pando_promql::QueryValue;
 use pando_runtime::{MetricsRegistry, Tasks};
 
 use super::*;
-use crate::config::{FrontendConfig, SubqueryStep};
+use crate::subquery_step::SubqueryStep;
 use crate::testdata::{
-    Act, Cluster, FakeCatalog, FakeMember, frontend, frontend_of, hasty, record,
+    Act, Cluster, FakeCatalog, FakeMember, frontend, frontend_stepping, hasty, record,
 };
 
 const NAMES: [(&str, &str); 4] = [("m", "a"), ("m", "b"), ("n", "c"), ("n", "d")];
@@ -294,11 +294,10 @@ async fn time_runs_out_and_the_members_are_told() {
 }
 
 #[tokio::test]
-async fn subqueries_have_the_step_that_holds_when_they_arrive() {
-    let step = SubqueryStep::of_ms(15_000);
-    let config = FrontendConfig { subquery_step: step.clone(), ..hasty() };
+async fn subqueries_have_the_step_that_holds_when_they_are_planned() {
     let catalog = FakeCatalog::new(Cluster::with_ingesters(0).view());
-    let frontend = frontend_of(config, catalog, &MetricsRegistry::new());
+    let step = SubqueryStep::of_ms(15_000);
+    let frontend = frontend_stepping(hasty(), &step, catalog, &MetricsRegistry::new());
     let text = "sum(count_over_time(vector(1)[5m:]))";
     assert_eq!(sum_of(&ask(&frontend, text).await.expect("an answer")), 20.0);
     step.set_ms(30_000);
@@ -319,6 +318,9 @@ async fn a_full_gate_makes_queries_wait_until_their_time_is_up() {
     let answer = frontend.query_instant(&default_tenant(), "sum(m)", 30_000, options).await;
     let error = answer.expect_err("no turn");
     assert_eq!(error.to_string(), "query timed out in query queue");
+    // Not even its text is read.
+    let answer = frontend.query_instant(&default_tenant(), "sum(", 30_000, options).await;
+    assert_eq!(answer.expect_err("no turn").kind(), ErrorKind::Timeout);
     turns.pop();
     assert!(
         frontend.query_instant(&default_tenant(), "1", 0, QueryOptions::default()).await.is_ok()

@@ -110,5 +110,5 @@ fn row<T>(
     figure: impl Fn(&T) -> f64,
 ) -> Row {
     let figures = measured.each_ref().map(|one| one.as_ref().map(&figure));
-    Row { id, work: work.into(), unit, better, figures }
+    Row { id, work: work.into(), unit, better, figures, asked: None }
 }

@@ -14,7 +14,7 @@ use crate::bench::rows::history::{difference, write};
 use crate::bench::rows::{Bench, row};
 use crate::bench::scale::Scale;
 use crate::bench::system::{ALL_LABELS, Kind, Points, System};
-use crate::bench::table::{Better, Row};
+use crate::bench::table::{Asked, Better, Row};
 
 /// Measurements of a query; the best one counts.
 const TRIES: usize = 3;
@@ -30,6 +30,8 @@ struct Query {
     /// The last so many hours are asked for; 0: an instant query.
     hours: u32,
     step_s: u64,
+    /// How many times less than Prometheus and than VictoriaMetrics it may cost at most.
+    asked: Option<Asked>,
 }
 
 const fn query(
@@ -39,13 +41,23 @@ const fn query(
     hours: u32,
     step_s: u64,
 ) -> Query {
-    Query { id, text, by, hours, step_s }
+    Query { id, text, by, hours, step_s, asked: Some(Asked::Times([2.0, 2.0])) }
 }
+
+impl Query {
+    const fn asked(self, asked: Option<Asked>) -> Self {
+        Query { asked, ..self }
+    }
+}
+
+/// What the first query may take above idle, MB.
+const MORE_MEGABYTES_MAX: f64 = 120.0;
 
 /// The queries, in the order of the table. The one of raw series is there to be looked at: its cost is that of a
 /// request.
 const QUERIES: [Query; 10] = [
-    query("rate_by_pod", "sum by (pod) (rate(http_requests_total[5m]))", "pod", 17, 60),
+    query("rate_by_pod", "sum by (pod) (rate(http_requests_total[5m]))", "pod", 17, 60)
+        .asked(Some(Asked::Times([20.0, 4.0]))),
     query("rate_by_pod_1h", "sum by (pod) (rate(http_requests_total[5m]))", "pod", 1, 15),
     query("rate_of_all", "sum(rate(http_requests_total[5m]))", "", 17, 60),
     query("value_by_pod", "sum by (pod) (http_requests_total)", "pod", 17, 60),
@@ -64,7 +76,8 @@ const QUERIES: [Query; 10] = [
         ALL_LABELS,
         1,
         15,
-    ),
+    )
+    .asked(None),
     query(
         "quantile",
         "avg by (namespace) (quantile_over_time(0.9, http_requests_total[30m]))",
@@ -102,13 +115,16 @@ pub(super) fn rows(bench: &mut Bench) -> Vec<Row> {
                 hours => format!("{hours} h, step {} s", query.step_s),
             };
             let work = format!("{}, {when}", query.text);
-            row(query.id, work, ("CPU-ms", Better::Less), &measured, |m| m.queries[at].0 * 1e3)
+            let figure = |m: &Measured| m.queries[at].0 * 1e3;
+            let of_query = row(query.id, work, ("CPU-ms", Better::Less), &measured, figure);
+            Row { asked: query.asked, ..of_query }
         })
         .collect();
     let work = "memory that the first one takes at most, above idle";
-    rows.push(row("query_memory_most", work, ("MB", Better::Less), &measured, |m| {
+    let most = row("query_memory_most", work, ("MB", Better::Less), &measured, |m| {
         m.more_bytes as f64 / 1e6
-    }));
+    });
+    rows.push(Row { asked: Some(Asked::Most(MORE_MEGABYTES_MAX)), ..most });
     rows
 }
 

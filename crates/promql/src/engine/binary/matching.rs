@@ -137,7 +137,7 @@ struct Join<'a> {
     index: LabelSetIndex,
     /// The result of a pair of series: their labels never change from step to step.
     pairs: RapidHashMap<(Option<usize>, Option<usize>), usize>,
-    /// The steps at which the many side has anything: without it nothing is compared.
+    /// The steps at which the many side has anything: without it, and where nothing is filled in, nothing is compared.
     many_present: Bitmap,
     ledger: &'a mut Ledger,
 }
@@ -151,7 +151,8 @@ impl Join<'_> {
         notes: &mut Vec<Note>,
     ) -> Result<(), QueryError> {
         let (_, i) = at;
-        if !self.many_present.get(i) && self.fill_many.is_none() {
+        let fills = self.fill_many.is_some() || self.fill_one.is_some();
+        if !self.many_present.get(i) && !fills {
             return Ok(());
         }
         let mut present = group.one.iter().filter_map(|n| Some((*n, self.one[*n].value(i)?)));

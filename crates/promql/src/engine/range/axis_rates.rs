@@ -3,6 +3,7 @@
 //! step.
 
 use super::counters::{Extrapolation, Reach};
+use super::resets::Resets;
 use crate::engine::bitmap::Bitmap;
 use crate::engine::window::Bound;
 use crate::steps::Steps;
@@ -70,9 +71,9 @@ impl AxisRates {
         AxisRates { present, windows, reaches, how, range_ms }
     }
 
-    /// One value per step of a series with `values`, one per time of the axis, that fall at `resets` (position, value
-    /// before). Where a window has too few samples, it means nothing.
-    pub(super) fn values(&self, values: &[f64], resets: &[(u32, f64)]) -> Vec<f64> {
+    /// One value per step of a series with `values`, one per time of the axis, that fall at `resets`. Where a window has
+    /// too few samples, it means nothing.
+    pub(super) fn values(&self, values: &[f64], resets: &Resets) -> Vec<f64> {
         if values.is_empty() {
             return vec![0.0; self.windows.len()];
         }
@@ -84,16 +85,16 @@ impl AxisRates {
             };
             return windows.map(rate).collect();
         }
-        let mut from = 0;
+        let (mut from, mut upto) = (0, 0);
         let rate = |(window, reach): (&Window, &Reach)| {
             let first = values[window.first as usize];
             let mut increase = values[window.last as usize] - first;
             // Windows without samples begin at 0, in between.
             if window.last > 0 {
-                from += resets[from..].iter().take_while(|(at, _)| *at <= window.first).count();
+                from = resets.until_from(from, window.first as usize);
+                upto = resets.until_from(upto.max(from), window.last as usize);
+                increase = resets.add_lost(increase, from..upto);
             }
-            let within = resets[from..].iter().take_while(|(at, _)| *at <= window.last);
-            within.for_each(|(_, before)| increase += before);
             self.rate(window, reach, first, increase)
         };
         windows.map(rate).collect()
@@ -141,10 +142,10 @@ mod tests {
             let how = Extrapolation { counter, per_second };
             let bounds = WindowCache::default().uncached(&times, &steps, range);
             let falls = (1..values.len()).filter(|i| values[*i] < values[i - 1]);
-            let resets: Vec<(u32, f64)> = match counter {
+            let resets = Resets::new(match counter {
                 true => falls.map(|i| (i as u32, values[i - 1])).collect(),
                 false => Vec::new(),
-            };
+            });
             let rates = AxisRates::new(&times, &bounds, &steps, range, how);
             let out = rates.values(&values, &resets);
             prop_assert_eq!(out.len(), steps.len());

@@ -1,13 +1,15 @@
 //! Counters: `rate`, `increase`, `delta`, `irate`, `idelta`, `changes`, `resets`.
 
+use super::resets::Resets;
 use super::{FloatWindow, RangeFunction};
+use crate::engine::window::Bound;
 
 /// How a difference becomes that of the whole window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Extrapolation {
     /// Whether it is a counter's, which starts at zero and falls in resets only.
-    pub(super) counter: bool,
-    pub(super) per_second: bool,
+    pub(in crate::engine) counter: bool,
+    pub(in crate::engine) per_second: bool,
 }
 
 impl Extrapolation {
@@ -21,14 +23,13 @@ impl Extrapolation {
 }
 
 /// `rate`, `increase` and `delta`: the difference of the window's ends, stretched to the window's edges where
-/// the first and last samples are near enough to them. `resets` are the positions of counter resets in the
-/// whole series, `lo` is the window's first position in it; between them nothing is read. Where it is known when
+/// the first and last samples are near enough to them. `resets` are those of the whole series, `lo` is the window's first position in it; between them nothing is read. Where it is known when
 /// the counter was zero, at `zero_ms` within the window, nothing is stretched to the left, and one sample is
 /// enough. The order of floating-point operations is Prometheus', so that answers are equal to the last bit.
 #[inline]
 pub(super) fn extrapolated(
     window: FloatWindow<'_>,
-    resets: &[(u32, f64)],
+    resets: &Resets,
     lo: usize,
     zero_ms: Option<i64>,
     how: Extrapolation,
@@ -52,19 +53,13 @@ pub(super) fn extrapolated(
 
 /// The difference of the last value and the first, with what was lost in `resets` in between.
 #[inline]
-fn difference(values: &[f64], resets: &[(u32, f64)], lo: usize) -> Option<f64> {
+fn difference(values: &[f64], resets: &Resets, lo: usize) -> Option<f64> {
     let last = values.len().checked_sub(1)?;
-    let mut result = values[last] - values[0];
-    if !resets.is_empty() {
-        let from = resets.partition_point(|(at, _)| (*at as usize) <= lo);
-        for (at, before) in &resets[from..] {
-            if *at as usize > lo + last {
-                break;
-            }
-            result += before;
-        }
-    }
-    Some(result)
+    let result = values[last] - values[0];
+    Some(match resets.is_empty() {
+        true => result,
+        false => resets.add_lost(result, resets.until(lo)..resets.until(lo + last)),
+    })
 }
 
 /// The ends of a window, and what it grew by between them.
@@ -178,23 +173,31 @@ pub(super) fn instant(window: FloatWindow<'_>, rate: bool, reset: bool) -> Optio
     Some(result)
 }
 
-/// How often the value differs from the one before; NaN after NaN is no change.
-pub(super) fn changes(window: FloatWindow<'_>) -> Option<f64> {
-    let changed = |w: &&[f64]| w[0] != w[1] && !(w[0].is_nan() && w[1].is_nan());
-    Some(window.values.windows(2).filter(changed).count() as f64)
+/// Where a value of a whole series differs from the one before; NaN after NaN is no change.
+pub(super) fn changes_of(values: &[f64]) -> Vec<u32> {
+    let changed = |w: &[f64]| w[0] != w[1] && !(w[0].is_nan() && w[1].is_nan());
+    let pairs = (1u32..).zip(values.windows(2));
+    pairs.filter(|(_, pair)| changed(pair)).map(|(at, _)| at).collect()
 }
 
-/// How often the value falls.
-pub(super) fn resets(window: FloatWindow<'_>, resets: &[(u32, f64)], lo: usize) -> Option<f64> {
-    let end = lo + window.values.len();
-    let from = resets.partition_point(|(at, _)| (*at as usize) <= lo);
-    let upto = resets.partition_point(|(at, _)| (*at as usize) < end);
-    Some(upto.saturating_sub(from) as f64)
+/// How often the value changes within a window, whose samples are at `bound`.
+pub(super) fn changes(changes: &[u32], bound: Bound) -> Option<f64> {
+    let from = changes.partition_point(|at| *at as usize <= bound.lo());
+    let upto = changes.partition_point(|at| (*at as usize) < bound.hi());
+    Some((upto - from.min(upto)) as f64)
+}
+
+/// How often the value falls within a window, whose samples are at `bound`.
+pub(super) fn resets(resets: &Resets, bound: Bound) -> Option<f64> {
+    let (from, upto) = (resets.until(bound.lo()), resets.until(bound.hi().checked_sub(1)?));
+    Some((upto - from.min(upto)) as f64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::window::WindowCache;
+    use crate::steps::Steps;
 
     fn window<'a>(times: &'a [i64], values: &'a [f64], end_ms: i64) -> FloatWindow<'a> {
         FloatWindow { times, values, end_ms, range_ms: 60_000 }
@@ -223,25 +226,31 @@ mod tests {
         let times = [15_000, 30_000, 45_000, 60_000];
         let rising = window(&times, &[10.0, 20.0, 30.0, 40.0], 60_000);
         // 30 over 45 s, 15 s to the start: a counter of 10 reaches zero exactly there.
-        assert_eq!(extrapolated(rising, &[], 0, None, INCREASE), Some(40.0));
+        assert_eq!(extrapolated(rising, &Resets::default(), 0, None, INCREASE), Some(40.0));
         let low = window(&times, &[1.0, 11.0, 21.0, 31.0], 60_000);
-        let increase = extrapolated(low, &[], 0, None, INCREASE).expect("two samples");
+        let increase =
+            extrapolated(low, &Resets::default(), 0, None, INCREASE).expect("two samples");
         assert!((increase - 31.0).abs() < 1e-9, "{increase}");
-        assert_eq!(extrapolated(low, &[], 0, None, DELTA), Some(40.0));
+        assert_eq!(extrapolated(low, &Resets::default(), 0, None, DELTA), Some(40.0));
         let one = window(&times[..1], &[1.0], 60_000);
         // A single sample says nothing of how far apart samples are: it is not stretched.
-        assert_eq!(extrapolated(one, &[], 0, Some(5_000), INCREASE), Some(1.0));
-        assert_eq!(extrapolated(one, &[], 0, None, INCREASE), None);
+        assert_eq!(extrapolated(one, &Resets::default(), 0, Some(5_000), INCREASE), Some(1.0));
+        assert_eq!(extrapolated(one, &Resets::default(), 0, None, INCREASE), None);
     }
 
     #[test]
     fn resets_are_found_inside_of_the_window_only() {
         let values = [5.0, 1.0, 3.0, 0.0, 2.0];
-        let resets_at = [(1, 5.0), (3, 3.0)];
-        let times = [1, 2, 3, 4, 5];
-        let part = window(&times[1..], &values[1..], 5);
-        assert_eq!(resets(part, &resets_at, 1), Some(1.0));
-        assert_eq!(resets(window(&times, &values, 5), &resets_at, 0), Some(2.0));
-        assert_eq!(changes(window(&times, &[1.0, 1.0, f64::NAN, f64::NAN, 2.0], 5)), Some(2.0));
+        let resets_at = Resets::new(vec![(1, 5.0), (3, 3.0)]);
+        let axis: Vec<i64> = (0..values.len() as i64).collect();
+        let [whole, part] = [5, 4].map(|range_ms| {
+            WindowCache::default().uncached(&axis, &Steps::instant(4), range_ms)[0]
+        });
+        assert_eq!(resets(&resets_at, part), Some(1.0));
+        assert_eq!(resets(&resets_at, whole), Some(2.0));
+        let changing = changes_of(&[1.0, 2.0, f64::NAN, f64::NAN, 2.0]);
+        assert_eq!(changing, [1, 2, 4]);
+        assert_eq!(changes(&changing, part), Some(2.0));
+        assert_eq!(changes(&changing, whole), Some(3.0));
     }
 }

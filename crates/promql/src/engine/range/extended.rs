@@ -16,6 +16,7 @@
 use pando_model::SeriesSamples;
 
 use super::counters::Extrapolation;
+use super::resets::Resets;
 use super::{Edges, FloatWindow, OneSeries, RangeCall, RangeFunction, RangeRules};
 use crate::annotations::Note;
 use crate::budget::Ledger;
@@ -75,7 +76,7 @@ impl OneSeries<'_> {
 
     fn extended_floats(&self, bounds: &[Bound], out: &mut StepVector) {
         let how = Extrapolation::of(self.call.function);
-        let resets = if how.counter { self.samples.resets() } else { Vec::new() };
+        let resets = self.resets(how);
         let smoothed = self.call.rules.edges.is_smoothed();
         self.each(bounds, out, |window, bound, _| {
             let increase = increase(window, &resets, bound.lo(), smoothed, how.counter)?;
@@ -147,7 +148,7 @@ fn values_at_edges(
 /// `resets` and `lo` are as in [`super::counters::extrapolated`].
 fn increase(
     window: FloatWindow<'_>,
-    resets: &[(u32, f64)],
+    resets: &Resets,
     lo: usize,
     smoothed: bool,
     counter: bool,
@@ -168,9 +169,7 @@ fn increase(
         if *a < left {
             lost += left;
         }
-        let at = resets.partition_point(|(at, _)| *at as usize <= lo + from);
-        let inside = resets[at..].iter().take_while(|(at, _)| (*at as usize) < lo + upto);
-        inside.for_each(|(_, value)| lost += value);
+        lost = resets.add_lost(lost, resets.until(lo + from)..resets.until(lo + upto - 1));
         before = values[upto - 1];
     }
     if right < before {
@@ -259,7 +258,7 @@ mod tests {
                 values.push(f64::from(value));
             }
             let falls = values.windows(2).enumerate().filter(|(_, w)| w[1] < w[0]);
-            let resets: Vec<(u32, f64)> = falls.map(|(i, w)| (i as u32 + 1, w[0])).collect();
+            let resets = Resets::new(falls.map(|(i, w)| (i as u32 + 1, w[0])).collect());
             // An anchored window ends where the range does.
             let len = if smoothed { times.len() } else { times.partition_point(|t| *t <= end) };
             let (times, values) = (&times[..len], &values[..len]);

@@ -14,6 +14,7 @@ mod histograms;
 mod one_series;
 mod overtime;
 mod regression;
+mod resets;
 mod sliding;
 pub(crate) mod starts;
 

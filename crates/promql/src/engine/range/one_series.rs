@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pando_model::SeriesSamples;
 
 use super::counters::{self, Extrapolation};
+use super::resets::Resets;
 use super::starts::{Started, any_within};
 use super::{
     AxisRates, Edges, FloatWindow, RangeCall, RangeFunction, overtime, push_note, regression,
@@ -67,7 +68,7 @@ impl OneSeries<'_> {
             return false;
         }
         let how = Extrapolation::of(function);
-        let resets = if how.counter { self.samples.resets() } else { Vec::new() };
+        let resets = self.resets(how);
         let rates = windows.rates(&self.series.axis, self.call.steps, self.call.range_ms, how);
         out.values = match self.call.course {
             Course::Constant => vec![0.0; self.call.steps.len()],
@@ -88,6 +89,11 @@ impl OneSeries<'_> {
             true => windows.bounds(&self.series.axis, steps, range_ms),
             false => windows.uncached(&self.samples.times, steps, range_ms),
         }
+    }
+
+    /// The resets that count for a function that is worked out so.
+    pub(super) fn resets(&self, how: Extrapolation) -> Resets {
+        Resets::new(if how.counter { self.samples.resets() } else { Vec::new() })
     }
 
     /// The metric's name, for notes.
@@ -123,7 +129,7 @@ impl OneSeries<'_> {
         match self.call.function {
             R::Rate | R::Increase | R::Delta => {
                 let how = Extrapolation::of(self.call.function);
-                let resets = if how.counter { self.samples.resets() } else { Vec::new() };
+                let resets = self.resets(how);
                 let started = Started::floats(self.samples);
                 self.each(bounds, out, |w, bound, _| {
                     let zero_ms = started.zero_ms(bound.lo(), w.start_ms());
@@ -141,10 +147,13 @@ impl OneSeries<'_> {
                 });
             }
             R::Idelta => self.each(bounds, out, |w, _, _| counters::instant(w, false, false)),
-            R::Changes => self.each(bounds, out, |w, _, _| counters::changes(w)),
+            R::Changes => {
+                let changes = counters::changes_of(&self.samples.values);
+                self.each(bounds, out, |_, bound, _| counters::changes(&changes, bound));
+            }
             R::Resets => {
-                let resets = self.samples.resets();
-                self.each(bounds, out, |w, bound, _| counters::resets(w, &resets, bound.lo()));
+                let resets = Resets::new(self.samples.resets());
+                self.each(bounds, out, |_, bound, _| counters::resets(&resets, bound));
             }
             R::Avg => self.each(bounds, out, |w, _, _| overtime::avg(w)),
             R::Sum => self.each(bounds, out, |w, _, _| overtime::sum(w)),

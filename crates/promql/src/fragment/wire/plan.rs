@@ -1,6 +1,6 @@
 //! `FragmentPlan` as bytes.
 
-use pando_model::{GoRegex, MatchOp, Matcher};
+use pando_model::{MatchOp, Matcher};
 use prost::Message;
 
 use super::messages::{AggregationMessage, MatcherMessage, PlanMessage};
@@ -217,7 +217,7 @@ fn matchers(messages: Vec<MatcherMessage>) -> Result<Vec<Matcher>, QueryError> {
     let (mut out, mut regex_bytes) = (Vec::with_capacity(messages.len()), 0);
     for message in messages {
         let matcher = matcher(message)?;
-        regex_bytes += matcher.regex().map_or(0, GoRegex::compiled_bytes);
+        regex_bytes += matcher.regex_bytes();
         if regex_bytes > REGEX_BYTES_MAX {
             return Err(corrupt(format!("regex_bytes over regex_bytes_max={REGEX_BYTES_MAX}")));
         }

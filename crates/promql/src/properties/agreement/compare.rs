@@ -15,7 +15,7 @@ use pando_model::{Histogram, SampleValue, Span};
 const TOLERANCE: f64 = 1e-9;
 
 /// An answer as points: place to value. What is not a point is text.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Default, Debug, PartialEq)]
 pub(super) struct Points {
     shape: String,
     points: BTreeMap<String, Number>,
@@ -73,6 +73,11 @@ impl Points {
         notes.sort();
         notes.iter().for_each(|note| out.shape.push_str(&format!("\n  {note}")));
         out
+    }
+
+    /// Takes the points of `other` in.
+    pub(super) fn add(&mut self, other: Points) {
+        self.points.extend(other.points);
     }
 
     /// Whether there is nothing to compare.

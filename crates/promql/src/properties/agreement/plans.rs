@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::syntax::ast::AggregateOp;
 use crate::syntax::functions::FUNCTIONS;
-use crate::{Budget, Query, QueryError, QueryOutput, QueryParams, evaluate_local};
+use crate::{Budget, Query, QueryError, QueryOutput, QueryParams, QueryValue, evaluate_local};
 use pando_model::SeriesSamples;
 
 use super::cluster::{Cluster, Whole};
@@ -15,6 +15,8 @@ use crate::testing::{
 
 /// Cases of random expressions.
 const CASES: u64 = 400;
+/// Cases whose steps are asked for one by one.
+const CASES_OF_STEPS: u64 = 1_200;
 /// Cases of each function.
 const CASES_EACH: u64 = 5;
 /// As many times as many cases has each aggregation: there are several forms of its argument.
@@ -46,8 +48,16 @@ impl Case {
         Case { seed, text, params, series: data::series(seed / CASES_PER_DATA) }
     }
 
-    fn plain(&self, push_down: bool) -> Answer {
-        let params = QueryParams { push_down, ..self.params.clone() };
+    fn plain(&self) -> Answer {
+        self.here(self.params.clone())
+    }
+
+    /// Nothing is pushed down, shared or left unread.
+    fn unoptimised(&self) -> Answer {
+        self.here(QueryParams { push_down: false, read_less: false, ..self.params.clone() })
+    }
+
+    fn here(&self, params: QueryParams) -> Answer {
         let query = Query::parse(&self.text, params)?;
         evaluate_local(&query, &Whole(&self.series), Budget::default())
     }
@@ -57,11 +67,30 @@ impl Case {
         Cluster::new(self.seed, &self.series).evaluate(&query)
     }
 
+    /// Where a range query, in which what has one value for all steps is evaluated once, differs from instant queries at
+    /// its steps, in which nothing is; `None` where both are of the same points, or it cannot be said.
+    fn difference_of_steps(&self) -> Option<String> {
+        let Ok(range) = self.plain() else { return None };
+        let mut instants = Points::default();
+        for t_ms in self.params.steps.iter() {
+            let at = QueryParams::instant(t_ms);
+            let QueryParams { lookback_ms, features, .. } = self.params;
+            let at = at.with_lookback(lookback_ms).with_features(features);
+            let answer = self.here(at);
+            if matches!(answer, Ok(QueryOutput { value: QueryValue::Scalar { .. }, .. })) {
+                return None;
+            }
+            instants.add(Points::of(&answer, false));
+        }
+        let range = Points::of(&Ok(range), false);
+        (!range.differences(&instants).is_empty()).then(|| range.show_difference(&instants))
+    }
+
     /// What the plans do not agree on.
     pub(super) fn disagreement(&self) -> Option<String> {
         let ordered = is_ordered(&self.text);
-        let plain = Points::of(&self.plain(true), ordered);
-        let others = [("unoptimised", self.plain(false)), ("distributed", self.distributed())];
+        let plain = Points::of(&self.plain(), ordered);
+        let others = [("unoptimised", self.unoptimised()), ("distributed", self.distributed())];
         let mut out = String::new();
         for (name, answer) in others {
             let other = Points::of(&answer, ordered);
@@ -90,7 +119,7 @@ fn smallest(mut case: Case) -> Case {
 /// Fails where plans disagree on `case`; otherwise says whether its answer has points.
 pub(super) fn check(case: Case) -> bool {
     if case.disagreement().is_none() {
-        return !Points::of(&case.plain(true), false).is_empty();
+        return !Points::of(&case.plain(), false).is_empty();
     }
     let case = smallest(case);
     let difference = case.disagreement().unwrap_or_default();
@@ -110,6 +139,29 @@ fn all_plans_agree() {
     // A generator whose queries fail or find nothing would prove nothing.
     let enough = !all_cases() || answered * 2 > asked;
     assert!(enough, "answered={answered} asked={asked}");
+}
+
+#[test]
+fn each_step_of_a_range_is_an_instant() {
+    let (mut fixed, mut checked) = (0, 0);
+    each_seed(CASES_OF_STEPS, |seed| {
+        let mut case = Case::of(seed, |made, _| made.query(false));
+        for (place, t_s) in [("@ start()", "@ 1000300"), ("@ end()", "@ 1000410.5")] {
+            case.text = case.text.replace(place, t_s);
+        }
+        // What else means the whole range is something else at one time.
+        if case.params.instant
+            || ["start(", "end(", "range(", "step("].iter().any(|whole| case.text.contains(whole))
+        {
+            return;
+        }
+        checked += 1;
+        fixed += u32::from(case.text.contains('@'));
+        if let Some(difference) = case.difference_of_steps() {
+            panic!("steps differ\n  {}\n  {:?}\n{difference}", case.text, case.params);
+        }
+    });
+    assert!(!all_cases() || fixed * 10 > checked, "fixed={fixed} checked={checked}");
 }
 
 /// So that each of them is met whatever the random expressions hold.

@@ -1,6 +1,6 @@
 //! Series selectors: `name{label="value", "quoted.label"=~"x"}`, `{"quoted.metric"}`.
 
-use pando_model::{GoRegex, Labels, METRIC_NAME, MatchOp, Matcher};
+use pando_model::{Labels, METRIC_NAME, MatchOp, Matcher};
 
 use super::{Parsed, Parser};
 use crate::syntax::REGEX_BYTES_MAX;
@@ -110,7 +110,7 @@ impl Parser<'_> {
                 return Ok(Matcher::equal(label, "?"));
             }
         };
-        self.regex_bytes += matcher.regex().map_or(0, GoRegex::compiled_bytes);
+        self.regex_bytes += matcher.regex_bytes();
         if self.regex_bytes > REGEX_BYTES_MAX {
             let message = format!(
                 "query has too large regular expressions: regex_bytes_max={REGEX_BYTES_MAX}"
