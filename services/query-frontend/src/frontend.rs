@@ -34,6 +34,8 @@ pub struct Frontend {
     metrics: FrontendMetrics,
     status: StatusInfo,
     gate: QueryGate,
+    /// Texts that are read at once.
+    texts: QueryGate,
     newest: NewestVersion,
     suspects: Suspects,
     /// The ring of one set of nodes: making it costs more than a small query.
@@ -67,6 +69,7 @@ impl Frontend {
             metrics,
             status,
             gate,
+            texts: QueryGate::new(std::thread::available_parallelism().map_or(1, usize::from)),
             newest: NewestVersion::default(),
             suspects: Suspects::default(),
             gateways: Mutex::default(),
@@ -111,6 +114,10 @@ impl Frontend {
 
     pub(crate) fn gate(&self) -> &QueryGate {
         &self.gate
+    }
+
+    pub(crate) fn texts(&self) -> &QueryGate {
+        &self.texts
     }
 
     pub(crate) fn suspects(&self) -> &Suspects {

@@ -155,7 +155,24 @@ impl Frontend {
         };
         let params = params.with_lookback(options.lookback_ms).with_features(config.features);
         let text = text.to_string();
-        Ok(Arc::new(blocking(move || Query::parse(&text, params)).await??))
+        Ok(Arc::new(self.read(move || Query::parse(&text, params)).await??))
+    }
+
+    /// Reads a text, where it blocks no socket and within the time of a query. What is not waited for any more is read
+    /// to its end; as many are read at once as there are cores.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, FrontendError> {
+        let read = async {
+            let turn = self.texts().enter().await;
+            let work = move || {
+                let _turn = turn;
+                work()
+            };
+            Ok(blocking(work).await?)
+        };
+        self.within(self.config().timeout, read).await
     }
 
     /// How long a query with these options may take.
@@ -371,8 +388,8 @@ fn merge(
     Ok(result)
 }
 
-/// Runs the engine where it blocks no socket. What is not waited for any more ends by itself.
-pub(crate) async fn blocking<T: Send + 'static>(
+/// Runs the engine where it blocks no socket.
+async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, QueryError> {
     let stopped = |_| QueryError::Internal("the engine stopped with a fault of its own".into());

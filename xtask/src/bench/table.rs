@@ -48,12 +48,19 @@ impl fmt::Display for Asked {
 }
 
 impl Row {
-    /// Whether Pando comes to what is asked; `None` where nothing is, or a figure is missing.
+    /// Whether Pando comes to what is asked; `None` where nothing is, or it is not known.
     fn is_met(&self) -> Option<bool> {
-        Some(match self.asked? {
-            Asked::Times(least) => self.ratio(1)? >= least[0] && self.ratio(2)? >= least[1],
-            Asked::Most(figure) => self.figures[0]? <= figure,
-        })
+        let enough = match self.asked? {
+            Asked::Times(least) => {
+                [1, 2].map(|at| self.ratio(at).map(|ratio| ratio >= least[at - 1]))
+            }
+            Asked::Most(figure) => [self.figures[0].map(|ours| ours <= figure); 2],
+        };
+        match enough {
+            [Some(false), _] | [_, Some(false)] => Some(false),
+            [Some(true), Some(true)] => Some(true),
+            _ => None,
+        }
     }
 
     /// The same for people.
@@ -214,6 +221,7 @@ mod tests {
         assert_eq!(judged(twice, figures(10.0)), "2x, 4x: met");
         assert_eq!(judged(twice, figures(10.1)), "2x, 4x: MISSED");
         assert_eq!(judged(twice, [Some(1.0), Some(20.0), None]), "2x, 4x: not known");
+        assert_eq!(judged(twice, [Some(11.0), None, Some(40.0)]), "2x, 4x: MISSED");
         assert_eq!(judged(Some(Asked::Most(120.0)), figures(120.0)), "<= 120: met");
         assert_eq!(judged(Some(Asked::Most(120.0)), figures(121.0)), "<= 120: MISSED");
     }

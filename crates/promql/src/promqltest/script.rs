@@ -95,6 +95,14 @@ pub(super) struct Expect {
     pub(super) range_vector: Option<(i64, i64)>,
     pub(super) scalar: Option<f64>,
     pub(super) series: Vec<SeriesLine>,
+    /// The kinds of `expect` lines so far.
+    said: Vec<String>,
+}
+
+impl Expect {
+    fn said(&self, kind: &str) -> bool {
+        self.said.iter().any(|said| said == kind)
+    }
 }
 
 impl Script {
@@ -253,21 +261,28 @@ impl Eval {
     /// Takes what `line` says of what is expected.
     fn expects(&mut self, line: &str) -> Result<Rest, String> {
         let expect = &mut self.expect;
-        if let Some(message) = line.strip_prefix("expected_fail_message") {
+        if expect.fail.is_some()
+            && let Some(message) = line.strip_prefix("expected_fail_message")
+        {
             expect.fail = Some(TextTest::Exact(message.trim().to_string()));
             return Ok(Rest::Nothing);
         }
-        if let Some(pattern) = line.strip_prefix("expected_fail_regexp") {
+        if expect.fail.is_some()
+            && let Some(pattern) = line.strip_prefix("expected_fail_regexp")
+        {
             expect.fail = Some(TextTest::Regex(anywhere(pattern.trim())?));
             return Ok(Rest::Nothing);
         }
-        if let Some(mut times) = line.strip_prefix("expect range vector ") {
+        if let Some(mut times) = line.strip_prefix("expect range vector") {
             let [start_ms, end_ms, step_ms] = range(&mut times)?;
             if !times.trim().is_empty() {
                 return Err("expect range vector from a to b step c".to_string());
             }
-            // It is the window that ends there.
-            self.times = EvalTimes::Instant { t_ms: end_ms };
+            self.times = match self.times {
+                // It is the window that ends there.
+                EvalTimes::Instant { .. } => EvalTimes::Instant { t_ms: end_ms },
+                EvalTimes::Range { .. } => EvalTimes::Range { start_ms, end_ms, step_ms },
+            };
             expect.range_vector = Some((start_ms, step_ms));
             return Ok(Rest::More);
         }
@@ -315,7 +330,7 @@ fn expect_line(text: &str, expect: &mut Expect) -> Result<(), String> {
         },
     };
     match kind {
-        "fail" if expect.fail.is_some() => return Err("a second expect fail".to_string()),
+        "fail" if expect.said("fail") => return Err("a second expect fail".to_string()),
         "fail" => expect.fail = Some(test),
         "warn" => expect.warn.push(test),
         "info" => expect.info.push(test),
@@ -324,11 +339,10 @@ fn expect_line(text: &str, expect: &mut Expect) -> Result<(), String> {
         "ordered" => expect.ordered = true,
         other => return Err(format!("unknown expectation {other:?}")),
     }
-    for (kind, none, some) in
-        [("warn", expect.no_warn, &expect.warn), ("info", expect.no_info, &expect.info)]
-    {
-        if none && !some.is_empty() {
-            return Err(format!("{kind} and no_{kind} are both expected"));
+    expect.said.push(kind.to_string());
+    for (some, none) in [("warn", "no_warn"), ("info", "no_info")] {
+        if expect.said(some) && expect.said(none) {
+            return Err(format!("{some} and {none} are both expected"));
         }
     }
     Ok(())

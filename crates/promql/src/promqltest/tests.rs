@@ -234,6 +234,9 @@ fn what_is_expected_has_to_be_there() {
         let said: Vec<&str> = report.failures.iter().map(|failure| &*failure.why).collect();
         assert!(report.passed == 0 && said.len() == 1 && said[0].contains(why), "{eval}: {said:?}");
     }
+    // What the first line says is no line of its own.
+    let fails = "eval_fail instant at 0 a\n  expect fail regex: x\n\neval_warn instant at 0 a\n  expect no_warn\n";
+    assert!(Script::parse(fails).is_ok());
     // Of two lines of one series the later one is it; what follows a number without a blank line is a command.
     let good = "eval instant at 1m a\n  a 9\n  a 2\n\neval instant at 1m 5\n  5\neval instant at 0 a\n  a 1\n";
     let report = run(&format!("{load}{good}"), Engine::OF_SCRIPTS).expect("a script");

@@ -54,8 +54,8 @@ pub struct QueryParams {
     /// Whether functions and aggregations run where the data is; otherwise raw series are read and everything
     /// runs here. The answers are the same, up to the order of float additions.
     pub push_down: bool,
-    /// Whether selectors that read alike are read once, and buckets of histograms not at all where their counts and sums
-    /// will do. The answers are the same.
+    /// Whether selectors that read alike are read once, and buckets of histograms not at all where their counts and
+    /// sums will do. The answers are the same.
     pub read_less: bool,
     /// Whether the samples that each step looks at are counted. Off by default: it costs a pass over them.
     pub count_samples: bool,

@@ -309,8 +309,8 @@ pub(super) fn compared() -> Vec<Compared> {
 }
 
 /// Expressions whose trees are compared: every kind of node, and what is easily overlooked in each. None has a duration
-/// that is an expression: for it Pando writes 0 and, as Prometheus does since 3.14, `rangeExpr`, `offsetExpr` or `stepExpr`,
-/// which the peer may not know.
+/// that is an expression: for it Pando writes 0 and, as Prometheus does since 3.14, `rangeExpr`, `offsetExpr` or
+/// `stepExpr`, which the peer may not know.
 const PARSED: [&str; 35] = [
     "1",
     "-1",

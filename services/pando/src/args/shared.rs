@@ -173,8 +173,8 @@ pub(crate) struct QueryArgs {
     /// another member, unless they would read the same blocks; 0s: as a whole.
     #[arg(long = "query.split-interval", default_value = "24h")]
     pub(crate) split_interval: String,
-    /// The step of subqueries that name none, whatever a configuration says. Default: global.evaluation_interval where this
-    /// process reads a --config.file, else 1m.
+    /// The step of subqueries that name none, whatever a configuration says. Default: global.evaluation_interval where
+    /// this process reads a --config.file, else 1m.
     #[arg(long = "query.default-evaluation-interval")]
     pub(crate) evaluation_interval: Option<String>,
     /// Maximum number of samples a single query can load into memory.

@@ -18,7 +18,7 @@ use super::syntax_tree::plain;
 use crate::error::FrontendError;
 use crate::frontend::Frontend;
 use crate::json::JsonWriter;
-use crate::query::{Answer, QueryOptions, blocking};
+use crate::query::{Answer, QueryOptions};
 
 pub(super) async fn query(
     State(frontend): State<Arc<Frontend>>,
@@ -50,7 +50,7 @@ pub(super) async fn format_query(
 ) -> Result<Response, ApiError> {
     let expr = parsed(&frontend, &params).await?;
     // Ten ms for the worst of queries: no socket waits for them.
-    blocking(move || laid_out(&expr)).await.map_err(FrontendError::from)?
+    frontend.read(move || laid_out(&expr)).await?
 }
 
 fn laid_out(expr: &Expr) -> Result<Response, ApiError> {
@@ -73,7 +73,7 @@ pub(super) async fn expression(
     params: &Params,
 ) -> Result<Result<Expr, ParseError>, FrontendError> {
     let (syntax, text) = (frontend.config().features.syntax(), params.get("query").to_string());
-    Ok(blocking(move || pando_promql::parse(&text, &syntax)).await?)
+    frontend.read(move || pando_promql::parse(&text, &syntax)).await
 }
 
 /// What the parameters of both kinds of queries ask for beside times.

@@ -10,7 +10,7 @@ use pando_rpc::http::ApiError;
 
 use super::params::Params;
 use crate::error::FrontendError;
-use crate::query::blocking;
+use crate::frontend::Frontend;
 
 /// The lowest and the highest time of Prometheus' API, ms, and how it writes them: Go's own parser
 /// cannot read years of more than four digits.
@@ -155,10 +155,11 @@ pub(super) fn range(params: &Params) -> Result<(i64, i64, i64), ApiError> {
 /// The selectors of `match[]`, or what is wrong with one: Prometheus' text without the parameter's name. Their patterns
 /// may take a second: no socket waits for them.
 pub(super) async fn matchers(
+    frontend: &Frontend,
     params: &Params,
 ) -> Result<Result<Vec<Vec<Matcher>>, String>, FrontendError> {
     let texts: Vec<String> = params.all("match[]").map(str::to_string).collect();
-    Ok(blocking(move || selectors(&texts, REGEX_BYTES_MAX)).await?)
+    frontend.read(move || selectors(&texts, REGEX_BYTES_MAX)).await
 }
 
 /// The selectors `texts`, each of which needs a matcher that does not match the empty text. All of their

@@ -25,7 +25,7 @@ pub(super) async fn series(
     if params.all("match[]").next().is_none() {
         return Err(ApiError::new(ErrorKind::Invalid, "no match[] parameter provided"));
     }
-    let matchers = parse::matchers(&params).await?;
+    let matchers = parse::matchers(&frontend, &params).await?;
     let matchers = matchers.map_err(|why| ApiError::bad_parameter("match[]", why))?;
     let answer =
         look_up(&frontend, &tenant, LookupKind::Series, String::new(), matchers, &params).await?;
@@ -41,7 +41,7 @@ pub(super) async fn labels(
     Tenant(tenant): Tenant,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let matchers = matchers(&params).await?;
+    let matchers = matchers(&frontend, &params).await?;
     let kind = LookupKind::LabelNames;
     let answer = look_up(&frontend, &tenant, kind, String::new(), matchers, &params).await?;
     Ok(texts(answer))
@@ -62,13 +62,13 @@ pub(super) async fn label_values(
         let why = format!("invalid label name: {}", go_quote(&name));
         return Err(ApiError::new(ErrorKind::Invalid, why));
     }
-    let matchers = matchers(&params).await?;
+    let matchers = matchers(&frontend, &params).await?;
     let kind = LookupKind::LabelValues;
     Ok(texts(look_up(&frontend, &tenant, kind, name, matchers, &params).await?))
 }
 
-async fn matchers(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
-    parse::matchers(params).await?.map_err(|why| ApiError::new(ErrorKind::Invalid, why))
+async fn matchers(frontend: &Frontend, params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    parse::matchers(frontend, params).await?.map_err(|why| ApiError::new(ErrorKind::Invalid, why))
 }
 
 async fn look_up(

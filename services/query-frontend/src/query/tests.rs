@@ -10,9 +10,10 @@ use pando_promql::QueryValue;
 use pando_runtime::{MetricsRegistry, Tasks};
 
 use super::*;
+use crate::config::FrontendConfig;
 use crate::subquery_step::SubqueryStep;
 use crate::testdata::{
-    Act, Cluster, FakeCatalog, FakeMember, frontend, frontend_stepping, hasty, record,
+    Act, Cluster, FakeCatalog, FakeMember, frontend, frontend_of, frontend_stepping, hasty, record,
 };
 
 const NAMES: [(&str, &str); 4] = [("m", "a"), ("m", "b"), ("n", "c"), ("n", "d")];
@@ -302,6 +303,21 @@ async fn subqueries_have_the_step_that_holds_when_they_are_planned() {
     assert_eq!(sum_of(&ask(&frontend, text).await.expect("an answer")), 20.0);
     step.set_ms(30_000);
     assert_eq!(sum_of(&ask(&frontend, text).await.expect("an answer")), 10.0);
+}
+
+#[tokio::test]
+async fn as_many_texts_are_read_at_once_as_there_are_cores() {
+    let catalog = FakeCatalog::new(Cluster::with_ingesters(0).view());
+    let config = FrontendConfig { timeout: Duration::from_millis(50), ..hasty() };
+    let frontend = frontend_of(config, catalog, &MetricsRegistry::new());
+    let mut turns = Vec::new();
+    for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+        turns.push(frontend.texts().enter().await);
+    }
+    let error = frontend.read(|| ()).await.expect_err("no turn");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    turns.pop();
+    frontend.read(|| ()).await.expect("a turn");
 }
 
 #[tokio::test]

@@ -71,8 +71,8 @@ impl AxisRates {
         AxisRates { present, windows, reaches, how, range_ms }
     }
 
-    /// One value per step of a series with `values`, one per time of the axis, that fall at `resets`. Where a window has
-    /// too few samples, it means nothing.
+    /// One value per step of a series with `values`, one per time of the axis, that fall at `resets`. Where a window
+    /// has too few samples, it means nothing.
     pub(super) fn values(&self, values: &[f64], resets: &Resets) -> Vec<f64> {
         if values.is_empty() {
             return vec![0.0; self.windows.len()];

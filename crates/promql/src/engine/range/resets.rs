@@ -1,7 +1,8 @@
 //! `Resets`: where a counter falls, and what it lost there.
 //!
-//! Prometheus adds what each reset within a window lost, one after the other. Where all of that is integers, prefix sums
-//! say the same in one step, to the last bit: every partial sum is an integer below 2^53, which floats hold as it is.
+//! Prometheus adds what each reset within a window lost, one after the other. Where all of that is integers, prefix
+//! sums say the same in one step, to the last bit: every partial sum is an integer below 2^53, which floats hold as it
+//! is.
 
 use std::ops::Range;
 

@@ -67,8 +67,8 @@ impl Case {
         Cluster::new(self.seed, &self.series).evaluate(&query)
     }
 
-    /// Where a range query, in which what has one value for all steps is evaluated once, differs from instant queries at
-    /// its steps, in which nothing is; `None` where both are of the same points, or it cannot be said.
+    /// Where a range query, in which what has one value for all steps is evaluated once, differs from instant queries
+    /// at its steps, in which nothing is; `None` where both are of the same points, or it cannot be said.
     fn difference_of_steps(&self) -> Option<String> {
         let Ok(range) = self.plain() else { return None };
         let mut instants = Points::default();
