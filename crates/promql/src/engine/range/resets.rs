@@ -26,6 +26,10 @@ pub(crate) struct Resets {
 impl Resets {
     /// The resets at `falls`: positions in ascending order, each with the value before.
     pub(crate) fn new(falls: Vec<(u32, f64)>) -> Self {
+        // Most series have none: nothing is allocated for them.
+        if falls.is_empty() {
+            return Resets::default();
+        }
         let mut resets = Resets { falls, ..Resets::default() };
         let (mut sum, mut magnitude) = (0i64, 0.0);
         let mut sums = Vec::with_capacity(resets.falls.len() + 1);
