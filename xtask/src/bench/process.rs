@@ -52,6 +52,13 @@ impl Process {
         Ok(())
     }
 
+    /// Ends it at once. Nothing that it could still write is wanted.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// The last lines of its output.
     pub(crate) fn log_tail(&self) -> String {
         let text = fs::read(&self.log).unwrap_or_default();
@@ -82,10 +89,8 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// Nothing that it could still write is wanted.
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.kill();
     }
 }
 

@@ -112,6 +112,7 @@ pub(crate) struct System {
     /// Pando's gRPC side.
     grpc: SocketAddr,
     program: PathBuf,
+    args: Vec<String>,
     folder: PathBuf,
     /// Prometheus' snapshot, once there is one.
     snapshot: Option<PathBuf>,
@@ -165,7 +166,7 @@ impl System {
                 args
             }
         };
-        let process = Process::start(program, args, folder.join("log"))?;
+        let process = Process::start(program, &args, folder.join("log"))?;
         let mut system = System {
             kind,
             process,
@@ -173,12 +174,25 @@ impl System {
             client: Client::new(http),
             grpc,
             program: program.to_path_buf(),
+            args,
             folder: folder.to_path_buf(),
             snapshot: None,
         };
-        wait_ready(&mut system.process, http, kind.ready_path())
-            .with_context(|| format!("{} is not ready", kind.name()))?;
+        system.wait_ready()?;
         Ok(Some(system))
+    }
+
+    /// Ends the server, and starts it anew on what it has written: a process that remembers nothing.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process = Process::start(&self.program, &self.args, self.folder.join("log"))?;
+        self.client = Client::new(self.http);
+        self.wait_ready()
+    }
+
+    fn wait_ready(&mut self) -> Result<()> {
+        wait_ready(&mut self.process, self.http, self.kind.ready_path())
+            .with_context(|| format!("{} is not ready", self.kind.name()))
     }
 
     fn data(&self) -> PathBuf {

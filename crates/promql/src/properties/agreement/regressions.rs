@@ -45,3 +45,10 @@ fn equal_values_are_sorted_by_their_labels() {
     agree_on("sort_desc(group by (instance) (load{job=\"b\"} or load))");
     agree_on("sort(-(group by (instance, job) (load)))");
 }
+
+/// Between those that are left there may be resets that none of them follows.
+#[test]
+fn subqueries_that_leave_histograms_out_read_their_buckets() {
+    agree_on("histogram_count(increase(sizes[8m:1m]))");
+    agree_on("histogram_sum(rate(delays[10m:90s]))");
+}

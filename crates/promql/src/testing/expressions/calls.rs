@@ -94,7 +94,8 @@ impl Expressions<'_> {
 
     fn histogram_vector(&mut self, depth: usize) -> String {
         let classic = "latency_bucket";
-        match self.chance.below(6) {
+        let form = if self.native { [0, 4, 5][self.chance.below(3)] } else { self.chance.below(6) };
+        match form {
             0 => self.vector(depth),
             1 => format!("rate({classic}[5m])"),
             2 => classic.to_string(),

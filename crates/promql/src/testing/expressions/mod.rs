@@ -39,12 +39,20 @@ const DEPTH: usize = 5;
 /// Makes expressions.
 pub struct Expressions<'a> {
     chance: &'a mut Chance,
+    /// Whether all metrics are native histograms, or hold some.
+    native: bool,
 }
 
 impl<'a> Expressions<'a> {
     /// Makes them of `chance`.
     pub fn new(chance: &'a mut Chance) -> Self {
-        Expressions { chance }
+        Expressions { chance, native: false }
+    }
+
+    /// Makes those of native histograms alone.
+    #[cfg(test)]
+    pub(crate) fn of_histograms(chance: &'a mut Chance) -> Self {
+        Expressions { chance, native: true }
     }
 
     /// An expression that a query of the kind can have.

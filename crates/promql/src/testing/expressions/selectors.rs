@@ -27,6 +27,9 @@ impl Expressions<'_> {
     }
 
     fn selector(&mut self) -> String {
+        if self.native {
+            return format!("{}{}", self.chance.pick(&NATIVE), self.matchers());
+        }
         let floats = self.chance.below(20);
         let name = match floats {
             0 => {
