@@ -13,10 +13,10 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use crate::decoding::Decoding;
 use crate::error::ExecuteError;
 use crate::execution_stats::ExecutionStats;
 use crate::executor::Executor;
-use crate::lanes::blocking;
 use crate::metrics::ExecutorMetrics;
 use crate::sources::Sources;
 use crate::wire;
@@ -27,6 +27,7 @@ const QUEUE_MAX: usize = 2;
 /// Serves fragments.
 pub struct ExecutorService {
     executor: Executor,
+    decoding: Decoding,
     tasks: Tasks,
     metrics: ExecutorMetrics,
 }
@@ -34,7 +35,8 @@ pub struct ExecutorService {
 impl ExecutorService {
     /// Serves fragments with `executor`.
     pub fn new(executor: Executor, tasks: Tasks, metrics: &MetricsRegistry) -> Self {
-        ExecutorService { executor, tasks, metrics: ExecutorMetrics::new(metrics) }
+        let metrics = ExecutorMetrics::new(metrics);
+        ExecutorService { executor, decoding: Decoding::new(), tasks, metrics }
     }
 }
 
@@ -50,8 +52,7 @@ impl Service for ExecutorService {
     ) -> Result<Response<Self::ExecuteStream>, Status> {
         let running = self.metrics.begin("execute");
         let request = request.into_inner();
-        // Its patterns may take a second.
-        let asked = match blocking(move || Asked::decode(request)).await {
+        let asked = match self.decoding.run(move || Asked::decode(request)).await {
             Ok(asked) => asked,
             Err(error) => return running.ended(Err(error)),
         };
@@ -90,8 +91,8 @@ impl Service for ExecutorService {
         let running = self.metrics.begin("lookup");
         let found = async {
             let request = request.into_inner();
-            let asked = blocking(move || wire::lookup_from_proto(request)).await?;
-            let (sources, lookup) = asked;
+            let asked = self.decoding.run(move || wire::lookup_from_proto(request)).await;
+            let (sources, lookup) = asked?;
             self.executor.lookup(&sources, &lookup).await
         };
         let found = running.ended(found.await)?;

@@ -5,6 +5,7 @@
 mod block_reads;
 mod block_store;
 mod block_stream;
+mod decoding;
 mod error;
 mod execution_stats;
 mod executor;
@@ -22,6 +23,7 @@ pub mod wire;
 
 pub use block_reads::{BlockReads, ReadCounters};
 pub use block_store::{BlockStore, BlockStoreConfig};
+pub use decoding::Decoding;
 pub use error::ExecuteError;
 pub use execution_stats::ExecutionStats;
 pub use executor::{Executor, ExecutorLimits};

@@ -10,7 +10,7 @@ use serde_json::Value;
 const QUERY: &str = "count_over_time(vector(1)[5m:])";
 /// What a configuration says, and the steps.
 const INTERVALS: [(&str, &str); 3] =
-    [("evaluation_interval: 15s", "20"), ("evaluation_interval: 50s", "6"), ("", "5")];
+    [("evaluation_interval: 15s", "20"), ("", "5"), ("evaluation_interval: 50s", "6")];
 
 async fn counted(base: &str) -> Result<Value> {
     let parameters = [("query", QUERY), ("time", "6000")];

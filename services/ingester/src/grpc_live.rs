@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::Stream;
 use pando_executor::{
-    ExecuteError, LiveShards, LiveSource, Lookup, SeriesStream, Sources, blocking, wire,
+    Decoding, ExecuteError, LiveShards, LiveSource, Lookup, SeriesStream, Sources, wire,
 };
 use pando_head::{HeadStats, NamedCount};
 use pando_model::{CatalogVersion, Cut, ErrorKind, Metadata, SeriesSamples, ShardId, TimeRange};
@@ -31,13 +31,14 @@ const TOP_MAX: u64 = 10_000;
 pub(crate) struct LiveService {
     shards: Arc<Shards>,
     live: LocalLive,
+    decoding: Decoding,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl LiveService {
     pub(crate) fn new(shards: Arc<Shards>) -> Self {
-        LiveService { live: LocalLive::new(shards.clone()), shards }
+        LiveService { live: LocalLive::new(shards.clone()), shards, decoding: Decoding::new() }
     }
 }
 
@@ -69,7 +70,7 @@ impl Service for LiveService {
             live: Vec::new(),
         };
         let matchers = request.matchers;
-        let matchers = blocking(move || wire::matchers_from_proto(matchers)).await;
+        let matchers = self.decoding.run(move || wire::matchers_from_proto(matchers)).await;
         let matchers = matchers.map_err(refused)?;
         let time = TimeRange { min_ms: request.min_ms, max_ms: request.max_ms };
         let opened = self.live.open(&sources, &source, &matchers, time).await.map_err(refused)?;
@@ -84,7 +85,7 @@ impl Service for LiveService {
         request: Request<LookupRequest>,
     ) -> Result<Response<Self::LookupLiveStream>, Status> {
         let request = request.into_inner();
-        let asked = blocking(move || wire::lookup_from_proto(request)).await;
+        let asked = self.decoding.run(move || wire::lookup_from_proto(request)).await;
         let (sources, lookup): (Sources, Lookup) = asked.map_err(|error| error.status())?;
         let mut found = pando_executor::Found::default();
         for source in &sources.live {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use pando_consensus::ReadError;
 use pando_executor::{
     ExecuteError, Found, LiveShards, LiveSource, Lookup, LookupKind, SeriesStream, Sources,
+    blocking,
 };
 use pando_head::{HeadError, Selection, Shard};
 use pando_model::{ErrorKind, Matcher, SeriesKey, SeriesSamples, ShardId, TimeRange};
@@ -186,17 +187,6 @@ impl SeriesStream for HeadStream {
         self.selection = Some(selection);
         Ok(Some(batch))
     }
-}
-
-/// Runs what takes milliseconds, or waits for the head, on a thread that may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ExecuteError> + Send + 'static,
-) -> Result<T, ExecuteError> {
-    let stopped = |_| ExecuteError::Live {
-        kind: ErrorKind::Internal,
-        message: "reading a head stopped with a fault of its own".to_string(),
-    };
-    tokio::task::spawn_blocking(work).await.map_err(stopped)?
 }
 
 #[cfg(test)]

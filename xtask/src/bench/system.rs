@@ -182,7 +182,8 @@ impl System {
         Ok(Some(system))
     }
 
-    /// Ends the server, and starts it anew on what it has written: a process that remembers nothing.
+    /// Ends the server, and starts it anew on what it has written: a process that has answered
+    /// nothing yet.
     pub(crate) fn restart(&mut self) -> Result<()> {
         self.process.kill()?;
         self.process = Process::start(&self.program, &self.args, self.folder.join("log"))?;

@@ -516,6 +516,43 @@ fn a_batch_of_too_many_values_is_refused() {
     assert!(error.to_string().contains("values=68157440 values_max=67108864"), "{error}");
 }
 
+/// However what is read is split.
+#[test]
+fn samples_are_counted_at_their_steps() {
+    let samples: Vec<(i64, f64)> = (0..20).map(|i| (i * 10_000, i as f64)).collect();
+    let parts = [
+        vec![series("m_total", 1, &samples), series("m_total", 2, &samples[5..])],
+        vec![series("m_total", 3, &samples[..9])],
+    ];
+    let aggregation = Some(Aggregation::example(AggregateOp::Sum, &[], false));
+    let plan = FragmentPlan { count_samples: true, ..plan(reads()[2].clone(), aggregation) };
+    // Five samples of each series in a window of 50 s, where it has so many.
+    let counted = |plan: &FragmentPlan| {
+        let window = |t: i64| samples.iter().filter(move |(at, _)| *at > t - 50_000 && *at <= t);
+        let each = |t: i64| {
+            let all = window(t).count();
+            let later = window(t).filter(|(at, _)| *at >= 50_000).count();
+            let earlier = window(t).filter(|(at, _)| *at < 90_000).count();
+            (all + later + earlier) as u64
+        };
+        plan.steps.iter().map(each).collect::<Vec<u64>>()
+    };
+    for result in [merged(&plan, &parts), absorbed(&plan, &parts)] {
+        assert_eq!(result.expect("an answer").step_samples, counted(&plan));
+    }
+    // An older executor, which counts nothing, has the first steps.
+    let first = 6;
+    let mut by_steps = StepParts::new(&plan, Budget::default(), CancelFlag::new());
+    for (at, count, counts) in [(0, first, false), (first, plan.steps.len() - first, true)] {
+        let part = plan.with_steps(at, count).expect("steps");
+        let part = FragmentPlan { count_samples: counts, ..part };
+        by_steps.push(at, merged(&part, &parts).expect("a part")).expect("fits");
+    }
+    let mut wanted = counted(&plan);
+    wanted[..first].fill(0);
+    assert_eq!(by_steps.finish().step_samples, wanted);
+}
+
 /// What adding rounds off goes over the wire, and is added at the end.
 #[test]
 fn what_sums_round_off_survives_every_merge() {

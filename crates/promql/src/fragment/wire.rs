@@ -25,6 +25,8 @@ mod histograms;
 mod messages;
 mod notes;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 /// The newest version of both messages. All older ones are read.
 pub const WIRE_VERSION: u32 = 3;

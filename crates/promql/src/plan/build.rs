@@ -395,9 +395,6 @@ fn absent_labels(matchers: &[Matcher]) -> Labels {
             Entry::Vacant(_) => {}
         }
     }
-    let mut builder = pando_model::LabelsBuilder::new();
-    for (name, value) in fixed {
-        builder.set(name, value.unwrap_or_default());
-    }
-    builder.build()
+    let set = fixed.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    Labels::from_sorted(set.filter(|(_, value)| !value.is_empty())).unwrap_or_default()
 }

@@ -114,6 +114,9 @@ fn loaded(series: &[SeriesLine], step_ms: i64) -> Vec<LoadedSeries> {
 fn run_eval(eval: &Eval, subject: &mut impl Subject) -> Result<(), Fault> {
     match eval.times {
         times @ EvalTimes::Range { start_ms, step_ms, .. } => {
+            // What is no expression is a fault of the script, not what it may expect to fail.
+            let syntax = Engine::OF_SCRIPTS.features.syntax();
+            crate::syntax::parse(&eval.expr, &syntax).map_err(|e| e.to_string())?;
             check(&eval.expect, subject.ask(&eval.expr, times), &|expect| {
                 expected_rows(&expect.series, start_ms, step_ms)
             })

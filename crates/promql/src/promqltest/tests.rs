@@ -229,6 +229,8 @@ fn what_is_expected_has_to_be_there() {
             "eval instant at 2m a[3m]\n  expect range vector from 0 to 9m step 1m\n  a 1 2 3\n",
             "missing series {__name__=\"a\"}",
         ),
+        ("eval range from 0 to 1m step 1m sum(a\n  expect fail\n", "unclosed left parenthesis"),
+        ("eval instant at 1m sum(a\n  expect fail\n", "unclosed left parenthesis"),
     ] {
         let report = run(&format!("{load}{eval}"), Engine::OF_SCRIPTS).expect("a script");
         let said: Vec<&str> = report.failures.iter().map(|failure| &*failure.why).collect();

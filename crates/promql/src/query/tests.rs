@@ -55,6 +55,23 @@ fn an_instant_vector_keeps_the_order_of_sort_and_topk() {
     assert_eq!(values("bottomk(2, m + 0)"), [1.0, 2.0]);
 }
 
+/// What a function takes with the name is no label to group by.
+#[test]
+fn types_and_units_are_dropped_with_names() {
+    let mut source = MemorySource::new();
+    for (label, unit) in [("a", "s"), ("b", "m")] {
+        let metadata = [("__name__", "m_total"), ("__type__", "counter"), ("__unit__", unit)];
+        let labels = Labels::from_pairs(metadata.into_iter().chain([("l", label)]));
+        for i in 0..61 {
+            source.add(&labels, i * 10_000, SampleValue::Float(10.0 * i as f64));
+        }
+    }
+    let sums = |text| vector(text, &source);
+    assert_eq!(sums("sum by (__type__, __unit__) (rate(m_total[1m]))"), [("{}".into(), 2.0)]);
+    let kept = ["{__unit__=\"m\"}", "{__unit__=\"s\"}"].map(|labels| (labels.into(), 600.0));
+    assert_eq!(sums("sum by (__unit__) (m_total)"), kept);
+}
+
 #[test]
 fn names_are_dropped_at_once_and_collide() {
     let source = source(&[("a_total", "x", 0.0, 10.0), ("b_total", "x", 0.0, 20.0)]);

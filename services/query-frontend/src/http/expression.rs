@@ -298,5 +298,14 @@ mod tests {
         assert!(!cut(&mut value, 3));
         assert!(cut(&mut value, 2));
         assert_eq!(points(&value), 2);
+        let one = MatrixSeries {
+            labels: Labels::empty(),
+            floats: vec![(0, 0.0)],
+            histograms: Vec::new(),
+        };
+        let mut value = QueryValue::Matrix(vec![one; 3]);
+        assert!(!cut(&mut value, 3));
+        assert!(cut(&mut value, 2));
+        assert_eq!(points(&value), 4);
     }
 }

@@ -159,6 +159,9 @@ pub(super) async fn matchers(
     params: &Params,
 ) -> Result<Result<Vec<Vec<Matcher>>, String>, FrontendError> {
     let texts: Vec<String> = params.all("match[]").map(str::to_string).collect();
+    if texts.is_empty() {
+        return Ok(Ok(Vec::new()));
+    }
     frontend.read(move || selectors(&texts, REGEX_BYTES_MAX)).await
 }
 

@@ -131,6 +131,7 @@ impl<'a> Layout<'a> {
 #[cfg(test)]
 mod tests {
     use pando_promql::syntax::{DEPTH_MAX, OPERATORS_MAX};
+    use pando_promql::testing::{Chance, Expressions, SYNTAX, each_seed};
 
     use super::*;
 
@@ -211,6 +212,21 @@ mod tests {
         for (text, want) in cases {
             assert_eq!(laid_out(&text), want);
         }
+    }
+
+    #[test]
+    fn whatever_is_laid_out_is_still_the_same_query() {
+        let parsed = |text: &str| pando_promql::parse(text, &SYNTAX).expect(text);
+        let mut broken = 0;
+        each_seed(2_000, |seed| {
+            let query = parsed(&Expressions::new(&mut Chance::new(seed, "query")).query(true));
+            let text = pretty(&query).expect("not too long");
+            broken += u32::from(text.contains('\n'));
+            let again = parsed(&text);
+            assert_eq!(again.to_string(), query.to_string(), "{text}");
+            assert_eq!(pretty(&again).as_ref(), Some(&text), "laid out again it stays");
+        });
+        assert!(broken > 100, "broken={broken}");
     }
 
     /// Work is counted in pieces, never in time.

@@ -22,11 +22,11 @@ impl Extrapolation {
     }
 }
 
-/// `rate`, `increase` and `delta`: the difference of the window's ends, stretched to the window's edges where the first
-/// and last samples are near enough to them. `resets` are those of the whole series, `lo` is the window's first position
-/// in it; between the ends nothing is read. Where it is known when the counter was zero, at `zero_ms` within the window,
-/// nothing is stretched to the left, and one sample is enough. The order of floating-point operations is Prometheus', so
-/// that answers are equal to the last bit.
+/// `rate`, `increase` and `delta`: the difference of the window's ends, stretched to the window's edges where the
+/// first and last samples are near enough to them. `resets` are those of the whole series, `lo` is the window's first
+/// position in it; between the ends nothing is read. Where it is known when the counter was zero, at `zero_ms` within
+/// the window, nothing is stretched to the left, and one sample is enough. The order of floating-point operations is
+/// Prometheus', so that answers are equal to the last bit.
 #[inline]
 pub(super) fn extrapolated(
     window: FloatWindow<'_>,

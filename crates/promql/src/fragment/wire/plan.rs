@@ -12,7 +12,7 @@ use crate::steps::Steps;
 use crate::syntax::REGEX_BYTES_MAX;
 use crate::syntax::ast::AggregateOp;
 
-const OPS: [(u32, AggregateOp); 14] = [
+pub(super) const OPS: [(u32, AggregateOp); 14] = [
     (1, AggregateOp::Sum),
     (2, AggregateOp::Avg),
     (3, AggregateOp::Min),
@@ -37,7 +37,7 @@ fn number_of(op: AggregateOp) -> u32 {
     OPS.iter().find(|(_, known)| *known == op).map_or(0, |(number, _)| *number)
 }
 
-const MATCH_OPS: [MatchOp; 4] =
+pub(super) const MATCH_OPS: [MatchOp; 4] =
     [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex];
 
 fn corrupt(why: impl Into<String>) -> QueryError {

@@ -34,6 +34,43 @@ fn a_quantile_is_labelled_at_each_step() {
     assert_eq!(rows(text, params, &source), wanted);
 }
 
+/// The end that was asked for counts, not the last step; nothing that goes by the step is the same at all of them.
+#[test]
+fn times_of_the_query_are_those_that_were_asked_for() {
+    let source = source(&[("m", "a", 1.0, 0.0)]);
+    let params = |end| QueryParams::range(60_000, end, 60_000).expect("steps");
+    for (text, end, wanted) in [
+        ("start()", 150_000, &[60.0, 60.0][..]),
+        ("end()", 150_000, &[150.0, 150.0]),
+        ("range()", 150_000, &[90.0, 90.0]),
+        ("step()", 150_000, &[60.0, 60.0]),
+        // One step, and a range that ends where it starts.
+        ("step()", 110_000, &[60.0]),
+        ("step()", 60_000, &[0.0]),
+        ("sum(count_over_time(m[range()]))", 150_000, &[7.0, 9.0]),
+        ("sum(count_over_time(m[range()] @ end()))", 150_000, &[9.0, 9.0]),
+        ("sum(timestamp(m @ end()))", 155_000, &[150.0, 150.0]),
+    ] {
+        let all: Vec<f64> =
+            rows(text, params(end), &source).into_iter().flat_map(|(_, values)| values).collect();
+        assert_eq!(all, wanted, "{text} end={end}");
+    }
+    // Monday the 31st of January 2022, 12:00, and a day later.
+    let day_ms = 86_400_000;
+    let start_ms = 19_023 * day_ms + day_ms / 2;
+    let params = QueryParams::range(start_ms, start_ms + day_ms, day_ms).expect("steps");
+    for (text, wanted) in [
+        ("days_in_month()", [31.0, 28.0]),
+        ("day_of_month()", [31.0, 1.0]),
+        ("day_of_week()", [1.0, 2.0]),
+        ("day_of_year()", [31.0, 32.0]),
+        ("month()", [1.0, 2.0]),
+    ] {
+        let all = rows(text, params.clone(), &source);
+        assert_eq!(all, [("{}".to_string(), wanted.to_vec())], "{text}");
+    }
+}
+
 #[test]
 fn sort_drops_histograms_and_warns_of_ranges() {
     let mut source = source(&[("m", "a", 1.0, 0.0)]);
