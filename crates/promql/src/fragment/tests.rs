@@ -516,6 +516,37 @@ fn a_batch_of_too_many_values_is_refused() {
     assert!(error.to_string().contains("values=68157440 values_max=67108864"), "{error}");
 }
 
+/// Of what is known never to fall only the ends of a window are read: not what is between them, and nothing is searched
+/// for resets.
+#[test]
+fn what_is_known_is_not_looked_at() {
+    use RangeFunction as R;
+    let rising: Vec<(i64, f64)> = (0..=10).map(|i| (i * 10_000, i as f64)).collect();
+    let mut odd = rising.clone();
+    for (at, value) in [(7, 1e9), (8, -5.0), (9, f64::NAN)] {
+        odd[at].1 = value;
+    }
+    for function in [R::Rate, R::Increase, R::Delta] {
+        let rules = RangeRules::default();
+        let read = Read::Range { range_ms: 50_000, rules, function, args: Vec::new() };
+        let plan = FragmentPlan { steps: Steps::instant(100_000), ..plan(read, None) };
+        let value = |samples: &[(i64, f64)], course| {
+            let mut execution =
+                FragmentExecution::new(plan.clone(), Budget::default(), CancelFlag::new());
+            execution.push(series("m_total", 1, samples), course).expect("within the budget");
+            let mut merge = PartialMerge::new(plan.clone(), Budget::default(), CancelFlag::new());
+            for batch in execution.finish().expect("a run") {
+                merge.push(batch).expect("fits");
+            }
+            merge.finish().expect("an answer").series[0][0].values[0]
+        };
+        let expected = value(&rising, Course::Unknown);
+        assert_eq!(value(&odd, Course::Steady), expected, "{function:?}");
+        let falls = value(&odd, Course::Unknown);
+        assert_eq!(falls == expected, function == R::Delta, "{function:?}: {falls}");
+    }
+}
+
 /// However what is read is split.
 #[test]
 fn samples_are_counted_at_their_steps() {
