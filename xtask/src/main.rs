@@ -10,6 +10,7 @@ mod demo;
 mod peers;
 mod test;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -62,9 +63,18 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The cargo that runs this task.
+/// The cargo that runs this task, without what it says of this package: builds that go by that would be done again, now
+/// from here, now from a shell.
 fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let of_package = |name: &OsString| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_")
+    };
+    for name in std::env::vars_os().map(|(name, _)| name).filter(of_package) {
+        cargo.env_remove(name);
+    }
+    cargo
 }
 
 /// Builds the binary in `profile` and returns its path.

@@ -4,7 +4,7 @@ use pando_model::{Histogram, Labels, ResetHint, SampleValue, is_stale_nan};
 
 use super::histogram::buckets;
 use super::shown::ShownHistogram;
-use super::subject::{Rows, Seen};
+use super::subject::{Rows, Seen, points_text, seconds};
 
 const EPSILON: f64 = 1e-6;
 
@@ -97,12 +97,14 @@ pub(super) fn rows(expected: &ExpectedRows, got: &Rows, ordered: bool) -> Result
         let (_, wanted) = &expected[place];
         if points.len() != wanted.len() {
             let (n, m) = (points.len(), wanted.len());
-            return Err(format!("series {labels} has {n} points, expected {m}: {points:?}"));
+            let points = points_text(points);
+            return Err(format!("series {labels} has {n} points, expected {m}: {points}"));
         }
         for ((t, v), (s, w)) in points.iter().zip(wanted) {
             if t != s || !w.equals(v) {
-                let w = &w.value;
-                return Err(format!("series {labels} at {t}: {v:?}, expected {w:?} at {s}"));
+                let w = Seen::Sample(w.value.clone());
+                let [t, s] = [*t, *s].map(seconds);
+                return Err(format!("series {labels} at {t}: {v}, expected {w} at {s}"));
             }
         }
     }

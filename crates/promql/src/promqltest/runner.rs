@@ -8,6 +8,7 @@ use super::points::SeriesLine;
 use super::script::{Command, Eval, Expect, Script, ScriptError, TextTest};
 use super::subject::{
     Answer, AnswerValue, EvalTimes, LoadedSample, LoadedSeries, Rows, Subject, SubjectError,
+    seconds,
 };
 use super::variants;
 
@@ -127,7 +128,7 @@ fn run_eval(eval: &Eval, subject: &mut impl Subject) -> Result<(), Fault> {
             let syntax = Engine::OF_SCRIPTS.features.syntax();
             for (expr, t_ms) in variants::with_at(&eval.expr, t_ms, &syntax)? {
                 instant(eval, &expr, t_ms, subject)
-                    .map_err(|e| e.within(|| format!("{expr} at {t_ms}")))?;
+                    .map_err(|e| e.within(|| format!("{expr} at {}", seconds(t_ms))))?;
             }
             Ok(())
         }
@@ -163,7 +164,7 @@ fn middle_step(
         return Ok(());
     }
     let AnswerValue::Matrix(mut got) = answer.value else {
-        return Err(Fault::Wrong(format!("unexpected {:?}", answer.value)));
+        return Err(Fault::Wrong(format!("unexpected {}", answer.value)));
     };
     compare::sorted(&got)?;
     for (_, points) in &mut got {
@@ -184,8 +185,10 @@ fn check(
 ) -> Result<(), Fault> {
     let answer = match (answer, &expect.fail) {
         (Err(SubjectError::Refused(text)), Some(test)) => {
-            let passes = test.passes(&text);
-            return if passes { Ok(()) } else { Err(format!("fails otherwise: {text}").into()) };
+            return match test.passes(&text) {
+                true => Ok(()),
+                false => Err(format!("fails otherwise: {text}, expected {test}").into()),
+            };
         }
         (Err(error), _) => return Err(error.into()),
         (Ok(_), Some(_)) => return Err("should fail".to_string().into()),
@@ -220,7 +223,7 @@ fn value(
             rows(got)
         }
         (AnswerValue::Vector(got), None, None) => rows(got),
-        (other, ..) => Err(format!("unexpected {other:?}")),
+        (other, ..) => Err(format!("unexpected {other}")),
     }
 }
 

@@ -179,9 +179,9 @@ fn range(rest: &mut &str) -> Result<[i64; 3], String> {
 
 fn load(first: usize, text: &str, body: &[(usize, &str)]) -> Result<Command, ScriptError> {
     let here = |why: String| ScriptError { line: first, why };
-    let mut words = text.split_whitespace();
-    let with_nhcb = words.next() == Some("load_with_nhcb");
-    let step_ms = duration(words.next().unwrap_or_default()).map_err(here)?;
+    let mut rest = text;
+    let with_nhcb = word(&mut rest) == "load_with_nhcb";
+    let step_ms = duration(rest.trim()).map_err(here)?;
     let (mut series, mut pending) = (Vec::<SeriesLine>::new(), None);
     for (number, line) in body {
         let at = |why: String| ScriptError { line: *number, why };

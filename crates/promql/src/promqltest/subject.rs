@@ -1,5 +1,7 @@
 //! `Subject`: what a script is run against, and what it answers. The runner knows no more of an engine or a server.
 
+use std::fmt;
+
 use pando_model::{Labels, SampleValue};
 
 use super::shown::ShownHistogram;
@@ -109,4 +111,41 @@ pub enum Seen {
     Sample(SampleValue),
     /// What the HTTP API shows of a histogram.
     Shown(ShownHistogram),
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Seen::Sample(SampleValue::Float(value)) => write!(f, "{value}"),
+            Seen::Sample(SampleValue::Histogram(histogram)) => write!(f, "{histogram:?}"),
+            Seen::Shown(histogram) => write!(f, "{histogram:?}"),
+        }
+    }
+}
+
+impl fmt::Display for AnswerValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, rows) = match self {
+            AnswerValue::Scalar(value) => return write!(f, "scalar {value}"),
+            AnswerValue::String(text) => return write!(f, "string {text:?}"),
+            AnswerValue::Vector(rows) => ("vector", rows),
+            AnswerValue::Matrix(rows) => ("matrix", rows),
+        };
+        let rows: Vec<String> = rows
+            .iter()
+            .map(|(labels, points)| format!("{labels} {}", points_text(points)))
+            .collect();
+        write!(f, "{kind}: {}", rows.join(", "))
+    }
+}
+
+/// A time for people, as scripts and expressions have it.
+pub(super) fn seconds(t_ms: i64) -> f64 {
+    t_ms as f64 / 1_000.0
+}
+
+/// Points as text: `value @ time`, seconds.
+pub(super) fn points_text(points: &[(i64, Seen)]) -> String {
+    let one = |(t_ms, value): &(i64, Seen)| format!("{value} @ {}", seconds(*t_ms));
+    points.iter().map(one).collect::<Vec<_>>().join(" ")
 }

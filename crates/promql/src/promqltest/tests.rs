@@ -193,6 +193,7 @@ fn faults_have_the_line_in_which_they_are() {
         ("eval instant at 1m a\n  expect warn\n  expect no_warn\n", 3, "both expected"),
         ("eval instant at 1m a\n  expect string x\n", 2, "not a quoted string: x"),
         ("eval instant at 1m a\n  expect string\n", 2, "not a quoted string"),
+        ("load 1m garbage here\n  a 1\n", 1, "unknown unit"),
         ("eval instant at 1m a\n  expect\n", 2, "unknown expectation"),
         ("eval instant at 1m a[2m]\n  expect range vector from 0 to 1m\n", 2, "step is expected"),
     ] {
@@ -208,7 +209,7 @@ fn failures_name_line_expression_and_reason() {
     assert_eq!((report.passed, report.failures.len()), (1, 1));
     let failure = &report.failures[0];
     assert_eq!((failure.line, failure.expr.as_str()), (7, "a + 1"));
-    assert!(failure.why.starts_with("as written: series {} at 0: "), "{}", failure.why);
+    assert_eq!(failure.why, "as written: series {} at 0: 2, expected 3 at 0");
 }
 
 /// A slip in a word that begins a line is a series that is not there.
@@ -229,6 +230,8 @@ fn what_is_expected_has_to_be_there() {
             "eval instant at 2m a[3m]\n  expect range vector from 0 to 9m step 1m\n  a 1 2 3\n",
             "missing series {__name__=\"a\"}",
         ),
+        ("eval instant at 1m sum(1)\n  expect fail msg: x\n", "got scalar, expected \"x\""),
+        ("eval instant at 1m a\n  5\n", "unexpected vector: {__name__=\"a\"} 2 @ 60"),
         ("eval range from 0 to 1m step 1m sum(a\n  expect fail\n", "unclosed left parenthesis"),
         ("eval instant at 1m sum(a\n  expect fail\n", "unclosed left parenthesis"),
     ] {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use pando_model::Labels;
 use serde_json::Value;
 
+use super::base;
 use super::explain;
 use super::output::Output;
 use crate::args::{ExplainMode, QueryCommand};
@@ -45,7 +46,7 @@ pub(crate) async fn run(command: &QueryCommand) -> Result<()> {
     if explained == Some(ExplainMode::Analyze) {
         parameters.push(("analyze", "true".to_string()));
     }
-    let url = format!("{}/api/v1/{path}", url.trim_end_matches('/'));
+    let url = format!("{}/api/v1/{path}", base(url)?);
     let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT);
     let mut request = client.build()?.post(&url).form(&parameters);
     if let Some(tenant) = &tenant.tenant {

@@ -19,6 +19,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 pub(super) struct Params(Vec<(String, String)>);
 
 impl Params {
+    /// Those of a form and of a URL, which both have sound escapes.
     pub(super) fn new(form: &[u8], url: &[u8]) -> Self {
         let pairs = form_urlencoded::parse(form).chain(form_urlencoded::parse(url));
         Params(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
@@ -49,6 +50,7 @@ impl FromRequest<Arc<Frontend>> for Params {
         let is_form = kind.is_some_and(|kind| {
             kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case(FORM)
         });
+        check_escapes(url.as_bytes())?;
         if !is_form {
             return Ok(Params::new(b"", url.as_bytes()));
         }
@@ -67,13 +69,44 @@ impl FromRequest<Arc<Frontend>> for Params {
             };
             ApiError::new(ErrorKind::Invalid, format!("error parsing form values: {why}"))
         })?;
+        check_escapes(&body)?;
         Ok(Params::new(&body, url.as_bytes()))
     }
+}
+
+/// Refuses a `%` that no two hexadecimal digits follow: taken as it is, it would be an operator of an expression.
+fn check_escapes(text: &[u8]) -> Result<(), ApiError> {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        rest = &rest[at..];
+        let escape = &rest[..rest.len().min(3)];
+        if escape.len() < 3 || !escape[1..].iter().all(u8::is_ascii_hexdigit) {
+            let escape = String::from_utf8_lossy(escape);
+            let why = format!("error parsing form values: invalid URL escape {escape:?}");
+            return Err(ApiError::new(ErrorKind::Invalid, why));
+        }
+        rest = &rest[3..];
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn escapes_that_are_none_are_refused() {
+        let refused = |text: &str| check_escapes(text.as_bytes()).err().map(|error| error.message);
+        for text in ["", "query=up", "query=a%25b%7D", "%ff%FF"] {
+            assert_eq!(refused(text), None, "{text}");
+        }
+        for (text, escape) in
+            [("query=up%zz", "%zz"), ("%%20", "%%2"), ("a%41%2", "%2"), ("%", "%")]
+        {
+            let why = format!("error parsing form values: invalid URL escape \"{escape}\"");
+            assert_eq!(refused(text), Some(why), "{text}");
+        }
+    }
 
     #[test]
     fn a_form_counts_before_the_url_and_lists_are_joined() {

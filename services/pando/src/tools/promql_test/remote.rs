@@ -8,7 +8,7 @@ use std::future::Future;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use pando_exposition::remote_write::{
     self, FloatSample, HistogramToWrite, SeriesToWrite, encode_v2,
 };
@@ -22,6 +22,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::answer;
+use crate::tools::base;
 
 /// How long a server may take to take the connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -192,13 +193,6 @@ impl Remote {
             _ => Err(SubjectError::Broken(said())),
         }
     }
-}
-
-/// A server's URL without what follows from it.
-fn base(url: &str) -> Result<String> {
-    let scheme = url.starts_with("http://") || url.starts_with("https://");
-    ensure!(scheme, "not a URL such as http://localhost:9090: {url}");
-    Ok(url.trim_end_matches('/').to_string())
 }
 
 /// Runs the command of a flag to its end; what it leaves running may go on. It writes where our own complaints go: our
