@@ -9,8 +9,8 @@ use crate::error::ExecuteError;
 use crate::lanes::blocking;
 
 /// Reads requests on threads that serve no socket, as many at once as there are cores: the patterns of one may take a
-/// second. Cloning shares the turns.
-#[derive(Clone, Debug)]
+/// second. Each service has its own turns.
+#[derive(Debug)]
 pub struct Decoding(Arc<Semaphore>);
 
 impl Decoding {

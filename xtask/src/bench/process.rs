@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::clock;
 
@@ -52,10 +52,11 @@ impl Process {
         Ok(())
     }
 
-    /// Ends it at once. Nothing that it could still write is wanted.
-    pub(crate) fn kill(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
+    /// Asks it to end and waits until it has: what it still has to write is written.
+    pub(crate) fn end(&mut self, patience: Duration) -> Result<()> {
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status()?;
+        ensure!(asked.success(), "it cannot be asked to end: {asked}");
+        clock::eventually("its end", patience, || Ok(self.child.try_wait()?))?;
         Ok(())
     }
 
@@ -89,8 +90,10 @@ impl Process {
 }
 
 impl Drop for Process {
+    /// Nothing that it could still write is wanted.
     fn drop(&mut self) {
-        let _ = self.kill();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

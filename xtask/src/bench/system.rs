@@ -17,6 +17,8 @@ use super::process::Process;
 
 /// How long a system may take to become ready.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may take to end.
+const END_PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may take to write its blocks.
 const BLOCKS_PATIENCE: Duration = Duration::from_secs(300);
 /// Far more files than a run leaves behind.
@@ -185,7 +187,7 @@ impl System {
     /// Ends the server, and starts it anew on what it has written: a process that has answered
     /// nothing yet.
     pub(crate) fn restart(&mut self) -> Result<()> {
-        self.process.kill()?;
+        self.process.end(END_PATIENCE)?;
         self.process = Process::start(&self.program, &self.args, self.folder.join("log"))?;
         self.client = Client::new(self.http);
         self.wait_ready()

@@ -131,7 +131,7 @@ impl<'a> Layout<'a> {
 #[cfg(test)]
 mod tests {
     use pando_promql::syntax::{DEPTH_MAX, OPERATORS_MAX};
-    use pando_promql::testing::{Chance, Expressions, SYNTAX, each_seed};
+    use pando_promql::testing::{Chance, Expressions, SYNTAX, all_cases, each_seed};
 
     use super::*;
 
@@ -226,7 +226,7 @@ mod tests {
             assert_eq!(again.to_string(), query.to_string(), "{text}");
             assert_eq!(pretty(&again).as_ref(), Some(&text), "laid out again it stays");
         });
-        assert!(broken > 100, "broken={broken}");
+        assert!(!all_cases() || broken > 100, "broken={broken}");
     }
 
     /// Work is counted in pieces, never in time.

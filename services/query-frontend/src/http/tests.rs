@@ -106,6 +106,29 @@ async fn a_form_that_is_too_large_is_told_the_limit() {
 }
 
 #[tokio::test]
+async fn escapes_that_are_none_are_refused_in_urls_and_forms() {
+    let tasks = Tasks::new();
+    let frontend = served(&tasks).await;
+    let form = |url: &str, body: &'static str| {
+        Request::post(url)
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(Body::from(body))
+            .expect("a request")
+    };
+    let url = Request::get("/api/v1/query?query=m%zz&time=30").body(Body::empty());
+    for request in [
+        url.expect("a request"),
+        form("/api/v1/query", "query=m%zz&time=30"),
+        form("/api/v1/query?x=%zz", "query=m&time=30"),
+    ] {
+        let (code, text) = text_of(send(&frontend, request).await).await;
+        assert_eq!(code, 400, "{text}");
+        let why = r#""errorType":"bad_data","error":"error parsing form values: invalid URL escape \"%zz\"""#;
+        assert!(text.contains(why), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn queries_are_answered_byte_by_byte() {
     let tasks = Tasks::new();
     let frontend = served(&tasks).await;
