@@ -1,15 +1,15 @@
-//! `Decoding`: where requests are read.
+//! `Decoding`: where requests and texts are read.
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
+use pando_promql::QueryError;
 use tokio::sync::Semaphore;
 
-use crate::error::ExecuteError;
 use crate::lanes::blocking;
 
-/// Reads requests on threads that serve no socket, as many at once as there are cores: the patterns of one may take a
-/// second. Each service has its own turns.
+/// Reads requests and texts on threads that serve no socket, as many at once as there are cores: the patterns of one may
+/// take a second. Each service has its own turns.
 #[derive(Debug)]
 pub struct Decoding(Arc<Semaphore>);
 
@@ -23,10 +23,10 @@ impl Decoding {
     ///
     /// # Errors
     /// Those of `work`, or that it panicked.
-    pub async fn run<T: Send + 'static>(
+    pub async fn run<T: Send + 'static, E: From<QueryError> + Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, ExecuteError> + Send + 'static,
-    ) -> Result<T, ExecuteError> {
+        work: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
         // Nobody closes it.
         let turn = self.0.clone().acquire_owned().await.ok();
         blocking(move || {
@@ -54,17 +54,21 @@ mod tests {
 
     const MOMENT: Duration = Duration::from_millis(50);
 
+    fn nothing() -> Result<(), QueryError> {
+        Ok(())
+    }
+
     #[tokio::test]
     async fn work_that_nobody_waits_for_has_its_turn_until_it_ends() {
         let (decoding, mut ends) = (Decoding::new(), Vec::new());
         for _ in 0..available_parallelism().map_or(1, usize::from) {
             let (end, ended) = sync_channel::<()>(1);
-            let work = decoding.run(move || Ok(ended.recv().is_ok()));
+            let work = decoding.run(move || Ok::<_, QueryError>(ended.recv().is_ok()));
             assert!(timeout(MOMENT, work).await.is_err(), "it runs");
             ends.push(end);
         }
-        assert!(timeout(MOMENT, decoding.run(|| Ok(()))).await.is_err(), "no turn is free");
+        assert!(timeout(MOMENT, decoding.run(nothing)).await.is_err(), "no turn is free");
         drop(ends.pop());
-        decoding.run(|| Ok(())).await.expect("a turn");
+        decoding.run(nothing).await.expect("a turn");
     }
 }

@@ -167,7 +167,7 @@ impl Executor {
         let execution = lanes.finish().await?.unwrap_or_else(begin);
         let read = execution.stats();
         let (mut batches, mut partials) = (0, 0);
-        for batch in blocking(move || Ok(execution.finish()?)).await? {
+        for batch in blocking(move || execution.finish()).await? {
             batches += 1;
             partials += (batch.groups.len() + batch.raw.len()) as u64;
             if out.send(batch).await.is_err() {

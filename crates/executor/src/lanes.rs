@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use pando_model::ErrorKind;
+use pando_promql::QueryError;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -98,13 +98,8 @@ impl<T: Send + 'static> Lanes<T> {
             return Ok(());
         };
         let join = self.join;
-        self.joined = Some(
-            blocking(move || {
-                join(&mut joined, done)?;
-                Ok(joined)
-            })
-            .await?,
-        );
+        let joining = blocking(move || join(&mut joined, done).map(|()| joined));
+        self.joined = Some(joining.await?);
         Ok(())
     }
 }
@@ -113,17 +108,14 @@ impl<T: Send + 'static> Lanes<T> {
 ///
 /// # Errors
 /// Those of `work`, or that it panicked.
-pub async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ExecuteError> + Send + 'static,
-) -> Result<T, ExecuteError> {
+pub async fn blocking<T: Send + 'static, E: From<QueryError> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
     ended(tokio::task::spawn_blocking(work)).await
 }
 
-async fn ended<T>(work: JoinHandle<Result<T, ExecuteError>>) -> Result<T, ExecuteError> {
-    let stopped = |_| ExecuteError::Live {
-        kind: ErrorKind::Internal,
-        message: "the engine stopped with a fault of its own".to_string(),
-    };
+async fn ended<T, E: From<QueryError>>(work: JoinHandle<Result<T, E>>) -> Result<T, E> {
+    let stopped = |_| QueryError::Internal("the engine stopped with a fault of its own".into());
     work.await.map_err(stopped)?
 }
 
@@ -131,6 +123,8 @@ async fn ended<T>(work: JoinHandle<Result<T, ExecuteError>>) -> Result<T, Execut
 mod tests {
     use std::sync::mpsc::sync_channel;
     use std::time::Duration;
+
+    use pando_model::ErrorKind;
 
     use super::*;
 

@@ -11,7 +11,7 @@ use pando_model::{
     CatalogVersion, Cut, KeyRange, Labels, MatchOp, Matcher, NodeId, SeriesKey, SeriesSamples,
     ShardId, TenantId, TimeRange,
 };
-use pando_promql::syntax::REGEX_BYTES_MAX;
+use pando_promql::syntax::RegexBudget;
 use pando_proto::record::{record_from_proto, record_to_proto};
 use pando_proto::v1::{
     self, BlockSourceRef, FetchBatch, LabelMatcher, LabelSet, LookupBatch, LookupRequest,
@@ -58,15 +58,15 @@ pub fn matchers_to_proto(matchers: &[Matcher]) -> Vec<LabelMatcher> {
 /// Matchers from messages. Their patterns may take a second.
 ///
 /// # Errors
-/// An unknown operator, a bad pattern, or patterns that are larger than [`REGEX_BYTES_MAX`] together.
+/// An unknown operator, a bad pattern, or patterns that are too large together.
 pub fn matchers_from_proto(matchers: Vec<LabelMatcher>) -> Result<Vec<Matcher>, ExecuteError> {
-    more_matchers(matchers, &mut 0)
+    more_matchers(matchers, &mut RegexBudget::default())
 }
 
-/// The same, together with the patterns of `regex_bytes` before them.
+/// The same, with what is left of `patterns`.
 fn more_matchers(
     matchers: Vec<LabelMatcher>,
-    regex_bytes: &mut usize,
+    patterns: &mut RegexBudget,
 ) -> Result<Vec<Matcher>, ExecuteError> {
     let one = |m: LabelMatcher| {
         let op = match m.op {
@@ -77,10 +77,7 @@ fn more_matchers(
             op => return Err(invalid(format!("unknown matcher operator: op={op}"))),
         };
         let matcher = Matcher::new(m.name, op, m.value).map_err(invalid)?;
-        *regex_bytes += matcher.regex_bytes();
-        if *regex_bytes > REGEX_BYTES_MAX {
-            return Err(invalid(format!("regex_bytes over regex_bytes_max={REGEX_BYTES_MAX}")));
-        }
+        patterns.add(&matcher).map_err(invalid)?;
         Ok(matcher)
     };
     matchers.into_iter().map(one).collect()
@@ -174,9 +171,9 @@ pub fn lookup_from_proto(message: LookupRequest) -> Result<(Sources, Lookup), Ex
         Ok(v1::LookupKind::Exemplars) => LookupKind::Exemplars,
         _ => return Err(invalid(format!("unknown kind of lookup: kind={}", message.kind))),
     };
-    let mut regex_bytes = 0;
+    let mut patterns = RegexBudget::default();
     let sets = message.matchers.into_iter();
-    let sets = sets.map(|set| more_matchers(set.matchers, &mut regex_bytes));
+    let sets = sets.map(|set| more_matchers(set.matchers, &mut patterns));
     let lookup = Lookup {
         kind,
         label: message.label,

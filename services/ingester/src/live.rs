@@ -75,7 +75,7 @@ impl LiveShards for LocalLive {
                 selected.map(|selection| (selection, state.restores())).map_err(head_error)
             };
             let (selection, restores) = state.read(select)?;
-            Ok(HeadStream { state, restores, selection: Some(selection) })
+            Ok::<_, ExecuteError>(HeadStream { state, restores, selection: Some(selection) })
         });
         Ok(Some(Box::new(stream.await?)))
     }

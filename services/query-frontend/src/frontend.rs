@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pando_catalog::{CatalogView, RoutingView};
 use pando_cluster::GatewayRing;
+use pando_executor::Decoding;
 use pando_model::{CatalogVersion, TenantId};
 use pando_rpc::Channels;
 use pando_runtime::{MetricsRegistry, SharedClock};
@@ -34,8 +35,7 @@ pub struct Frontend {
     metrics: FrontendMetrics,
     status: StatusInfo,
     gate: QueryGate,
-    /// Texts that are read at once.
-    texts: QueryGate,
+    decoding: Decoding,
     newest: NewestVersion,
     suspects: Suspects,
     /// The ring of one set of nodes: making it costs more than a small query.
@@ -69,7 +69,7 @@ impl Frontend {
             metrics,
             status,
             gate,
-            texts: QueryGate::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            decoding: Decoding::new(),
             newest: NewestVersion::default(),
             suspects: Suspects::default(),
             gateways: Mutex::default(),
@@ -116,8 +116,8 @@ impl Frontend {
         &self.gate
     }
 
-    pub(crate) fn texts(&self) -> &QueryGate {
-        &self.texts
+    pub(crate) fn decoding(&self) -> &Decoding {
+        &self.decoding
     }
 
     pub(crate) fn suspects(&self) -> &Suspects {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use pando_catalog::{CatalogView, Role};
-use pando_executor::ExecutionStats;
+use pando_executor::{ExecutionStats, blocking};
 use pando_model::{ErrorKind, KeyRange, TenantId};
 use pando_promql::{
     Budget, CancelFlag, FragmentId, FragmentPlan, FragmentResult, FragmentSpec, PartialBatch,
@@ -164,15 +164,7 @@ impl Frontend {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, FrontendError> {
-        let read = async {
-            let turn = self.texts().enter().await;
-            let work = move || {
-                let _turn = turn;
-                work()
-            };
-            Ok(blocking(work).await?)
-        };
-        self.within(self.config().timeout, read).await
+        self.within(self.config().timeout, self.decoding().run(move || Ok(work()))).await
     }
 
     /// How long a query with these options may take.
@@ -241,7 +233,7 @@ impl Frontend {
         let Execution { results, missing, executed, series_read, samples_read } = answer;
         let steps = options.count_samples.then_some(query.params().steps);
         let evaluated = query.clone();
-        let output = blocking(move || evaluated.evaluate(results, budget, cancel)).await??;
+        let output = blocking(move || evaluated.evaluate(results, budget, cancel)).await?;
         timings.evaluate = since_last();
         let warnings = missing;
         Ok(Answer { query, output, warnings, timings, steps, series_read, samples_read, executed })
@@ -342,7 +334,7 @@ impl Frontend {
         }
         let (plan, cancel) = (spec.plan.clone(), cancel.clone());
         let (limits, pool) = (budget.limits, budget.held.clone());
-        let result = blocking(move || merge(&plan, received, (limits, &pool), cancel)).await??;
+        let result = blocking(move || merge(&plan, received, (limits, &pool), cancel)).await?;
         Ok((spec.id, result, own))
     }
 }
@@ -386,14 +378,6 @@ fn merge(
     let result = all.finish();
     pool.keep(&result);
     Ok(result)
-}
-
-/// Runs the engine where it blocks no socket.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, QueryError> {
-    let stopped = |_| QueryError::Internal("the engine stopped with a fault of its own".into());
-    tokio::task::spawn_blocking(work).await.map_err(stopped)
 }
 
 /// What the fragments came to.

@@ -2,6 +2,8 @@
 //! buckets that are not empty, with their bounds. There is no schema, no reset hint, no empty bucket, and of the zero
 //! bucket and of custom bounds only what such a bucket shows.
 
+use std::fmt;
+
 use pando_model::Histogram;
 
 use super::compare::floats_equal;
@@ -69,6 +71,22 @@ impl ShownHistogram {
     }
 }
 
+impl fmt::Display for ShownHistogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{count:{} sum:{}", self.count, self.sum)?;
+        for ShownBucket { rule, lower, upper, count } in &self.buckets {
+            let (open, close) = match rule {
+                0 => ('(', ']'),
+                1 => ('[', ')'),
+                2 => ('(', ')'),
+                _ => ('[', ']'),
+            };
+            write!(f, " {open}{lower},{upper}{close}:{count}")?;
+        }
+        write!(f, "}}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::histogram::parse;
@@ -89,6 +107,8 @@ mod tests {
         ];
         assert_eq!(bounds, wanted);
         assert_eq!((shown.count, shown.sum), (9.0, 1.0));
+        let text = "{count:9 sum:1 [-4,-2):3 [-2,-1):2 [-0.5,0.5]:1 (1,2]:1 (4,8]:2}";
+        assert_eq!(shown.to_string(), text);
         let mut other = shown.clone();
         assert!(shown.equals(&other));
         other.buckets[2].rule = 0;

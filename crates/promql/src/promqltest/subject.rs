@@ -4,6 +4,7 @@ use std::fmt;
 
 use pando_model::{Labels, SampleValue};
 
+use super::histogram::notation;
 use super::shown::ShownHistogram;
 
 /// What takes a script's samples and answers its expressions.
@@ -117,8 +118,8 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Seen::Sample(SampleValue::Float(value)) => write!(f, "{value}"),
-            Seen::Sample(SampleValue::Histogram(histogram)) => write!(f, "{histogram:?}"),
-            Seen::Shown(histogram) => write!(f, "{histogram:?}"),
+            Seen::Sample(SampleValue::Histogram(histogram)) => f.write_str(&notation(histogram)),
+            Seen::Shown(histogram) => histogram.fmt(f),
         }
     }
 }

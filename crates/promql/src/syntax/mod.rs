@@ -13,6 +13,7 @@ mod printed;
 mod printer;
 #[cfg(test)]
 mod problems_tests;
+mod regex_budget;
 mod strings;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub(crate) use parser::parse_series;
 pub use position::{LineColumn, PosRange};
 pub use printed::Printed;
 pub(crate) use printer::LabelList;
+pub use regex_budget::{RegexBudget, RegexBudgetError};
 pub(crate) use strings::{quote, unquote};
 
 /// The longest query, bytes. Longer than any that people or dashboards write; bounds memory and time.
@@ -32,10 +34,6 @@ pub const QUERY_BYTES_MAX: usize = 64 * 1024;
 pub const DEPTH_MAX: usize = 100;
 /// How many binary operators a query may hold: a chain of them is as deep a tree.
 pub const OPERATORS_MAX: usize = 500;
-
-/// What the regular expressions of a query may compile to, bytes: a few that are as large as one may be, or thousands
-/// of ordinary ones.
-pub const REGEX_BYTES_MAX: usize = 64 << 20;
 
 /// Syntax that is behind a switch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

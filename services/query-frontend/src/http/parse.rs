@@ -5,7 +5,7 @@ use std::time::Duration;
 use pando_model::duration::parse_duration as parse_prometheus_duration;
 use pando_model::number::{go_quote, parse_go_float};
 use pando_model::{ErrorKind, Matcher};
-use pando_promql::syntax::REGEX_BYTES_MAX;
+use pando_promql::syntax::RegexBudget;
 use pando_rpc::http::ApiError;
 
 use super::params::Params;
@@ -162,30 +162,25 @@ pub(super) async fn matchers(
     if texts.is_empty() {
         return Ok(Ok(Vec::new()));
     }
-    frontend.read(move || selectors(&texts, REGEX_BYTES_MAX)).await
+    frontend.read(move || selectors(&texts, RegexBudget::default())).await
 }
 
 /// The selectors `texts`, each of which needs a matcher that does not match the empty text. All of their
-/// patterns together take `regex_bytes_max` at most.
-fn selectors(texts: &[String], regex_bytes_max: usize) -> Result<Vec<Vec<Matcher>>, String> {
+/// patterns fit `patterns` together.
+fn selectors(texts: &[String], mut patterns: RegexBudget) -> Result<Vec<Vec<Matcher>>, String> {
     const EMPTY: &str = "must contain at least one non-empty matcher";
     let refused = |error: pando_promql::ParseError| match error.message.ends_with(EMPTY) {
         // The same fault has other words in an expression.
         true => format!("match[] {EMPTY}"),
         false => error.to_string(),
     };
-    let (mut all, mut regex_bytes) = (Vec::with_capacity(texts.len()), 0);
-    for text in texts {
+    let one = |text: &String| {
         let matchers = pando_promql::parse_matchers(text).map_err(refused)?;
-        regex_bytes += matchers.iter().map(Matcher::regex_bytes).sum::<usize>();
-        if regex_bytes > regex_bytes_max {
-            return Err(format!(
-                "match[] has too large regular expressions: regex_bytes_max={regex_bytes_max}"
-            ));
-        }
-        all.push(matchers);
-    }
-    Ok(all)
+        let counted = matchers.iter().try_for_each(|matcher| patterns.add(matcher));
+        counted.map_err(|why| format!("match[] has {why}"))?;
+        Ok(matchers)
+    };
+    texts.iter().map(one).collect()
 }
 
 #[cfg(test)]
@@ -308,7 +303,7 @@ mod tests {
         let with = |query: &str| {
             let params = Params::new(b"", query.as_bytes());
             let texts: Vec<String> = params.all("match[]").map(str::to_string).collect();
-            selectors(&texts, REGEX_BYTES_MAX)
+            selectors(&texts, RegexBudget::default())
         };
         assert_eq!(with("").map(|sets| sets.len()), Ok(0));
         assert_eq!(with("match[]=up&match[]={a=%22b%22}").map(|sets| sets.len()), Ok(2));
@@ -323,9 +318,10 @@ mod tests {
     #[test]
     fn the_patterns_of_all_selectors_are_limited_together() {
         let texts = vec![r#"{a=~"x.*y"}"#.to_string(); 3];
-        let one = selectors(&texts[..1], usize::MAX).expect("a selector")[0][0].regex_bytes();
-        assert_eq!(selectors(&texts, 3 * one).map(|sets| sets.len()), Ok(3));
-        let error = selectors(&texts, 3 * one - 1).expect_err("too many");
+        let one =
+            selectors(&texts[..1], RegexBudget::default()).expect("a selector")[0][0].regex_bytes();
+        assert_eq!(selectors(&texts, RegexBudget::new(3 * one)).map(|sets| sets.len()), Ok(3));
+        let error = selectors(&texts, RegexBudget::new(3 * one - 1)).expect_err("too many");
         assert!(error.ends_with(&format!("regex_bytes_max={}", 3 * one - 1)), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use crate::engine::range::{Edges, RangeFunction, RangeRules};
 use crate::error::QueryError;
 use crate::fragment::{AGGREGATIONS_MAX, Aggregation, AggregationParam, FragmentPlan, Read};
 use crate::steps::Steps;
-use crate::syntax::REGEX_BYTES_MAX;
+use crate::syntax::RegexBudget;
 use crate::syntax::ast::AggregateOp;
 
 pub(super) const OPS: [(u32, AggregateOp); 14] = [
@@ -214,16 +214,13 @@ fn rules(message: &PlanMessage, function: RangeFunction) -> Result<RangeRules, Q
 }
 
 fn matchers(messages: Vec<MatcherMessage>) -> Result<Vec<Matcher>, QueryError> {
-    let (mut out, mut regex_bytes) = (Vec::with_capacity(messages.len()), 0);
-    for message in messages {
+    let mut patterns = RegexBudget::default();
+    let one = |message| {
         let matcher = matcher(message)?;
-        regex_bytes += matcher.regex_bytes();
-        if regex_bytes > REGEX_BYTES_MAX {
-            return Err(corrupt(format!("regex_bytes over regex_bytes_max={REGEX_BYTES_MAX}")));
-        }
-        out.push(matcher);
-    }
-    Ok(out)
+        patterns.add(&matcher).map_err(|e| corrupt(e.to_string()))?;
+        Ok(matcher)
+    };
+    messages.into_iter().map(one).collect()
 }
 
 fn matcher(message: MatcherMessage) -> Result<Matcher, QueryError> {

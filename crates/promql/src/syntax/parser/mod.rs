@@ -20,7 +20,7 @@ use super::functions::REFUSED;
 use super::lexer::Lexer;
 use super::position::PosRange;
 use super::token::{Token, TokenKind, describe};
-use super::{DEPTH_MAX, OPERATORS_MAX, QUERY_BYTES_MAX, SyntaxFeatures};
+use super::{DEPTH_MAX, OPERATORS_MAX, QUERY_BYTES_MAX, RegexBudget, SyntaxFeatures};
 
 /// Reads `text` as one expression and checks its types.
 pub(crate) fn parse(text: &str, features: &SyntaxFeatures) -> Result<Expr, ParseError> {
@@ -72,7 +72,7 @@ pub(super) struct Parser<'a> {
     aggregations: usize,
     operators: usize,
     /// What the regular expressions so far are compiled to.
-    regex_bytes: usize,
+    patterns: RegexBudget,
     features: &'a SyntaxFeatures,
     /// What is wrong so far, and could be read nevertheless.
     faults: Faults,
@@ -96,7 +96,7 @@ impl<'a> Parser<'a> {
             depth: 0,
             aggregations: 0,
             operators: 0,
-            regex_bytes: 0,
+            patterns: RegexBudget::default(),
             features,
             faults: Faults::default(),
         }

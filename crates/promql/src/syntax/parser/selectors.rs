@@ -3,7 +3,6 @@
 use pando_model::{Labels, METRIC_NAME, MatchOp, Matcher};
 
 use super::{Parsed, Parser};
-use crate::syntax::REGEX_BYTES_MAX;
 use crate::syntax::ast::{Expr, ExprKind, VectorSelector};
 use crate::syntax::error::Fault;
 use crate::syntax::position::PosRange;
@@ -110,13 +109,9 @@ impl Parser<'_> {
                 return Ok(Matcher::equal(label, "?"));
             }
         };
-        self.regex_bytes += matcher.regex_bytes();
-        if self.regex_bytes > REGEX_BYTES_MAX {
-            let message = format!(
-                "query has too large regular expressions: regex_bytes_max={REGEX_BYTES_MAX}"
-            );
-            return Err(Fault::new(pos, message));
+        match self.patterns.add(&matcher) {
+            Ok(()) => Ok(matcher),
+            Err(why) => Err(Fault::new(pos, format!("query has {why}"))),
         }
-        Ok(matcher)
     }
 }
