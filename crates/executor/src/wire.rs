@@ -343,6 +343,8 @@ pub fn series_from_proto(batch: FetchBatch) -> Result<Vec<SeriesSamples>, Execut
 
 #[cfg(test)]
 mod tests {
+    use pando_model::ErrorKind;
+
     use super::*;
 
     #[test]
@@ -367,5 +369,21 @@ mod tests {
         let older = v1::QueryStats::decode(&pinned[..4]).expect("a prefix is a message");
         let known = ExecutionStats { series: 1, samples: 2, ..ExecutionStats::default() };
         assert_eq!(stats_from_proto(&older), known);
+    }
+
+    /// Each of these is some megabytes.
+    #[test]
+    fn patterns_have_one_limit_together() {
+        const LARGE: &str = "\\pL{100}";
+        let large = || LabelMatcher { name: "a".to_string(), op: 2, value: LARGE.to_string() };
+        assert!(matchers_from_proto(vec![large()]).is_ok());
+        let many = |n| vec![large(); n];
+        let fault = "too large regular expressions: regex_bytes_max=67108864";
+        let error = matchers_from_proto(many(1_000)).expect_err("too many");
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Invalid, fault));
+        let sets = vec![MatcherSet { matchers: many(1) }; 1_000];
+        let kind = v1::LookupKind::Series as i32;
+        let lookup = LookupRequest { kind, matchers: sets, ..LookupRequest::default() };
+        assert_eq!(lookup_from_proto(lookup).expect_err("too many").to_string(), fault);
     }
 }

@@ -164,3 +164,17 @@ fn a_node_that_is_not_known_is_refused_as_such() {
     refused("aggregation", |message| message.aggregations[0].op = 15);
     refused("matcher operator", |message| message.matchers[0].op = 4);
 }
+
+/// Each of these is some megabytes.
+#[test]
+fn patterns_have_one_limit_together() {
+    let large = Matcher::new("a", MatchOp::Regex, "\\pL{100}").expect("a pattern");
+    let with = |n| {
+        let plan = FragmentPlan { matchers: vec![large.clone(); n], ..plan_of(range()) };
+        FragmentPlan::decode(&plan.encode())
+    };
+    assert!(with(1).is_ok());
+    let error = with(1_000).expect_err("too many");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().ends_with("regex_bytes_max=67108864"), "{error}");
+}
