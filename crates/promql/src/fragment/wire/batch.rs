@@ -366,8 +366,11 @@ fn decode_raw(
     let axis = axes.get(message.axis as usize).ok_or_else(|| corrupt("unknown axis"))?.clone();
     let floats = decode_floats(&message.floats)?;
     let starts: Vec<i64> = words(&message.starts)?.into_iter().map(i64::from_le_bytes).collect();
-    if floats.len() != axis.len() || (!starts.is_empty() && starts.len() != axis.len()) {
+    if floats.len() != axis.len() {
         return Err(corrupt(format!("floats={} axis={}", floats.len(), axis.len())));
+    }
+    if !starts.is_empty() && starts.len() != axis.len() {
+        return Err(corrupt(format!("starts={} axis={}", starts.len(), axis.len())));
     }
     let histograms = decode_histograms(message.histograms, axis.len())?;
     let (key, exemplars) = (SeriesKey(message.key), Vec::new());
