@@ -11,6 +11,7 @@
 //! the counter reset hint, empty buckets, and the width of an empty zero bucket; a stale marker is a NaN as any other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -27,6 +28,9 @@ const EVALS: usize = 2_214;
 const SHARDS: usize = 4;
 /// Loads that have to lie in blocks and heads at once: all of the scripts but a few that hold one sample a shard.
 const TENANTS_IN_BOTH: usize = 150;
+
+/// A script that a Prometheus 3.5 passes, and its evals.
+const PROMETHEUS_KNOWS: (&str, usize) = ("subquery.test", 34);
 
 const FEATURES: &str = "--enable-feature=promql-experimental-functions,promql-extended-range-selectors,\
                         promql-binop-fill-modifiers,promql-delayed-name-removal,use-start-timestamps";
@@ -180,5 +184,81 @@ async fn prometheus_scripts_pass_over_blocks_and_heads_of_four_shards() -> Resul
     ensure!(in_blocks > 1_000 && in_heads > 1_000, "samples are all in one place");
     // Four to each selector; some queries have none.
     ensure!(fragments > 3.0 * queries, "fragments are too few: {fragments} of {queries} queries");
+    Ok(())
+}
+
+/// A Prometheus that a script starts, again and again.
+struct Restarted {
+    folder: tempfile::TempDir,
+}
+
+impl Restarted {
+    /// Writes down how it is started at `address` with no data, in place of what runs there.
+    fn new(prometheus: &Path, address: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let config = "global: {evaluation_interval: 1m}\n\
+                      storage: {tsdb: {out_of_order_time_window: 36500d}}\n";
+        fs::write(folder.path().join("prometheus.yml"), config)?;
+        let (host, port) = address.split_once(':').context("host:port")?;
+        let reset = format!(
+            "set -e; cd '{folder}'\n\
+             end() {{ kill \"$(cat id)\"; while kill -0 \"$(cat id)\" 2> /dev/null; do sleep 0.02; done; rm id; }}\n\
+             if [ -f id ]; then end; fi\n\
+             if [ \"$1\" = end ]; then exit; fi\n\
+             rm -rf data\n\
+             '{prometheus}' --config.file=prometheus.yml --storage.tsdb.path=data \
+             --web.listen-address={address} --web.enable-remote-write-receiver \
+             --storage.tsdb.retention.time=100y --enable-feature=promql-delayed-name-removal,\
+             promql-experimental-functions,native-histograms >> log 2>&1 &\n\
+             echo $! > id\n\
+             answers() {{ exec 3<> '/dev/tcp/{host}/{port}'; printf 'GET /-/ready HTTP/1.0\\r\\n\\r\\n' >&3; \
+             grep -q ' 200 ' <&3; }}\n\
+             for _ in $(seq 1000); do if (answers) 2> /dev/null; then exit; fi; sleep 0.02; done; exit 1\n",
+            folder = folder.path().display(),
+            prometheus = prometheus.display(),
+        );
+        fs::write(folder.path().join("reset.sh"), reset)?;
+        Ok(Restarted { folder })
+    }
+
+    fn command(&self) -> String {
+        format!("bash '{}'", self.folder.path().join("reset.sh").display())
+    }
+}
+
+impl Drop for Restarted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("sh").arg("-c").arg(self.command() + " end").status();
+    }
+}
+
+/// Another server than Pando is emptied by a command; what it answers is judged as Pando's answers are.
+#[tokio::test]
+async fn scripts_run_against_prometheus_too() -> Result<()> {
+    let (Some(prometheus), Some(scripts)) = (peers::prometheus(), peers::shared("promqltest"))
+    else {
+        return Ok(());
+    };
+    let address = peers::free_address();
+    let server = Restarted::new(&prometheus, &address)?;
+    let own = server.folder.path().join("own.test");
+    let text = "load 1m\n  a 1 2 3\n\neval instant at 2m a\n  a 3\n\nclear\n\neval instant at 2m a\n\n\
+                eval instant at 2m 1 + 1\n  3\n";
+    fs::write(&own, text)?;
+    let (name, evals) = PROMETHEUS_KNOWS;
+    let mut command = Command::new(peers::pando());
+    command.args(["test", "promql", "--url", &format!("http://{address}")]);
+    command
+        .args(["--reset-cmd", &server.command()])
+        .arg(scripts.join(name))
+        .arg(own)
+        .kill_on_drop(true);
+    let output = command.output().await?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    ensure!(printed.contains(&format!("{name}: {evals} passed, 0 failed\n")), "{printed}");
+    // What was loaded is gone where it has to be; what is wrong is said.
+    ensure!(printed.contains("own.test:11: 1 + 1: as written: 2, expected 3\n"), "{printed}");
+    ensure!(printed.contains("own.test: 2 passed, 1 failed\n"), "{printed}");
+    ensure!(!output.status.success(), "one eval failed");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use pando_model::{Histogram, Labels, ResetHint, SampleValue, is_stale_nan};
 
-use super::histogram::buckets;
+use super::histogram::{buckets, described};
 use super::shown::ShownHistogram;
 use super::subject::{Rows, Seen, points_text, seconds};
 
@@ -39,13 +39,25 @@ impl Expected {
         Expected { value, hint: false }
     }
 
+    /// What is expected, as far as it is compared with `got`.
+    fn beside(&self, got: &Seen) -> String {
+        match (&self.value, got) {
+            (SampleValue::Histogram(h), Seen::Shown(_)) => ShownHistogram::of(h).to_string(),
+            (SampleValue::Histogram(h), _) => described(h, self.judges_hint(h)),
+            (SampleValue::Float(value), _) => value.to_string(),
+        }
+    }
+
+    fn judges_hint(&self, h: &Histogram) -> bool {
+        self.hint || h.reset_hint != ResetHint::Unknown
+    }
+
     fn equals(&self, got: &Seen) -> bool {
         match (&self.value, got) {
             (SampleValue::Float(a), Seen::Sample(SampleValue::Float(b))) => floats_equal(*a, *b),
             (SampleValue::Histogram(a), Seen::Shown(b)) => ShownHistogram::of(a).equals(b),
             (SampleValue::Histogram(a), Seen::Sample(SampleValue::Histogram(b))) => {
-                let any = a.reset_hint == ResetHint::Unknown && !self.hint;
-                (any || a.reset_hint == b.reset_hint) && histograms_equal(a, b)
+                (!self.judges_hint(a) || a.reset_hint == b.reset_hint) && histograms_equal(a, b)
             }
             _ => false,
         }
@@ -102,7 +114,7 @@ pub(super) fn rows(expected: &ExpectedRows, got: &Rows, ordered: bool) -> Result
         }
         for ((t, v), (s, w)) in points.iter().zip(wanted) {
             if t != s || !w.equals(v) {
-                let w = Seen::Sample(w.value.clone());
+                let w = w.beside(v);
                 let [t, s] = [*t, *s].map(seconds);
                 return Err(format!("series {labels} at {t}: {v}, expected {w} at {s}"));
             }
@@ -116,7 +128,38 @@ pub(super) fn rows(expected: &ExpectedRows, got: &Rows, ordered: bool) -> Result
 
 #[cfg(test)]
 mod tests {
+    use super::super::histogram::parse;
     use super::*;
+
+    #[test]
+    fn a_histogram_is_written_as_far_as_it_is_compared() {
+        let parsed = |text: &str| parse(text).expect("a histogram");
+        let (wanted, got) = (
+            parsed("sum:1e300 count:3 z_bucket_w:0.5 buckets:[1 0 2] offset:1"),
+            parsed(
+                "schema:-53 sum:1 count:3 custom_values:[5 10] buckets:[3] counter_reset_hint:gauge",
+            ),
+        );
+        let difference = |got: Seen| {
+            let wanted = SampleValue::Histogram(wanted.clone().into());
+            let expected = vec![(Labels::empty(), vec![(0, Expected::of(wanted))])];
+            rows(&expected, &vec![(Labels::empty(), vec![(0, got)])], false)
+                .expect_err("another one")
+        };
+        let as_shown = "{count:3, sum:1e+300, (1,2]:1, (4,8]:2}";
+        assert_eq!(
+            difference(Seen::Shown(ShownHistogram::of(&got))),
+            format!("series {{}} at 0: {{count:3, sum:1, [-Inf,5]:3}}, expected {as_shown} at 0")
+        );
+        let ours = "{count:3, sum:1, [-Inf,5]:3} schema:-53 zero_threshold:0 custom_values:[5 10] \
+                    counter_reset_hint:gauge";
+        assert_eq!(
+            difference(Seen::Sample(SampleValue::Histogram(got.into()))),
+            format!(
+                "series {{}} at 0: {ours}, expected {as_shown} schema:0 zero_threshold:0.5 at 0"
+            )
+        );
+    }
 
     #[test]
     fn a_series_is_answered_once() {

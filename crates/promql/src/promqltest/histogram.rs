@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use pando_model::histogram::Span;
-use pando_model::number::parse_go_float;
+use pando_model::number::{go_float, parse_go_float};
 use pando_model::{Histogram, ResetHint};
 
-use crate::engine::histogram::cells;
+use crate::engine::histogram::{cells, text};
 
 /// Reads what stands between the double braces.
 pub(super) fn parse(text: &str) -> Result<Histogram, &'static str> {
@@ -61,64 +61,26 @@ pub(super) fn parse(text: &str) -> Result<Histogram, &'static str> {
     Ok(h)
 }
 
-/// What [`parse`] reads, with its braces: what is not said is zero.
-pub(super) fn notation(h: &Histogram) -> String {
-    let mut items = vec![format!("schema:{} count:{} sum:{}", h.schema, h.count, h.sum)];
-    if h.zero_count != 0.0 || h.zero_threshold != 0.0 {
-        items.push(format!("z_bucket:{} z_bucket_w:{}", h.zero_count, h.zero_threshold));
-    }
+/// All of `h` that is compared, with its hint if that is.
+pub(super) fn described(h: &Histogram, hint: bool) -> String {
+    let mut out = text(h);
+    out.push_str(&format!(" schema:{} zero_threshold:{}", h.schema, go_float(h.zero_threshold)));
     if h.uses_custom_buckets() {
-        items.push(format!("custom_values:{}", list(&h.custom_values)));
+        let bounds: Vec<String> = h.custom_values.iter().copied().map(go_float).collect();
+        out.push_str(&format!(" custom_values:[{}]", bounds.join(" ")));
     }
-    let sides = [
-        ("", &h.positive_spans, &h.positive_buckets),
-        ("n_", &h.negative_spans, &h.negative_buckets),
-    ];
-    for (side, spans, counts) in sides {
-        let counts = buckets(spans, counts);
-        let (Some((&first, _)), Some((&last, _))) =
-            (counts.first_key_value(), counts.last_key_value())
-        else {
-            continue;
-        };
-        let all: Vec<f64> =
-            (first..=last).map(|index| counts.get(&index).copied().unwrap_or(0.0)).collect();
-        items.push(format!("{side}offset:{first} {side}buckets:{}", list(&all)));
+    if hint {
+        out.push_str(match h.reset_hint {
+            ResetHint::Unknown => " counter_reset_hint:unknown",
+            ResetHint::Reset => " counter_reset_hint:reset",
+            ResetHint::NotReset => " counter_reset_hint:not_reset",
+            ResetHint::Gauge => " counter_reset_hint:gauge",
+        });
     }
-    let hint = match h.reset_hint {
-        ResetHint::Unknown => "unknown",
-        ResetHint::Reset => "reset",
-        ResetHint::NotReset => "not_reset",
-        ResetHint::Gauge => "gauge",
-    };
-    items.push(format!("counter_reset_hint:{hint}"));
-    format!("{{{{{}}}}}", items.join(" "))
-}
-
-fn list(numbers: &[f64]) -> String {
-    let numbers: Vec<String> = numbers.iter().map(f64::to_string).collect();
-    format!("[{}]", numbers.join(" "))
+    out
 }
 
 /// The buckets that are not empty, by index.
 pub(super) fn buckets(spans: &[Span], counts: &[f64]) -> BTreeMap<i32, f64> {
     cells(spans, counts).filter(|(_, count)| *count != 0.0).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_written_is_read_again() {
-        let texts = [
-            "{{schema:0 count:0 sum:NaN counter_reset_hint:unknown}}",
-            "{{schema:2 count:9.5 sum:-1 z_bucket:1 z_bucket_w:0.5 offset:-1 buckets:[1 0 2] n_offset:3 n_buckets:[4] counter_reset_hint:gauge}}",
-            "{{schema:-53 count:3 sum:1 custom_values:[5 10] offset:1 buckets:[1 2] counter_reset_hint:not_reset}}",
-        ];
-        for text in texts {
-            let h = parse(text.trim_matches(['{', '}'])).expect("a histogram");
-            assert_eq!(notation(&h), text);
-        }
-    }
 }

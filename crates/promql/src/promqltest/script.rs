@@ -181,7 +181,10 @@ fn load(first: usize, text: &str, body: &[(usize, &str)]) -> Result<Command, Scr
     let here = |why: String| ScriptError { line: first, why };
     let mut rest = text;
     let with_nhcb = word(&mut rest) == "load_with_nhcb";
-    let step_ms = duration(rest.trim()).map_err(here)?;
+    let step_ms = duration(word(&mut rest)).map_err(here)?;
+    if !rest.trim().is_empty() {
+        return Err(here(format!("unexpected words behind the step: {:?}", rest.trim())));
+    }
     let (mut series, mut pending) = (Vec::<SeriesLine>::new(), None);
     for (number, line) in body {
         let at = |why: String| ScriptError { line: *number, why };
@@ -192,7 +195,7 @@ fn load(first: usize, text: &str, body: &[(usize, &str)]) -> Result<Command, Scr
             }
             continue;
         }
-        let mut one = series_line(line).map_err(at)?;
+        let mut one = series_line(line).map_err(|why| at(format!("{why}{}", if_command(line))))?;
         if let Some((labels, starts)) = pending.take() {
             if labels != one.labels || starts.len() != one.points.len() {
                 return Err(at("start timestamps do not fit the samples".to_string()));
@@ -212,6 +215,16 @@ fn load(first: usize, text: &str, body: &[(usize, &str)]) -> Result<Command, Scr
         series.extend(nhcb::converted(&series).map_err(here)?);
     }
     Ok(Command::Load { step_ms, series, text: text.to_string() })
+}
+
+/// What may be wrong with a line of a `load` that is no series.
+fn if_command(line: &str) -> &'static str {
+    let mut rest = line;
+    match word(&mut rest) {
+        "clear" | "load" | "load_with_nhcb" => ": a blank line ends a load",
+        eval if eval.starts_with("eval") => ": a blank line ends a load",
+        _ => "",
+    }
 }
 
 /// Takes the next word of `rest`.

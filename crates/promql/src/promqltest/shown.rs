@@ -8,7 +8,7 @@ use pando_model::Histogram;
 
 use super::compare::floats_equal;
 use crate::engine::histogram::bounds::upper;
-use crate::engine::histogram::cells;
+use crate::engine::histogram::{Bucket, cells, text_of};
 
 /// A histogram of the API.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -73,17 +73,10 @@ impl ShownHistogram {
 
 impl fmt::Display for ShownHistogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{{count:{} sum:{}", self.count, self.sum)?;
-        for ShownBucket { rule, lower, upper, count } in &self.buckets {
-            let (open, close) = match rule {
-                0 => ('(', ']'),
-                1 => ('[', ')'),
-                2 => ('(', ')'),
-                _ => ('[', ']'),
-            };
-            write!(f, " {open}{lower},{upper}{close}:{count}")?;
-        }
-        write!(f, "}}")
+        let buckets = self.buckets.iter().map(|&ShownBucket { rule, lower, upper, count }| {
+            (Bucket { lower, upper, count }, (rule == 1 || rule == 3, rule == 0 || rule == 3))
+        });
+        f.write_str(&text_of(self.count, self.sum, buckets))
     }
 }
 
@@ -107,7 +100,7 @@ mod tests {
         ];
         assert_eq!(bounds, wanted);
         assert_eq!((shown.count, shown.sum), (9.0, 1.0));
-        let text = "{count:9 sum:1 [-4,-2):3 [-2,-1):2 [-0.5,0.5]:1 (1,2]:1 (4,8]:2}";
+        let text = "{count:9, sum:1, [-4,-2):3, [-2,-1):2, [-0.5,0.5]:1, (1,2]:1, (4,8]:2}";
         assert_eq!(shown.to_string(), text);
         let mut other = shown.clone();
         assert!(shown.equals(&other));

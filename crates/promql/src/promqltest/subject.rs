@@ -4,7 +4,7 @@ use std::fmt;
 
 use pando_model::{Labels, SampleValue};
 
-use super::histogram::notation;
+use super::histogram::described;
 use super::shown::ShownHistogram;
 
 /// What takes a script's samples and answers its expressions.
@@ -118,7 +118,9 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Seen::Sample(SampleValue::Float(value)) => write!(f, "{value}"),
-            Seen::Sample(SampleValue::Histogram(histogram)) => f.write_str(&notation(histogram)),
+            Seen::Sample(SampleValue::Histogram(histogram)) => {
+                f.write_str(&described(histogram, true))
+            }
             Seen::Shown(histogram) => histogram.fmt(f),
         }
     }

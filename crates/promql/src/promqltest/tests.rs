@@ -8,7 +8,9 @@ use pando_model::SampleValue;
 
 use super::points::Point;
 use super::script::Command;
-use super::{Engine, InProcess, Script, ScriptError};
+use super::{
+    Answer, Engine, EvalTimes, InProcess, LoadedSeries, Script, ScriptError, Subject, SubjectError,
+};
 use crate::query::Features;
 use crate::syntax;
 
@@ -193,7 +195,8 @@ fn faults_have_the_line_in_which_they_are() {
         ("eval instant at 1m a\n  expect warn\n  expect no_warn\n", 3, "both expected"),
         ("eval instant at 1m a\n  expect string x\n", 2, "not a quoted string: x"),
         ("eval instant at 1m a\n  expect string\n", 2, "not a quoted string"),
-        ("load 1m garbage here\n  a 1\n", 1, "unknown unit"),
+        ("load 1m garbage here\n  a 1\n", 1, "behind the step: \"garbage here\""),
+        ("load 1m\n  a 1\neval instant at 0 a\n  a 1\n", 3, ": a blank line ends a load"),
         ("eval instant at 1m a\n  expect\n", 2, "unknown expectation"),
         ("eval instant at 1m a[2m]\n  expect range vector from 0 to 1m\n", 2, "step is expected"),
     ] {
@@ -210,6 +213,68 @@ fn failures_name_line_expression_and_reason() {
     let failure = &report.failures[0];
     assert_eq!((failure.line, failure.expr.as_str()), (7, "a + 1"));
     assert_eq!(failure.why, "as written: series {} at 0: 2, expected 3 at 0");
+}
+
+/// A subject that writes down what it is asked for.
+struct Noted {
+    engine: InProcess,
+    asked: Vec<(String, EvalTimes)>,
+}
+
+impl Subject for Noted {
+    fn clear(&mut self) -> Result<(), SubjectError> {
+        self.engine.clear()
+    }
+
+    fn load(&mut self, series: Vec<LoadedSeries>) -> Result<(), SubjectError> {
+        self.engine.load(series)
+    }
+
+    fn ask(&mut self, expr: &str, times: EvalTimes) -> Result<Answer, SubjectError> {
+        self.asked.push((expr.to_string(), times));
+        self.engine.ask(expr, times)
+    }
+}
+
+/// Prometheus' runner asks for an instant query also as a step of a range, and at other times by `@`.
+#[test]
+fn an_instant_is_asked_for_in_all_variants() {
+    let asked = |text: &str| {
+        let engine = InProcess::new(Engine::OF_SCRIPTS);
+        let mut subject = Noted { engine, asked: Vec::new() };
+        let report = Script::parse(text).and_then(|script| script.run(&mut subject));
+        let report = report.expect("a script");
+        assert!(report.failures.is_empty(), "{:?}", report.failures);
+        let word = |times| match times {
+            EvalTimes::Instant { t_ms } => format!("{t_ms}"),
+            EvalTimes::Range { start_ms, end_ms, step_ms } => {
+                format!("{start_ms}..{end_ms}/{step_ms}")
+            }
+        };
+        let all = subject.asked.into_iter().map(|(expr, times)| format!("{expr} {}", word(times)));
+        all.collect::<Vec<_>>()
+    };
+    let load = "load 1m\n  a 1 2 3\n\n";
+    let all = asked(&format!("{load}eval instant at 2m a offset 1m\n  a 2\n"));
+    let [fixed, as_step] = ["a @ 120.000 offset 1m ", "/60000"];
+    let wanted = [
+        "a offset 1m 120000".to_string(),
+        "a offset 1m 60000..180000/60000".to_string(),
+        format!("{fixed}-1200000"),
+        format!("{fixed}-1260000..-1140000{as_step}"),
+        format!("{fixed}0"),
+        format!("{fixed}-60000..60000{as_step}"),
+        format!("{fixed}24000"),
+        format!("{fixed}-36000..84000{as_step}"),
+        format!("{fixed}120000"),
+        format!("{fixed}60000..180000{as_step}"),
+        format!("{fixed}1200000"),
+        format!("{fixed}1140000..1260000{as_step}"),
+    ];
+    assert_eq!(all, wanted);
+    // `@` does not fix the evaluation time.
+    let all = asked(&format!("{load}eval instant at 2m time()\n  120\n"));
+    assert_eq!(all, ["time() 120000", "time() 60000..180000/60000"]);
 }
 
 /// A slip in a word that begins a line is a series that is not there.

@@ -6,10 +6,10 @@ use super::{bounds, cells};
 
 /// A bucket.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub(super) struct Bucket {
-    pub(super) lower: f64,
-    pub(super) upper: f64,
-    pub(super) count: f64,
+pub(crate) struct Bucket {
+    pub(crate) lower: f64,
+    pub(crate) upper: f64,
+    pub(crate) count: f64,
 }
 
 /// The positive or negative buckets of `h`, away from zero.

@@ -39,6 +39,7 @@ pub(crate) mod testdata;
 mod tests;
 
 pub(crate) use bare::drop_buckets;
+pub(crate) use buckets::Bucket;
 pub(crate) use cells::cells;
 pub(crate) use equality::same;
 pub(crate) use fraction::fraction;
@@ -49,5 +50,5 @@ pub(crate) use resets::is_reset;
 pub(crate) use scale::{divided, multiplied};
 pub(crate) use statistics::{mean, variance};
 pub(crate) use sum::{Added, HistogramSum, Incompatible, difference, total};
-pub(crate) use text::text;
+pub(crate) use text::{text, text_of};
 pub(crate) use trim::{Keep, trimmed};

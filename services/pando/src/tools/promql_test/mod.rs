@@ -34,7 +34,7 @@ pub(crate) fn run(command: &PromqlTestCommand) -> Result<bool> {
     }
 }
 
-/// The files of `paths`: those named, and of folders all `*.test` in them, by name.
+/// The files of `paths`: those named, and of folders all `*.test` in them, by name, but not of folders within.
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for path in paths {
@@ -48,7 +48,10 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let is_script = |file: &PathBuf| file.extension().is_some_and(|e| e == EXTENSION);
         let mut found: Vec<PathBuf> =
             found.filter(|file| is_script(file) && file.is_file()).collect();
-        ensure!(!found.is_empty(), "no *.{EXTENSION} in {}", path.display());
+        if found.is_empty() {
+            // It cannot be read as a script, and is told with those.
+            all.push(path.clone());
+        }
         found.sort();
         all.append(&mut found);
     }
@@ -78,6 +81,7 @@ fn run_all<W: Write>(
             Ok(report) => report,
             Err(error) => {
                 broken = Some(placed(file, &error));
+                failed += 1;
                 break;
             }
         };
@@ -95,6 +99,7 @@ fn run_all<W: Write>(
 }
 
 fn read(file: &Path) -> Result<Script> {
+    ensure!(!file.is_dir(), "no *.{EXTENSION} in {}", file.display());
     let text = fs::read_to_string(file);
     let text = text.with_context(|| format!("cannot read {}", file.display()))?;
     Script::parse(&text).map_err(|error| placed(file, &error))
@@ -155,9 +160,19 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_scripts_is_an_error() {
+    fn a_folder_without_scripts_has_failed() {
         let folder = tempfile::tempdir().expect("a folder");
-        let error = files(&[folder.path().to_path_buf()]).expect_err("nothing in it");
-        assert!(error.to_string().starts_with("no *.test in "), "{error}");
+        let good = folder.path().join("a.test");
+        let empty = folder.path().join("empty.test");
+        fs::write(&good, GOOD).and_then(|()| fs::create_dir(&empty)).expect("a file");
+        let files = files(&[empty, good]).expect("a file and a folder");
+        let (result, text) = check(&files);
+        assert_eq!(result.ok(), Some(false));
+        let text = text.replace(&format!("{}/", folder.path().display()), "");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines,
+            ["no *.test in empty.test", "a.test: 1 passed, 0 failed", "1 passed, 1 failed"]
+        );
     }
 }
