@@ -115,7 +115,7 @@ pub async fn blocking<T: Send + 'static, E: From<QueryError> + Send + 'static>(
 }
 
 async fn ended<T, E: From<QueryError>>(work: JoinHandle<Result<T, E>>) -> Result<T, E> {
-    let stopped = |_| QueryError::Internal("the engine stopped with a fault of its own".into());
+    let stopped = |_| QueryError::Internal("a thread stopped with a fault of its own".into());
     work.await.map_err(stopped)?
 }
 

@@ -11,6 +11,7 @@ use pando_model::{
     CatalogVersion, Cut, KeyRange, Labels, MatchOp, Matcher, NodeId, SeriesKey, SeriesSamples,
     ShardId, TenantId, TimeRange,
 };
+use pando_promql::QueryError;
 use pando_promql::syntax::RegexBudget;
 use pando_proto::record::{record_from_proto, record_to_proto};
 use pando_proto::v1::{
@@ -63,10 +64,10 @@ pub fn matchers_from_proto(matchers: Vec<LabelMatcher>) -> Result<Vec<Matcher>, 
     more_matchers(matchers, &mut RegexBudget::default())
 }
 
-/// The same, with what is left of `patterns`.
+/// The same; their patterns count against `budget`.
 fn more_matchers(
     matchers: Vec<LabelMatcher>,
-    patterns: &mut RegexBudget,
+    budget: &mut RegexBudget,
 ) -> Result<Vec<Matcher>, ExecuteError> {
     let one = |m: LabelMatcher| {
         let op = match m.op {
@@ -77,7 +78,7 @@ fn more_matchers(
             op => return Err(invalid(format!("unknown matcher operator: op={op}"))),
         };
         let matcher = Matcher::new(m.name, op, m.value).map_err(invalid)?;
-        patterns.add(&matcher).map_err(invalid)?;
+        budget.add(&matcher).map_err(QueryError::from)?;
         Ok(matcher)
     };
     matchers.into_iter().map(one).collect()
@@ -171,9 +172,9 @@ pub fn lookup_from_proto(message: LookupRequest) -> Result<(Sources, Lookup), Ex
         Ok(v1::LookupKind::Exemplars) => LookupKind::Exemplars,
         _ => return Err(invalid(format!("unknown kind of lookup: kind={}", message.kind))),
     };
-    let mut patterns = RegexBudget::default();
+    let mut budget = RegexBudget::default();
     let sets = message.matchers.into_iter();
-    let sets = sets.map(|set| more_matchers(set.matchers, &mut patterns));
+    let sets = sets.map(|set| more_matchers(set.matchers, &mut budget));
     let lookup = Lookup {
         kind,
         label: message.label,
@@ -371,17 +372,21 @@ mod tests {
         assert_eq!(stats_from_proto(&older), known);
     }
 
-    /// Each of these is some megabytes.
+    /// Each of these is some megabytes. What is behind the limit is not read.
     #[test]
     fn patterns_have_one_limit_together() {
-        const LARGE: &str = "\\pL{100}";
-        let large = || LabelMatcher { name: "a".to_string(), op: 2, value: LARGE.to_string() };
+        let pattern = |value: &str| {
+            let (name, value) = ("a".to_string(), value.to_string());
+            LabelMatcher { name, op: MatchOp::Regex as u32, value }
+        };
+        let large = || pattern("\\pL{100}");
         assert!(matchers_from_proto(vec![large()]).is_ok());
-        let many = |n| vec![large(); n];
-        let fault = "too large regular expressions: regex_bytes_max=67108864";
-        let error = matchers_from_proto(many(1_000)).expect_err("too many");
-        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Invalid, fault));
-        let sets = vec![MatcherSet { matchers: many(1) }; 1_000];
+        let mut many = vec![large(); 1_000];
+        many.push(pattern("("));
+        let fault = "query exceeds its budget: regex_bytes_max=67108864";
+        let error = matchers_from_proto(many.clone()).expect_err("too many");
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::LimitExceeded, fault));
+        let sets = many.into_iter().map(|one| MatcherSet { matchers: vec![one] }).collect();
         let kind = v1::LookupKind::Series as i32;
         let lookup = LookupRequest { kind, matchers: sets, ..LookupRequest::default() };
         assert_eq!(lookup_from_proto(lookup).expect_err("too many").to_string(), fault);

@@ -61,18 +61,21 @@ struct Compiled {
 pub struct RegexError {
     /// What is wrong, in Go's words.
     pub message: String,
+    /// Whether it is over one of our limits; that is known when up to [`COMPILED_BYTES_MAX`] were compiled.
+    pub too_large: bool,
 }
 
 impl RegexError {
     fn new(what: &str, expression: &str) -> Self {
-        RegexError { message: format!("{what}: `{expression}`") }
+        RegexError { message: format!("{what}: `{expression}`"), too_large: false }
     }
 
     /// An error about size. The pattern is cut, since it may be a megabyte.
     fn too_large(fact: &str, pattern: &str) -> Self {
         let shown: String = pattern.chars().take(100).collect();
         let dots = if shown.len() < pattern.len() { "..." } else { "" };
-        RegexError { message: format!("expression too large ({fact}): `{shown}{dots}`") }
+        let message = format!("expression too large ({fact}): `{shown}{dots}`");
+        RegexError { message, too_large: true }
     }
 
     /// Always [`ErrorKind::Invalid`]: the pattern is as wrong next time.

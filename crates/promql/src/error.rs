@@ -2,7 +2,7 @@
 
 use pando_model::ErrorKind;
 
-use crate::syntax::ParseError;
+use crate::syntax::{ParseError, RegexBudgetError};
 
 /// Why a query or fragment has no answer. Texts that Prometheus has are Prometheus'.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -64,6 +64,12 @@ pub enum QueryError {
     /// Our own fault.
     #[error("internal query error: {0}")]
     Internal(String),
+}
+
+impl From<RegexBudgetError> for QueryError {
+    fn from(RegexBudgetError { bytes_max }: RegexBudgetError) -> Self {
+        QueryError::Budget { what: "regex_bytes", limit: bytes_max as u64 }
+    }
 }
 
 impl QueryError {

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 use pando_promql::testing::{
-    Chance, Expressions, SYNTAX, all_cases, data, is_ordered, params, parts, seeds,
+    Chance, Expressions, FAULTS, SYNTAX, all_cases, data, is_ordered, params, parts, seeds,
 };
 use pando_promql::{QueryParams, parse};
 
@@ -194,5 +194,39 @@ async fn random_queries_are_answered_as_prometheus_answers_them() -> Result<()> 
         let most = tally.explained.values().max().copied().unwrap_or_default();
         ensure!(most * 20 <= tally.asked, "one reason explains too much: {tally:#?}");
     }
+    Ok(())
+}
+
+/// Texts of which an earlier Prometheus than 3.14 says something else: it has other durations, keywords and functions.
+const OF_LATER_VERSIONS: [&str; 8] = [
+    "a[5m b]",
+    "a[(5m]",
+    "(a[5m:)]",
+    "a offset (5m) / b",
+    "a + b fill (0)",
+    "a step()",
+    "START()",
+    "sum(max_of(1, 2))",
+];
+
+/// What is no PromQL is refused in Prometheus' words, at its places.
+#[tokio::test]
+async fn faults_of_texts_are_told_as_prometheus_tells_them() -> Result<()> {
+    let Some(sides) = Sides::start().await? else { return Ok(()) };
+    let middle_ms = data::ORIGIN_MS + data::SPAN_MS / 2;
+    let pair = sides.hold("faults", &data::series(0), middle_ms, false).await?;
+    let later = pair.theirs.version().await? < (3, 14);
+    let mut different = Vec::new();
+    for (text, _) in FAULTS {
+        let at = QueryParams::instant(middle_ms);
+        let (ours, theirs) =
+            tokio::try_join!(pair.ours.ask(text, &at), pair.theirs.ask(text, &at))?;
+        let said = [&ours, &theirs].map(|a| format!("{} {} {}", a.status, a.kind, a.error));
+        if said[0] != said[1] && !(later && OF_LATER_VERSIONS.contains(text)) {
+            different.push(format!("{text}: {said:#?}"));
+        }
+    }
+    pair.end()?;
+    ensure!(different.is_empty(), "{different:#?}");
     Ok(())
 }

@@ -17,10 +17,12 @@ pub enum FrontendError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// The query took too long.
-    #[error("query timed out in {stage}")]
+    #[error("query timed out in {stage}: timeout={timeout:?}")]
     Timeout {
         /// Where it was.
         stage: &'static str,
+        /// How long it might take.
+        timeout: std::time::Duration,
     },
     /// No version of the catalog is known that could be pinned.
     #[error("the catalog is not known yet: version={at_least} waited={waited_ms}ms")]

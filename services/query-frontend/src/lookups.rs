@@ -55,6 +55,10 @@ impl Frontend {
         lookup: Lookup,
         partial: bool,
     ) -> Result<(Found, Vec<String>), FrontendError> {
+        if lookup.time.min_ms >= lookup.time.max_ms {
+            // Nothing is at any time of it, whatever is known of rows around.
+            return Ok(Default::default());
+        }
         let Some(view) = self.pin_for(tenant).await? else { return Ok(Default::default()) };
         let scope = Scope { tenant, time: lookup.rows_time(), partial };
         let limit = lookup.limit();
@@ -73,7 +77,7 @@ impl Frontend {
         timeout: Duration,
         work: impl Future<Output = Result<T, FrontendError>>,
     ) -> Result<T, FrontendError> {
-        let late = |_| FrontendError::Timeout { stage: "expression evaluation" };
+        let late = |_| FrontendError::Timeout { stage: "expression evaluation", timeout };
         tokio::time::timeout(timeout, work).await.map_err(late)?
     }
 }

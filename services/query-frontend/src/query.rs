@@ -185,9 +185,10 @@ impl Frontend {
         let begun = self.metrics().query_begun(self.clock());
         let stage = Stage::default();
         let run = self.run(tenant, (text, params), options, cancel.0.clone(), &stage);
-        let result = match tokio::time::timeout(self.timeout(options), run).await {
+        let timeout = self.timeout(options);
+        let result = match tokio::time::timeout(timeout, run).await {
             Ok(result) => result,
-            Err(_) => Err(FrontendError::Timeout { stage: stage.name() }),
+            Err(_) => Err(FrontendError::Timeout { stage: stage.name(), timeout }),
         };
         begun.ended(&result);
         if let Err(error) = &result {

@@ -179,6 +179,15 @@ async fn each_fragment_counts_its_own_reads_by_where_they_came_from() {
     assert_eq!((kept.folder_hits, kept.bytes_read), (first.fetches, first.bytes_read));
 }
 
+/// The thread that is always allowed, and a turn for each further core.
+#[tokio::test]
+async fn a_fragment_may_have_all_cores() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let executor = executor(Arc::new(InMemory::new()), ExecutorLimits::default());
+    assert_eq!(1 + executor.lanes.available_permits(), cores);
+    assert_eq!(1 + executor.limits.lanes_max, cores);
+}
+
 /// Batches of one series each, worked on by one thread or several: the same bytes come out.
 #[tokio::test]
 async fn an_answer_does_not_depend_on_the_number_of_threads() {

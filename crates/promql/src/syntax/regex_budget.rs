@@ -1,13 +1,14 @@
 //! `RegexBudget`: what the patterns of one query or request may compile to.
 
 use pando_model::Matcher;
+use pando_model::regex::{COMPILED_BYTES_MAX, RegexError};
 
 /// What the patterns of one query or request may compile to, bytes: a few that are as large as one may be, or
 /// thousands of ordinary ones.
 const REGEX_BYTES_MAX: usize = 64 << 20;
 
-/// What is left for further patterns of one query or request.
-#[derive(Clone, Copy, Debug)]
+/// What the patterns of one query or request have compiled to so far, and what they may.
+#[derive(Debug)]
 pub struct RegexBudget {
     bytes: usize,
     bytes_max: usize,
@@ -32,7 +33,20 @@ impl RegexBudget {
     /// # Errors
     /// It is too large together with those before it.
     pub fn add(&mut self, matcher: &Matcher) -> Result<(), RegexBudgetError> {
-        self.bytes = self.bytes.saturating_add(matcher.regex_bytes());
+        self.count(matcher.regex_bytes())
+    }
+
+    /// Counts a pattern that cannot be compiled: one that is too large has taken as much as one may before that is
+    /// known.
+    ///
+    /// # Errors
+    /// As [`RegexBudget::add`].
+    pub fn add_refused(&mut self, refused: &RegexError) -> Result<(), RegexBudgetError> {
+        self.count(if refused.too_large { COMPILED_BYTES_MAX } else { 0 })
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), RegexBudgetError> {
+        self.bytes = self.bytes.saturating_add(bytes);
         match self.bytes > self.bytes_max {
             true => Err(RegexBudgetError { bytes_max: self.bytes_max }),
             false => Ok(()),

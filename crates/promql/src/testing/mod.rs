@@ -5,6 +5,7 @@
 mod chance;
 pub mod data;
 mod expressions;
+mod faults;
 mod order;
 mod params;
 mod parts;
@@ -14,6 +15,7 @@ pub use chance::Chance;
 #[cfg(test)]
 pub(crate) use expressions::operations;
 pub use expressions::{Expressions, FEATURES, SYNTAX};
+pub use faults::FAULTS;
 pub use order::is_ordered;
 pub use params::params;
 pub use parts::parts;

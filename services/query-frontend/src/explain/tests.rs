@@ -122,5 +122,5 @@ async fn a_run_has_the_limits_of_a_query() {
     }
     options.timeout = Some(std::time::Duration::from_millis(50));
     let error = explain(options).await.expect_err("no turn");
-    assert_eq!(error.to_string(), "query timed out in query queue");
+    assert_eq!(error.to_string(), "query timed out in query queue: timeout=50ms");
 }

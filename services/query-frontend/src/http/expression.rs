@@ -268,10 +268,13 @@ mod tests {
                 "query processing would load too many samples into memory in query execution: samples_max=1",
             ),
             (
-                FrontendError::Timeout { stage: "expression evaluation" },
+                FrontendError::Timeout {
+                    stage: "expression evaluation",
+                    timeout: std::time::Duration::from_secs(120),
+                },
                 503,
                 "timeout",
-                "query timed out in expression evaluation",
+                "query timed out in expression evaluation: timeout=120s",
             ),
             (
                 FrontendError::Query(QueryError::Canceled),

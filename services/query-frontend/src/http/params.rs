@@ -50,6 +50,7 @@ impl FromRequest<Arc<Frontend>> for Params {
         let is_form = kind.is_some_and(|kind| {
             kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case(FORM)
         });
+        check_escapes(request.uri().path().as_bytes())?;
         check_escapes(url.as_bytes())?;
         if !is_form {
             return Ok(Params::new(b"", url.as_bytes()));

@@ -165,9 +165,9 @@ pub(super) async fn matchers(
     frontend.read(move || selectors(&texts, RegexBudget::default())).await
 }
 
-/// The selectors `texts`, each of which needs a matcher that does not match the empty text. All of their
-/// patterns fit `patterns` together.
-fn selectors(texts: &[String], mut patterns: RegexBudget) -> Result<Vec<Vec<Matcher>>, String> {
+/// The selectors `texts`, each of which needs a matcher that does not match the empty text. Their patterns count
+/// against `budget`, all together.
+fn selectors(texts: &[String], mut budget: RegexBudget) -> Result<Vec<Vec<Matcher>>, String> {
     const EMPTY: &str = "must contain at least one non-empty matcher";
     let refused = |error: pando_promql::ParseError| match error.message.ends_with(EMPTY) {
         // The same fault has other words in an expression.
@@ -176,7 +176,7 @@ fn selectors(texts: &[String], mut patterns: RegexBudget) -> Result<Vec<Vec<Matc
     };
     let one = |text: &String| {
         let matchers = pando_promql::parse_matchers(text).map_err(refused)?;
-        let counted = matchers.iter().try_for_each(|matcher| patterns.add(matcher));
+        let counted = matchers.iter().try_for_each(|matcher| budget.add(matcher));
         counted.map_err(|why| format!("match[] has {why}"))?;
         Ok(matchers)
     };

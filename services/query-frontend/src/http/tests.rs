@@ -181,6 +181,14 @@ async fn queries_are_answered_byte_by_byte() {
             r#"{"status":"error","errorType":"bad_data","error":"invalid label name: not UTF-8"}"#,
         ),
         (
+            "/api/v1/label/%zz/values",
+            400,
+            r#"{"status":"error","errorType":"bad_data","error":"error parsing form values: invalid URL escape \"%zz\""}"#,
+        ),
+        // Nothing is between an end and a start behind it.
+        ("/api/v1/labels?start=30&end=29", 200, r#"{"status":"success","data":[]}"#),
+        ("/api/v1/labels?start=30&end=30", 200, r#"{"status":"success","data":["__name__","i"]}"#),
+        (
             "/api/v1/label/U__i/values?match[]=m&match[]=n",
             200,
             r#"{"status":"success","data":["a","b","c"]}"#,

@@ -16,8 +16,11 @@ pub(super) fn replace(args: &mut Args, context: &mut Context<'_>) -> Result<Valu
     let mut vector = args.vector()?;
     let (dst, replacement) = (args.text()?, args.text()?);
     let (src, pattern) = (args.text()?, args.text()?);
-    let regex = GoRegex::new(&pattern).map_err(|_| {
-        QueryError::execution(format!("invalid regular expression in label_replace(): {pattern}"))
+    let regex = GoRegex::new(&pattern).map_err(|why| {
+        // Prometheus knows no pattern that is too large.
+        let why = if why.too_large { format!(": {}", why.message) } else { String::new() };
+        let invalid = "invalid regular expression in label_replace()";
+        QueryError::execution(format!("{invalid}: {pattern}{why}"))
     })?;
     if regex.groups() > GROUPS_MAX {
         return Err(QueryError::Budget { what: "regex_groups", limit: GROUPS_MAX as u64 });

@@ -214,10 +214,10 @@ fn rules(message: &PlanMessage, function: RangeFunction) -> Result<RangeRules, Q
 }
 
 fn matchers(messages: Vec<MatcherMessage>) -> Result<Vec<Matcher>, QueryError> {
-    let mut patterns = RegexBudget::default();
+    let mut budget = RegexBudget::default();
     let one = |message| {
         let matcher = matcher(message)?;
-        patterns.add(&matcher).map_err(|e| corrupt(e.to_string()))?;
+        budget.add(&matcher)?;
         Ok(matcher)
     };
     messages.into_iter().map(one).collect()

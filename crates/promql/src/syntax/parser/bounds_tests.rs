@@ -93,6 +93,19 @@ fn regular_expressions_have_one_limit_together() {
     assert!(tokens < 2_000, "{tokens}");
 }
 
+/// Each of these is refused alone, once 10 MiB of it were compiled.
+#[test]
+fn regular_expressions_that_are_too_large_count_too() {
+    for (before, text) in [("", "{a=~`\\pL{1000}`}+"), ("{", "a!~`\\pL{1000}`,")] {
+        let text = format!("{before}{}", text.repeat(1_000));
+        let mut parser = Parser::new(&text, &FEATURES);
+        let report = parser.query().expect_err("too large").report();
+        assert_eq!(report.matches("expression too large").count(), 7, "{report}");
+        assert_eq!(report.matches("regex_bytes_max=67108864").count(), 1, "{report}");
+        assert!(parser.lexer.tokens() <= 7 * 6, "{}", parser.lexer.tokens());
+    }
+}
+
 #[test]
 fn what_is_within_the_bounds_is_read_once() {
     for (text, tokens) in [

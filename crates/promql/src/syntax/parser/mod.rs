@@ -72,7 +72,7 @@ pub(super) struct Parser<'a> {
     aggregations: usize,
     operators: usize,
     /// What the regular expressions so far are compiled to.
-    patterns: RegexBudget,
+    regex_budget: RegexBudget,
     features: &'a SyntaxFeatures,
     /// What is wrong so far, and could be read nevertheless.
     faults: Faults,
@@ -96,7 +96,7 @@ impl<'a> Parser<'a> {
             depth: 0,
             aggregations: 0,
             operators: 0,
-            patterns: RegexBudget::default(),
+            regex_budget: RegexBudget::default(),
             features,
             faults: Faults::default(),
         }

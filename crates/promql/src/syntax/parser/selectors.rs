@@ -104,14 +104,15 @@ impl Parser<'_> {
         let matcher = match Matcher::new(label.as_str(), op, value) {
             Ok(matcher) => matcher,
             Err(why) => {
+                let too_many = self.regex_budget.add_refused(&why);
                 self.fault(pos, why.to_string());
+                too_many.map_err(|why| Fault::new(pos, format!("query has {why}")))?;
                 // One that is not empty in its place.
                 return Ok(Matcher::equal(label, "?"));
             }
         };
-        match self.patterns.add(&matcher) {
-            Ok(()) => Ok(matcher),
-            Err(why) => Err(Fault::new(pos, format!("query has {why}"))),
-        }
+        let counted = self.regex_budget.add(&matcher);
+        counted.map_err(|why| Fault::new(pos, format!("query has {why}")))?;
+        Ok(matcher)
     }
 }
