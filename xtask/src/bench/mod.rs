@@ -84,6 +84,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         std::fs::write(path, text + "\n").with_context(|| format!("path={}", path.display()))?;
     }
     ensure!(table.is_whole(), "Pando has rows without a figure: see the notes");
+    // What few data cost says nothing of many.
+    let missed = if options.tiny { Vec::new() } else { table.missed() };
+    ensure!(
+        missed.is_empty(),
+        "Pando does not come to what is asked of it: rows={}",
+        missed.join(",")
+    );
     Ok(())
 }
 

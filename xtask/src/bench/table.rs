@@ -102,6 +102,11 @@ impl Table {
         self.rows.iter().all(|row| row.figures[0].is_some())
     }
 
+    /// The rows in which Pando does not come to what is asked.
+    pub(crate) fn missed(&self) -> Vec<&'static str> {
+        self.rows.iter().filter(|row| row.is_met() == Some(false)).map(|row| row.id).collect()
+    }
+
     /// For programs.
     pub(crate) fn to_json(&self) -> Value {
         let rows: Vec<Value> = self.rows.iter().map(row_json).collect();
@@ -224,6 +229,23 @@ mod tests {
         assert_eq!(judged(twice, [Some(11.0), None, Some(40.0)]), "2x, 4x: MISSED");
         assert_eq!(judged(Some(Asked::Most(120.0)), figures(120.0)), "<= 120: met");
         assert_eq!(judged(Some(Asked::Most(120.0)), figures(121.0)), "<= 120: MISSED");
+    }
+
+    #[test]
+    fn what_is_missed_is_named() {
+        let asked = |id, most| {
+            let figures = [Some(2.0), None, None];
+            Row { id, asked: most, ..row(Better::Less, figures) }
+        };
+        let rows = vec![
+            asked("met", Some(Asked::Most(2.0))),
+            asked("missed", Some(Asked::Most(1.0))),
+            asked("not known", Some(Asked::Times([2.0, 2.0]))),
+            asked("not asked", None),
+        ];
+        let versions = ["pando", "prometheus", "victoria-metrics"].map(str::to_string);
+        let table = Table { scale: "full", versions, rows, notes: Vec::new() };
+        assert_eq!(table.missed(), ["missed"]);
     }
 
     #[test]

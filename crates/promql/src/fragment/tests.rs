@@ -423,17 +423,20 @@ fn several_aggregations_are_as_each_alone() {
         for some in aggregations.chunks(5) {
             let one = plan(read.clone(), None);
             let several = FragmentPlan { aggregations: some.to_vec(), ..one.clone() };
-            let together = merged(&several, &parts).expect("together");
-            let outputs = together.apart();
-            assert_eq!(outputs.len(), some.len());
-            for (output, aggregation) in outputs.into_iter().zip(some) {
-                let alone = FragmentPlan { aggregations: vec![aggregation.clone()], ..one.clone() };
-                let alone = merged(&alone, &parts).expect("alone").apart().remove(0);
-                assert_eq!(format!("{:?}", output.series), format!("{:?}", alone.series));
-                let texts = |notes: &[(NoteSite, Note)]| {
-                    notes.iter().map(|(_, note)| note.clone()).collect::<Vec<_>>()
-                };
-                assert_eq!(texts(&output.notes), texts(&alone.notes), "{aggregation:?}");
+            // Put together at the frontend, and at one executor.
+            for join in [merged, absorbed] {
+                let outputs = join(&several, &parts).expect("together").apart();
+                assert_eq!(outputs.len(), some.len());
+                for (output, aggregation) in outputs.into_iter().zip(some) {
+                    let aggregations = vec![aggregation.clone()];
+                    let alone = FragmentPlan { aggregations, ..one.clone() };
+                    let alone = join(&alone, &parts).expect("alone").apart().remove(0);
+                    assert_eq!(format!("{:?}", output.series), format!("{:?}", alone.series));
+                    let texts = |notes: &[(NoteSite, Note)]| {
+                        notes.iter().map(|(_, note)| note.clone()).collect::<Vec<_>>()
+                    };
+                    assert_eq!(texts(&output.notes), texts(&alone.notes), "{aggregation:?}");
+                }
             }
         }
     }

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Budget, CancelFlag, FragmentExecution, FragmentPlan, FragmentResult, FragmentSpec,
+    Budget, CancelFlag, Course, FragmentExecution, FragmentPlan, FragmentResult, FragmentSpec,
     PartialBatch, PartialMerge, Query, QueryError, QueryOutput, Read, SeriesSource, StepParts,
 };
-use pando_model::{ErrorKind, Matcher, STALE_NAN, SeriesSamples, TimeRange};
+use pando_model::{ErrorKind, Matcher, STALE_NAN, SeriesSamples, TimeRange, is_stale_nan};
 
 use crate::testing::Chance;
 
@@ -44,7 +44,10 @@ struct Executor {
     sources: Vec<Vec<SeriesSamples>>,
     /// How it knows no node of a plan but raw reads.
     old: Old,
+    /// How many series are executed together.
     batch: usize,
+    /// Whether it says what it knows of series, as blocks' row headers tell it.
+    knows_courses: bool,
 }
 
 impl Cluster {
@@ -70,7 +73,8 @@ impl Cluster {
                 false => Old::Never,
             };
             let batch = 1 + chance.below(6);
-            Executor { sources: sources(&series, &mut chance), old, batch }
+            let sources = sources(&series, &mut chance);
+            Executor { sources, old, batch, knows_courses: chance.one_in(2) }
         });
         let executors = executors.collect();
         Cluster { executors, halves: chance.one_in(3), chance }
@@ -126,10 +130,21 @@ impl Executor {
             return Err(QueryError::Unsupported { what: "fragment read", got: 2, known: 1 });
         }
         let series = self.select(&plan);
-        let mut execution = FragmentExecution::new(plan, Budget::default(), CancelFlag::new());
+        let begin = || FragmentExecution::new(plan.clone(), Budget::default(), CancelFlag::new());
+        let mut joined: Option<FragmentExecution> = None;
         for batch in series.chunks(self.batch) {
-            execution.push_batch(batch.to_vec())?;
+            // Each batch is executed by itself, as on a thread of its own.
+            let mut execution = begin();
+            for one in batch {
+                let course = if self.knows_courses { course(one) } else { Course::Unknown };
+                execution.push(one.clone(), course)?;
+            }
+            match &mut joined {
+                None => joined = Some(execution),
+                Some(all) => all.absorb(execution)?,
+            }
         }
+        let execution = joined.unwrap_or_else(begin);
         Ok(execution.finish()?.iter().map(PartialBatch::encode).collect())
     }
 
@@ -148,6 +163,20 @@ impl Executor {
             }
         }
         parts.into_iter().filter_map(|(_, parts)| SeriesSamples::merge(parts)).collect()
+    }
+}
+
+/// What is known of `series`.
+fn course(series: &SeriesSamples) -> Course {
+    let floats = &series.floats;
+    let first = floats.first().filter(|first| first.is_finite());
+    match first {
+        _ if !series.histograms.is_empty() || floats.iter().any(|v| is_stale_nan(*v)) => {
+            Course::Unknown
+        }
+        Some(first) if floats.iter().all(|v| v == first) => Course::Constant,
+        _ if floats.windows(2).any(|pair| pair[1] < pair[0]) => Course::Unknown,
+        _ => Course::Steady,
     }
 }
 

@@ -17,6 +17,8 @@ use crate::testing::{
 const CASES: u64 = 400;
 /// Cases whose steps are asked for one by one.
 const CASES_OF_STEPS: u64 = 1_200;
+/// Cases of several aggregations.
+const CASES_OF_SEVERAL: u64 = 100;
 /// Cases of each function.
 const CASES_EACH: u64 = 5;
 /// As many times as many cases has each aggregation: there are several forms of its argument.
@@ -246,6 +248,24 @@ fn all_plans_agree_on_every_function_and_aggregation() {
     let all = FUNCTIONS.iter().map(|f| f.name).chain(AggregateOp::ALL.map(|(_, name)| name));
     let silent: Vec<&str> = all.filter(|name| !answered.contains(name)).collect();
     assert!(!all_cases() || silent.is_empty(), "never answered: {silent:?}");
+}
+
+/// Several aggregations of one vector are of one fragment: what a pass over its series comes to is told apart.
+#[test]
+fn all_plans_agree_on_several_aggregations_of_one_vector() {
+    let (mut together, mut asked) = (0, 0);
+    each_seed(CASES_OF_SEVERAL, |seed| {
+        let case = Case::of(seed, |made, _| {
+            let vector = made.vector((seed % 2) as usize);
+            let [one, other] = [made.plain_aggregation(), made.plain_aggregation()];
+            format!("{one} by (job) ({vector}) - 2 * {other} by (job) ({vector})")
+        });
+        asked += 1;
+        let several = Query::parse(&case.text, case.params.clone())
+            .is_ok_and(|query| query.fragments().iter().any(|f| f.plan.aggregations.len() > 1));
+        together += u64::from(check(case) && several);
+    });
+    assert!(!all_cases() || together * 3 > asked, "together={together} asked={asked}");
 }
 
 /// Each form of each operator is met once in a run, whatever the random expressions hold.

@@ -81,6 +81,12 @@ impl<'a> Expressions<'a> {
         }
     }
 
+    /// An aggregation that takes no parameter.
+    #[cfg(test)]
+    pub(crate) fn plain_aggregation(&mut self) -> &'static str {
+        self.chance.pick(&["sum", "avg", "min", "max", "count", "group", "stddev", "stdvar"])
+    }
+
     pub(crate) fn scalar(&mut self, depth: usize) -> String {
         if depth == 0 {
             return self.number();
