@@ -111,6 +111,8 @@ fn placed(file: &Path, error: &ScriptError) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
+    use pando_promql::promqltest::{Answer, EvalTimes, LoadedSeries, SubjectError};
+
     use super::*;
 
     const GOOD: &str = "load 1m\n  a 0+1x5\n\neval instant at 2m a\n  a 2\n";
@@ -157,6 +159,35 @@ mod tests {
         assert_eq!(lines[0], "b.test:4: unknown command \"evil\"");
         assert!(lines[1].starts_with("cannot read x.test: "), "{text}");
         assert_eq!(lines[2..], ["a.test: 1 passed, 0 failed", "1 passed, 2 failed"]);
+    }
+
+    /// A server that is not there.
+    struct Absent;
+
+    impl Subject for Absent {
+        fn clear(&mut self) -> Result<(), SubjectError> {
+            Err(SubjectError::Broken("nobody listens".to_string()))
+        }
+
+        fn load(&mut self, _: Vec<LoadedSeries>) -> Result<(), SubjectError> {
+            unreachable!("nothing was cleared")
+        }
+
+        fn ask(&mut self, _: &str, _: EvalTimes) -> Result<Answer, SubjectError> {
+            unreachable!("nothing was cleared")
+        }
+    }
+
+    #[test]
+    fn what_a_broken_server_ends_is_one_failure() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = ["a.test", "b.test"].map(|name| folder.path().join(name));
+        files.iter().for_each(|file| fs::write(file, GOOD).expect("a file"));
+        let mut bytes = Vec::new();
+        let result = run_all(&files, &mut Absent, &mut Output::to(&mut bytes));
+        let error = result.expect_err("broken").to_string();
+        assert!(error.ends_with("a.test:1: nobody listens"), "{error}");
+        assert_eq!(String::from_utf8(bytes).expect("text"), "0 passed, 1 failed\n");
     }
 
     #[test]
