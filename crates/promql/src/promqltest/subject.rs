@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use pando_model::{Labels, SampleValue};
+use pando_model::{Labels, ResetHint, SampleValue};
 
 use super::histogram::described;
 use super::shown::ShownHistogram;
@@ -119,7 +119,7 @@ impl fmt::Display for Seen {
         match self {
             Seen::Sample(SampleValue::Float(value)) => write!(f, "{value}"),
             Seen::Sample(SampleValue::Histogram(histogram)) => {
-                f.write_str(&described(histogram, true))
+                f.write_str(&described(histogram, histogram.reset_hint != ResetHint::Unknown))
             }
             Seen::Shown(histogram) => histogram.fmt(f),
         }
