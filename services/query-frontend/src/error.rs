@@ -1,5 +1,7 @@
 //! Why a request has no answer.
 
+use std::time::Duration;
+
 use pando_model::{ErrorKind, ShardId};
 use pando_promql::QueryError;
 use pando_rpc::http::ApiError;
@@ -22,7 +24,7 @@ pub enum FrontendError {
         /// Where it was.
         stage: &'static str,
         /// How long it might take.
-        timeout: std::time::Duration,
+        timeout: Duration,
     },
     /// No version of the catalog is known that could be pinned.
     #[error("the catalog is not known yet: version={at_least} waited={waited_ms}ms")]

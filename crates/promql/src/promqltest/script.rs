@@ -220,10 +220,10 @@ fn load(first: usize, text: &str, body: &[(usize, &str)]) -> Result<Command, Scr
 /// What may be wrong with a line of a `load` that is no series.
 fn if_command(line: &str) -> &'static str {
     let mut rest = line;
-    match word(&mut rest) {
-        "clear" | "load" | "load_with_nhcb" => ": a blank line ends a load",
-        eval if eval.starts_with("eval") => ": a blank line ends a load",
-        _ => "",
+    let first = word(&mut rest);
+    match first.starts_with("eval") || ["clear", "load", "load_with_nhcb"].contains(&first) {
+        true => ": a blank line ends a load",
+        false => "",
     }
 }
 

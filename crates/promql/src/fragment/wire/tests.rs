@@ -149,16 +149,21 @@ fn notes_have_their_numbers() {
     assert_eq!(notes::decode(later).map_err(|e| e.kind()), Err(ErrorKind::Unsupported));
 }
 
+/// A plan is refused, with `what` and as `kind`, once `change` has changed it.
+fn plan_is_refused(what: &str, kind: ErrorKind, change: fn(&mut PlanMessage)) {
+    let bytes = plan_of(range()).encode();
+    let mut message = PlanMessage::decode(&*bytes).expect("a plan");
+    change(&mut message);
+    let error = FragmentPlan::decode(&message.encode_to_vec()).expect_err(what);
+    assert_eq!(error.kind(), kind, "{what}: {error}");
+    assert!(error.to_string().contains(what), "{what}: {error}");
+}
+
 /// The caller asks for raw series then, and for nothing else.
 #[test]
 fn a_node_that_is_not_known_is_refused_as_such() {
     let refused = |what: &str, change: fn(&mut PlanMessage)| {
-        let bytes = plan_of(range()).encode();
-        let mut message = PlanMessage::decode(&*bytes).expect("a plan");
-        change(&mut message);
-        let error = FragmentPlan::decode(&message.encode_to_vec()).expect_err(what);
-        assert_eq!(error.kind(), ErrorKind::Unsupported, "{what}: {error}");
-        assert!(error.to_string().contains(what), "{what}: {error}");
+        plan_is_refused(what, ErrorKind::Unsupported, change);
     };
     refused("fragment plan", |message| message.version = 4);
     refused("fragment read", |message| message.read = 9);
@@ -189,12 +194,7 @@ fn patterns_have_one_limit_together() {
 #[test]
 fn a_plan_that_does_not_fit_together_is_corrupt() {
     let refused = |what: &str, change: fn(&mut PlanMessage)| {
-        let bytes = plan_of(range()).encode();
-        let mut message = PlanMessage::decode(&*bytes).expect("a plan");
-        change(&mut message);
-        let error = FragmentPlan::decode(&message.encode_to_vec()).expect_err(what);
-        assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}: {error}");
-        assert!(error.to_string().contains(what), "{what}: {error}");
+        plan_is_refused(what, ErrorKind::Corrupt, change);
     };
     refused("window_ms=-1", |message| message.window_ms = -1);
     refused("hints_back_ms=-1", |message| message.hints_back_ms = -1);

@@ -101,17 +101,17 @@ impl Parser<'_> {
         }
         let pos = start.to(self.pos());
         let value = self.string();
-        let matcher = match Matcher::new(label.as_str(), op, value) {
-            Ok(matcher) => matcher,
+        let (matcher, counted) = match Matcher::new(label.as_str(), op, value) {
+            Ok(matcher) => {
+                let counted = self.regex_budget.add(&matcher);
+                (matcher, counted)
+            }
             Err(why) => {
-                let too_many = self.regex_budget.add_refused(&why);
                 self.fault(pos, why.to_string());
-                too_many.map_err(|why| Fault::new(pos, format!("query has {why}")))?;
                 // One that is not empty in its place.
-                return Ok(Matcher::equal(label, "?"));
+                (Matcher::equal(label, "?"), self.regex_budget.add_refused(&why))
             }
         };
-        let counted = self.regex_budget.add(&matcher);
         counted.map_err(|why| Fault::new(pos, format!("query has {why}")))?;
         Ok(matcher)
     }
